@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// The child between clone3 and execve. It is single-threaded, never returns, and reports over the
+// control socket.
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <optional>
+
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_split.h>
+
+#include "agent/credentials.h"
+#include "agent/errors.h"
+#include "agent/launcher.h"
+#include "agent/lookup.h"
+#include "agent/rootfs.h"
+#include "agent/terminal.h"
+
+namespace kata::agent {
+namespace {
+
+constexpr char kDefaultPath[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+constexpr size_t kPasswdSizeMax = 1u << 20;
+constexpr int kExitSetupFailed = 127;
+
+void ResetSignals() {
+  // CLONE_CLEAR_SIGHAND keeps ignored signals ignored, and the mask is inherited.
+  for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+// Nothing of the agent's may be reachable through /proc/self/fd, not even before execve closes it.
+void CloseAllBut(std::vector<int> kept) {
+  std::sort(kept.begin(), kept.end());
+  unsigned from = 3;
+  for (int fd : kept) {
+    if (fd < 3) continue;
+    const unsigned number = static_cast<unsigned>(fd);
+    if (number > from) ::syscall(SYS_close_range, from, number - 1, 0);
+    from = number + 1;
+  }
+  ::syscall(SYS_close_range, from, ~0u, 0);
+}
+
+absl::Status Join(int fd, int type, const char* what) {
+  if (fd >= 0 && ::setns(fd, type) != 0)
+    return SystemError(errno, absl::StrCat("joining the ", what, " namespace"));
+  return absl::OkStatus();
+}
+
+absl::Status EnterNamespaces(const LaunchOptions& options) {
+  if (options.is_exec) {
+    // Processes of the container must not look into this one while it still holds the agent's
+    // rights.
+    prctl(PR_SET_DUMPABLE, 0);
+    return Join(options.init_pidfd, CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,
+                "container's");
+  }
+  RETURN_IF_ERROR(Join(options.ipc_namespace_fd, CLONE_NEWIPC, "ipc"));
+  RETURN_IF_ERROR(Join(options.uts_namespace_fd, CLONE_NEWUTS, "uts"));
+  if (::unshare(CLONE_NEWCGROUP) != 0) return SystemError(errno, "making the cgroup namespace");
+  return absl::OkStatus();
+}
+
+absl::Status SetNames(const ContainerSpec& spec) {
+  if (!spec.namespaces.has_uts || spec.namespaces.joins_uts) return absl::OkStatus();
+  if (!spec.hostname.empty() && ::sethostname(spec.hostname.data(), spec.hostname.size()) != 0) {
+    return SystemError(errno, "setting the hostname");
+  }
+  if (!spec.domainname.empty() &&
+      ::setdomainname(spec.domainname.data(), spec.domainname.size()) != 0) {
+    return SystemError(errno, "setting the domain name");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SendTerminal(int control, int master) {
+  char kind = kControlTerminal;
+  iovec iov{.iov_base = &kind, .iov_len = 1};
+  alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &iov;
+  header.msg_iovlen = 1;
+  header.msg_control = ancillary;
+  header.msg_controllen = sizeof(ancillary);
+  cmsghdr* message = CMSG_FIRSTHDR(&header);
+  message->cmsg_level = SOL_SOCKET;
+  message->cmsg_type = SCM_RIGHTS;
+  message->cmsg_len = CMSG_LEN(sizeof(int));
+  __builtin_memcpy(CMSG_DATA(message), &master, sizeof(master));
+  if (::sendmsg(control, &header, MSG_NOSIGNAL) != 1)
+    return SystemError(errno, "handing over the terminal");
+  return absl::OkStatus();
+}
+
+absl::Status SetUpTerminal(const LaunchOptions& options, int control) {
+  const ProcessSpec& spec = *options.process;
+  ASSIGN_OR_RETURN(Terminal terminal, OpenTerminal(spec.console_width, spec.console_height));
+  if (!options.is_exec) RETURN_IF_ERROR(BindConsole(terminal.slave_path));
+  RETURN_IF_ERROR(SendTerminal(control, terminal.master.get()));
+  if (::ioctl(terminal.slave.get(), TIOCSCTTY, 0) != 0)
+    return SystemError(errno, "taking the terminal");
+  if (::fchown(terminal.slave.get(), spec.uid, static_cast<gid_t>(-1)) != 0) {
+    return SystemError(errno, "changing the terminal's owner");
+  }
+  for (int fd = 0; fd < 3; ++fd) {
+    if (::dup2(terminal.slave.get(), fd) < 0) return SystemError(errno, "placing the terminal");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetUpPipes(const LaunchOptions& options) {
+  for (int fd = 0; fd < 3; ++fd) {
+    int source = options.stdio[static_cast<size_t>(fd)];
+    UniqueFd null;
+    if (source < 0) {
+      null.reset(::open("/dev/null", O_RDWR | O_CLOEXEC));
+      if (!null.valid()) return SystemError(errno, "opening \"/dev/null\"");
+      source = null.get();
+    } else if (::fchown(source, options.process->uid, static_cast<gid_t>(-1)) != 0) {
+      // The user must be able to reopen its streams through /dev/stdout.
+      return SystemError(errno, "changing a stream's owner");
+    }
+    if (::dup2(source, fd) < 0) return SystemError(errno, "placing a stream");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EnterDirectory(const std::string& cwd) {
+  if (::chdir(cwd.c_str()) != 0)
+    return SystemError(errno, absl::StrCat("entering cwd \"", cwd, "\""));
+  char buffer[4096];
+  // The system call itself: a directory outside of the root is reported as "(unreachable)…".
+  long n = ::syscall(SYS_getcwd, buffer, sizeof(buffer));
+  if (n > 0 && buffer[0] != '/') {
+    return absl::InvalidArgumentError(
+        absl::StrCat("entering cwd \"", cwd, "\": outside of the container"));
+  }
+  return absl::OkStatus();
+}
+
+void MakeDirectory(const std::string& cwd, const ProcessSpec& spec) {
+  struct stat info {};
+  if (::stat(cwd.c_str(), &info) == 0 || errno != ENOENT) return;
+  // A failure shows when the directory is entered.
+  if (MakeDirs(cwd, 0755).ok()) static_cast<void>(::chown(cwd.c_str(), spec.uid, spec.gid) == 0);
+}
+
+std::string HomeOf(uid_t uid) {
+  auto passwd = ReadFile("/etc/passwd", kPasswdSizeMax);
+  if (!passwd.ok()) return "/";
+  for (absl::string_view line : absl::StrSplit(*passwd, '\n')) {
+    std::vector<absl::string_view> fields = absl::StrSplit(line, ':');
+    unsigned value = 0;
+    if (fields.size() > 5 && absl::SimpleAtoi(fields[2], &value) && value == uid)
+      return std::string(fields[5]);
+  }
+  return "/";
+}
+
+std::vector<std::string> Environment(const ProcessSpec& spec) {
+  std::vector<std::string> env = spec.env;
+  if (EnvironmentValue(env, "PATH").empty()) env.push_back(absl::StrCat("PATH=", kDefaultPath));
+  if (EnvironmentValue(env, "HOME").empty()) env.push_back(absl::StrCat("HOME=", HomeOf(spec.uid)));
+  return env;
+}
+
+absl::Status WaitForStart(int control) {
+  if (::send(control, &kControlReady, 1, MSG_NOSIGNAL) != 1)
+    return SystemError(errno, "reporting ready");
+  char kind = 0;
+  ssize_t n = 0;
+  do {
+    n = ::read(control, &kind, 1);
+  } while (n < 0 && errno == EINTR);
+  if (n != 1 || kind != kControlStart) ::_exit(kExitSetupFailed);
+  return absl::OkStatus();
+}
+
+absl::Status BuildContainer(const ContainerSpec& spec) {
+  RETURN_IF_ERROR(SetNames(spec));
+  return EnterRootfs(spec);
+}
+
+absl::Status Execute(const std::string& program, const ProcessSpec& spec,
+                     const std::vector<std::string>& env) {
+  std::vector<char*> argv;
+  std::vector<char*> envp;
+  for (const std::string& arg : spec.args) argv.push_back(const_cast<char*>(arg.c_str()));
+  for (const std::string& item : env) envp.push_back(const_cast<char*>(item.c_str()));
+  argv.push_back(nullptr);
+  envp.push_back(nullptr);
+  ::execve(program.c_str(), argv.data(), envp.data());
+  return absl::InvalidArgumentError(
+      ErrnoStatus(errno, absl::StrCat("exec: \"", spec.args[0], "\"")).message());
+}
+
+absl::Status SetUpAndRun(const LaunchOptions& options, int control) {
+  const ProcessSpec& spec = *options.process;
+  std::optional<SeccompFilter> filter;
+  if (options.container->seccomp) {
+    ASSIGN_OR_RETURN(SeccompFilter built, SeccompFilter::Build(*options.container->seccomp));
+    filter.emplace(std::move(built));
+  }
+  RETURN_IF_ERROR(EnterNamespaces(options));
+  if (::setsid() < 0) return SystemError(errno, "making a session");
+  RETURN_IF_ERROR(ApplyLimits(spec));
+  if (!options.is_exec) RETURN_IF_ERROR(BuildContainer(*options.container));
+  RETURN_IF_ERROR(spec.terminal ? SetUpTerminal(options, control) : SetUpPipes(options));
+  MakeDirectory(spec.cwd, spec);
+  if (!options.is_exec) RETURN_IF_ERROR(SealRootfs(*options.container));
+  const std::vector<std::string> env = Environment(spec);
+  const absl::Status entered_as_root = EnterDirectory(spec.cwd);
+  RETURN_IF_ERROR(DropToUser(spec));
+  // A directory may be open to root only or to the user only (a share that squashes root).
+  if (absl::Status entered = EnterDirectory(spec.cwd); !entered.ok() && !entered_as_root.ok())
+    return entered;
+  ASSIGN_OR_RETURN(std::string program, FindProgram(spec.args[0], EnvironmentValue(env, "PATH")));
+  if (!options.is_exec) RETURN_IF_ERROR(WaitForStart(control));
+  if (spec.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    return SystemError(errno, "setting no_new_privs");
+  }
+  RETURN_IF_ERROR(RaisePermitted());
+  // Without no_new_privs only CAP_SYS_ADMIN may load a filter; with it the filter comes as late as
+  // possible.
+  if (filter && !spec.no_new_privileges) RETURN_IF_ERROR(filter->Load());
+  RETURN_IF_ERROR(ApplyCapabilities(spec));
+  if (filter && spec.no_new_privileges) RETURN_IF_ERROR(filter->Load());
+  return Execute(program, spec, env);
+}
+
+}  // namespace
+
+void RunChild(const LaunchOptions& options, int control) {
+  ResetSignals();
+  CloseAllBut({control, options.init_pidfd, options.ipc_namespace_fd, options.uts_namespace_fd,
+               options.stdio[0], options.stdio[1], options.stdio[2]});
+  absl::Status status = SetUpAndRun(options, control);
+  std::string message = {kControlError, static_cast<char>(status.code())};
+  message.append(std::string(status.message().substr(0, kControlMessageMax - message.size())));
+  // A send(2) might be filtered by then; write(2) hardly ever is.
+  static_cast<void>(::write(control, message.data(), message.size()) < 0);
+  ::_exit(kExitSetupFailed);
+}
+
+}  // namespace kata::agent

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/launcher.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+#include "agent/errors.h"
+
+namespace kata::agent {
+namespace {
+
+uint64_t CloneFlags(const LaunchOptions& options) {
+  uint64_t flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_INTO_CGROUP;
+  if (options.is_exec) return flags;
+  const Namespaces& wanted = options.container->namespaces;
+  flags |= CLONE_NEWNS;
+  if (wanted.has_pid && options.pid_namespace_fd < 0) flags |= CLONE_NEWPID;
+  if (wanted.has_ipc && options.ipc_namespace_fd < 0) flags |= CLONE_NEWIPC;
+  if (wanted.has_uts && options.uts_namespace_fd < 0) flags |= CLONE_NEWUTS;
+  return flags;
+}
+
+// The namespace that children are born into, changed for one clone and put back.
+class ChildPidNamespace {
+ public:
+  explicit ChildPidNamespace(int fd) {
+    if (fd < 0) return;
+    own_.reset(::open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
+    if (!own_.valid() || ::setns(fd, CLONE_NEWPID) != 0) error_ = errno;
+  }
+  ~ChildPidNamespace() {
+    if (own_.valid()) ::setns(own_.get(), CLONE_NEWPID);
+  }
+  ChildPidNamespace(const ChildPidNamespace&) = delete;
+  ChildPidNamespace& operator=(const ChildPidNamespace&) = delete;
+  int error() const { return error_; }
+
+ private:
+  UniqueFd own_;
+  int error_ = 0;
+};
+
+ControlChannel::Message Decode(absl::string_view bytes, UniqueFd fd) {
+  ControlChannel::Message message;
+  if (bytes.empty()) return message;
+  message.kind = bytes[0];
+  message.fd = std::move(fd);
+  if (message.kind != kControlError) return message;
+  const int code = bytes.size() > 1 ? static_cast<unsigned char>(bytes[1]) : 0;
+  message.error =
+      absl::Status(static_cast<absl::StatusCode>(code == 0 ? 13 : code), bytes.substr(2));
+  return message;
+}
+
+}  // namespace
+
+ControlChannel::ControlChannel(asio::any_io_executor executor, UniqueFd socket)
+    : socket_(std::move(executor), socket.release()) {
+  boost::system::error_code ignored;
+  socket_.non_blocking(true, ignored);
+}
+
+Co<absl::StatusOr<ControlChannel::Message>> ControlChannel::Receive() {
+  for (;;) {
+    char bytes[kControlMessageMax];
+    alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))];
+    iovec iov{.iov_base = bytes, .iov_len = sizeof(bytes)};
+    msghdr header{};
+    header.msg_iov = &iov;
+    header.msg_iovlen = 1;
+    header.msg_control = ancillary;
+    header.msg_controllen = sizeof(ancillary);
+    ssize_t n = ::recvmsg(socket_.native_handle(), &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (n >= 0) {
+      UniqueFd fd;
+      cmsghdr* control = CMSG_FIRSTHDR(&header);
+      if (control != nullptr && control->cmsg_type == SCM_RIGHTS) {
+        int received = -1;
+        __builtin_memcpy(&received, CMSG_DATA(control), sizeof(received));
+        fd.reset(received);
+      }
+      co_return Decode(absl::string_view(bytes, static_cast<size_t>(n)), std::move(fd));
+    }
+    // A killed child may leave a start message unread, which resets the pair.
+    if (errno == ECONNRESET) co_return Message{};
+    if (errno != EAGAIN && errno != EINTR)
+      co_return SystemError(errno, "reading from the new process");
+    auto [ec] = co_await socket_.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
+    if (ec) co_return FromErrorCode(ec, "waiting for the new process");
+  }
+}
+
+absl::Status ControlChannel::SendStart() {
+  if (::send(socket_.native_handle(), &kControlStart, 1, MSG_NOSIGNAL) != 1) {
+    return absl::FailedPreconditionError("starting the process: it is gone");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Launched> Launch(asio::any_io_executor executor, const LaunchOptions& options) {
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    return SystemError(errno, "making a socket pair");
+  UniqueFd ours(pair[0]);
+  UniqueFd theirs(pair[1]);
+  ChildPidNamespace born_in(options.pid_namespace_fd);
+  if (born_in.error() != 0) return SystemError(born_in.error(), "joining the pid namespace");
+  int pidfd = -1;
+  clone_args args{};
+  args.flags = CloneFlags(options);
+  args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
+  args.exit_signal = SIGCHLD;
+  args.cgroup = static_cast<__u64>(options.cgroup_fd);
+  long pid = ::syscall(SYS_clone3, &args, sizeof(args));
+  if (pid < 0) return SystemError(errno, "cloning the process");
+  if (pid == 0) RunChild(options, theirs.get());
+  Launched out;
+  out.pid = static_cast<pid_t>(pid);
+  out.pidfd.reset(pidfd);
+  out.control = std::make_unique<ControlChannel>(std::move(executor), std::move(ours));
+  return out;
+}
+
+}  // namespace kata::agent

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/listener.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/vm_sockets.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include <absl/strings/ascii.h>
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "agent/errors.h"
+#include "proto/base/fd.h"
+#include "proto/base/log.h"
+#include "proto/ttrpc/connection.h"
+
+namespace kata::agent {
+namespace {
+
+constexpr std::chrono::milliseconds kPortPoll{10};
+constexpr int kPortAppearsTries = 500;
+constexpr int kVsockBacklog = 8;
+
+// The port says hang-up as long as no host end is connected.
+bool HostIsConnected(int fd) {
+  pollfd entry{.fd = fd, .events = POLLIN, .revents = 0};
+  return ::poll(&entry, 1, 0) >= 0 && (entry.revents & POLLHUP) == 0;
+}
+
+Co<absl::Status> ServeOne(Service* service, UniqueFd fd, const ttrpc::ServiceMap* map) {
+  auto executor = co_await asio::this_coro::executor;
+  service->ConnectionStarts();
+  auto transport = ttrpc::MakeFdTransport(executor, std::move(fd));
+  auto connection = ttrpc::Connection::Start(executor, std::move(transport), map);
+  absl::Status reason = co_await connection->WaitClosed();
+  log::Debug("connection closed: {}", std::string(reason.message()));
+  co_return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> FindVirtioPort(const std::string& sys_class, const std::string& name) {
+  std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(sys_class.c_str()), ::closedir);
+  if (dir == nullptr) return ErrnoStatus(errno, absl::StrCat("opening \"", sys_class, "\""));
+  while (dirent* entry = ::readdir(dir.get())) {
+    auto text = ReadFile(absl::StrCat(sys_class, "/", entry->d_name, "/name"), 4096);
+    if (text.ok() && absl::StripAsciiWhitespace(*text) == name)
+      return absl::StrCat("/dev/", entry->d_name);
+  }
+  return absl::NotFoundError(absl::StrCat("virtio port \"", name, "\": not found"));
+}
+
+Co<absl::Status> ServeVirtioPort(Service* service) {
+  absl::StatusOr<std::string> path = FindVirtioPort("/sys/class/virtio-ports", kPortName);
+  for (int i = 0; !path.ok() && i < kPortAppearsTries; ++i) {
+    co_await Sleep(kPortPoll);
+    path = FindVirtioPort("/sys/class/virtio-ports", kPortName);
+  }
+  if (!path.ok()) co_return path.status();
+  // Kept open for ever: closing the port would throw away what the host has already sent.
+  UniqueFd port(::open(path->c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  if (!port.valid()) co_return SystemError(errno, absl::StrCat("opening \"", *path, "\""));
+  ttrpc::ServiceMap map;
+  service->Register(map);
+  for (;;) {
+    while (!HostIsConnected(port.get())) co_await Sleep(kPortPoll);
+    UniqueFd copy(::fcntl(port.get(), F_DUPFD_CLOEXEC, 3));
+    if (!copy.valid()) co_return SystemError(errno, "duplicating the port's descriptor");
+    CO_RETURN_IF_ERROR(co_await ServeOne(service, std::move(copy), &map));
+  }
+}
+
+Co<absl::Status> ServeVsock(Service* service, uint32_t port) {
+  auto executor = co_await asio::this_coro::executor;
+  const int raw = ::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (raw < 0) co_return SystemError(errno, "opening a vsock socket");
+  asio::posix::stream_descriptor listening(executor, raw);
+  sockaddr_vm address{};
+  address.svm_family = AF_VSOCK;
+  address.svm_cid = VMADDR_CID_ANY;
+  address.svm_port = port;
+  if (::bind(raw, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
+      ::listen(raw, kVsockBacklog) != 0) {
+    co_return SystemError(errno, absl::StrCat("listening on vsock port ", port));
+  }
+  ttrpc::ServiceMap map;
+  service->Register(map);
+  for (;;) {
+    auto [ec] = co_await listening.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
+    if (ec) co_return FromErrorCode(ec, "waiting for a vsock connection");
+    UniqueFd fd(::accept4(raw, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!fd.valid()) continue;
+    CO_RETURN_IF_ERROR(co_await ServeOne(service, std::move(fd), &map));
+  }
+}
+
+}  // namespace kata::agent

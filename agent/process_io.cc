@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/process_io.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "agent/errors.h"
+#include "agent/terminal.h"
+#include "proto/base/stdio_limits.h"
+
+namespace kata::agent {
+namespace {
+
+using Descriptor = asio::posix::stream_descriptor;
+
+v1::StdioMessage DataMessage(int channel, std::string data) {
+  v1::StdioMessage message;
+  message.mutable_data()->set_channel(static_cast<v1::StdioMessage::Channel>(channel));
+  message.mutable_data()->set_data(std::move(data));
+  return message;
+}
+
+v1::StdioMessage EndMessage(int channel) {
+  v1::StdioMessage message;
+  message.set_end(static_cast<v1::StdioMessage::Channel>(channel));
+  return message;
+}
+
+v1::StdioMessage CreditMessage(size_t bytes) {
+  v1::StdioMessage message;
+  message.mutable_credit()->set_channel(v1::StdioMessage::STDIN);
+  message.mutable_credit()->set_bytes(static_cast<uint32_t>(bytes));
+  return message;
+}
+
+}  // namespace
+
+// One Stdio call. `changed` is replaced whenever it fires: it wakes the loops after credit, input
+// or the end.
+struct ProcessIo::Session {
+  explicit Session(asio::any_io_executor ex) : executor(std::move(ex)), finished(executor) {
+    changed = std::make_shared<Event>(executor);
+  }
+  void Wake() { std::exchange(changed, std::make_shared<Event>(executor))->Set(); }
+
+  asio::any_io_executor executor;
+  std::shared_ptr<StdioStream> stream;
+  std::array<size_t, 3> credit = {0, kStdioCreditInitial, kStdioCreditInitial};
+  std::deque<std::string> input;  // bounded by the host's credit
+  size_t input_outstanding = 0;   // received and not yet given back as credit
+  bool input_has_ended = false;
+  bool host_has_ended = false;
+  int ended_outputs = 0;
+  bool is_closed = false;
+  absl::Status result;
+  std::shared_ptr<Event> changed;
+  Event finished;
+};
+
+ProcessIo::ProcessIo(asio::any_io_executor executor) : executor_(std::move(executor)) {
+  for (Output& output : outputs_) output.has_ended = true;
+}
+
+std::unique_ptr<Descriptor> ProcessIo::Wrap(UniqueFd fd) {
+  ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
+  return std::make_unique<Descriptor>(executor_, fd.release());
+}
+
+absl::Status ProcessIo::MakePipes(bool has_stdin, bool has_stdout, bool has_stderr,
+                                  std::array<UniqueFd, 3>& child_ends) {
+  const bool wanted[3] = {has_stdin, has_stdout, has_stderr};
+  for (size_t i = 0; i < 3; ++i) {
+    if (!wanted[i]) continue;
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) return SystemError(errno, "making a pipe");
+    if (i == 0) {
+      child_ends[i].reset(ends[0]);
+      stdin_ = Wrap(UniqueFd(ends[1]));
+    } else {
+      child_ends[i].reset(ends[1]);
+      outputs_[i].fd = Wrap(UniqueFd(ends[0]));
+      outputs_[i].has_ended = false;
+    }
+  }
+  return absl::OkStatus();
+}
+
+void ProcessIo::SetTerminal(UniqueFd master) {
+  terminal_ = Wrap(std::move(master));
+  outputs_[v1::StdioMessage::STDOUT].has_ended = false;
+}
+
+absl::Status ProcessIo::Resize(unsigned width, unsigned height) {
+  if (terminal_ == nullptr)
+    return absl::FailedPreconditionError("resizing: the process has no terminal");
+  return SetTerminalSize(terminal_->native_handle(), width, height);
+}
+
+Descriptor* ProcessIo::OutputFd(int channel) {
+  return terminal_ != nullptr ? terminal_.get() : outputs_[static_cast<size_t>(channel)].fd.get();
+}
+
+void ProcessIo::ProcessExited() {
+  has_exited_ = true;
+  boost::system::error_code ignored;
+  // Wakes the readers, which then drain without waiting, and a writer whose reader is gone.
+  if (terminal_ != nullptr) terminal_->cancel(ignored);
+  if (stdin_ != nullptr) stdin_->cancel(ignored);
+  for (Output& output : outputs_) {
+    if (output.fd != nullptr) output.fd->cancel(ignored);
+  }
+}
+
+void ProcessIo::CloseStdin() {
+  // A terminal stays open: it is the output as well.
+  stdin_.reset();
+}
+
+void ProcessIo::EndSession(Session& session) {
+  if (session.is_closed) return;
+  session.is_closed = true;
+  session.Wake();
+  session.finished.Set();
+  boost::system::error_code ignored;
+  if (terminal_ != nullptr) terminal_->cancel(ignored);
+  if (stdin_ != nullptr) stdin_->cancel(ignored);
+  for (Output& output : outputs_) {
+    if (output.fd != nullptr) output.fd->cancel(ignored);
+  }
+}
+
+Co<absl::Status> ProcessIo::Serve(std::shared_ptr<StdioStream> stream) {
+  auto self = shared_from_this();
+  if (session_ != nullptr) {
+    session_->result = absl::CancelledError("carrying stdio: another call took over");
+    EndSession(*session_);
+  }
+  auto session = std::make_shared<Session>(executor_);
+  session->stream = std::move(stream);
+  session_ = session;
+  Spawn(executor_, "stdio receive", RunReceive(session));
+  Spawn(executor_, "stdio input", RunInput(session));
+  Spawn(executor_, "stdout", RunOutput(v1::StdioMessage::STDOUT, session));
+  Spawn(executor_, "stderr", RunOutput(v1::StdioMessage::STDERR, session));
+  co_await session->finished.Wait();
+  if (session_ == session) session_.reset();
+  co_return session->result;
+}
+
+Co<absl::Status> ProcessIo::Fill(int channel, size_t size, std::shared_ptr<Session> session) {
+  Output& output = outputs_[static_cast<size_t>(channel)];
+  while (!session->is_closed) {
+    Descriptor* fd = OutputFd(channel);
+    // Read before the pipe: bytes written before the exit are then certainly in it.
+    const bool had_exited = has_exited_;
+    output.unsent.resize(std::min(size, kStdioChunkMax));
+    ssize_t n = ::read(fd->native_handle(), output.unsent.data(), output.unsent.size());
+    const int error = errno;
+    output.unsent.resize(n > 0 ? static_cast<size_t>(n) : 0);
+    if (n > 0) co_return absl::OkStatus();
+    if (n < 0 && error == EINTR) continue;
+    // A terminal whose slaves are all closed reads EIO. A descendant may keep a pipe open after the
+    // exit.
+    if (n == 0 || error != EAGAIN || had_exited) {
+      output.has_ended = true;
+      co_return absl::OkStatus();
+    }
+    // Cancelled by an exit or a takeover, which the loop then sees.
+    co_await fd->async_wait(Descriptor::wait_read, kTuple);
+  }
+  co_return absl::OkStatus();
+}
+
+Co<absl::Status> ProcessIo::PumpOutput(int channel, std::shared_ptr<Session> session) {
+  Output& output = outputs_[static_cast<size_t>(channel)];
+  size_t& credit = session->credit[static_cast<size_t>(channel)];
+  for (;;) {
+    if (session->is_closed) co_return absl::CancelledError("carrying stdio: closed");
+    if (output.unsent.empty() && output.has_ended) break;
+    if (credit == 0) {
+      if (session->host_has_ended)
+        co_return absl::UnavailableError("carrying stdio: the host gives no more credit");
+      auto changed = session->changed;
+      co_await changed->Wait();
+      continue;
+    }
+    if (output.unsent.empty()) CO_RETURN_IF_ERROR(co_await Fill(channel, credit, session));
+    if (output.unsent.empty()) continue;
+    const size_t size = std::min(output.unsent.size(), credit);
+    v1::StdioMessage message = DataMessage(channel, output.unsent.substr(0, size));
+    credit -= size;
+    CO_RETURN_IF_ERROR(co_await session->stream->Send(std::move(message)));
+    // After a takeover the bytes belong to the newer call, which sends them again.
+    if (session->is_closed) co_return absl::CancelledError("carrying stdio: closed");
+    output.unsent.erase(0, size);
+  }
+  v1::StdioMessage end = EndMessage(channel);
+  co_return co_await session->stream->Send(std::move(end));
+}
+
+Co<absl::Status> ProcessIo::RunOutput(int channel, std::shared_ptr<Session> session) {
+  auto self = shared_from_this();
+  absl::Status status = co_await PumpOutput(channel, session);
+  if (session->is_closed) co_return absl::OkStatus();
+  if (!status.ok()) {
+    session->result = status;
+    EndSession(*session);
+    co_return absl::OkStatus();
+  }
+  session->credit[static_cast<size_t>(channel)] = 0;
+  session->ended_outputs += 1;
+  if (session->ended_outputs == 2) EndSession(*session);
+  co_return absl::OkStatus();
+}
+
+Co<absl::Status> ProcessIo::WriteStdin(std::string data) {
+  absl::string_view rest = data;
+  while (!rest.empty()) {
+    Descriptor* fd = terminal_ != nullptr ? terminal_.get() : stdin_.get();
+    // No stream, or nobody who reads it: the bytes are dropped so that the sender is not held up.
+    if (fd == nullptr || has_exited_) co_return absl::OkStatus();
+    ssize_t n = ::write(fd->native_handle(), rest.data(), rest.size());
+    if (n > 0) {
+      rest.remove_prefix(static_cast<size_t>(n));
+      continue;
+    }
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) co_return absl::OkStatus();
+    auto [ec] = co_await fd->async_wait(Descriptor::wait_write, kTuple);
+    if (ec && !has_exited_) co_return absl::CancelledError("writing stdin: closed");
+  }
+  co_return absl::OkStatus();
+}
+
+Co<absl::Status> ProcessIo::RunInput(std::shared_ptr<Session> session) {
+  auto self = shared_from_this();
+  while (!session->is_closed) {
+    if (session->input.empty()) {
+      if (session->input_has_ended) {
+        CloseStdin();
+        co_return absl::OkStatus();
+      }
+      auto changed = session->changed;
+      co_await changed->Wait();
+      continue;
+    }
+    std::string data = std::move(session->input.front());
+    session->input.pop_front();
+    const size_t size = data.size();
+    CO_RETURN_IF_ERROR(co_await WriteStdin(std::move(data)));
+    session->input_outstanding -= size;
+    v1::StdioMessage credit = CreditMessage(size);
+    absl::Status sent = co_await session->stream->Send(std::move(credit));
+    // The receiving loop meets the same end and acts on it.
+    if (!sent.ok()) co_return absl::OkStatus();
+  }
+  co_return absl::OkStatus();
+}
+
+absl::Status ProcessIo::Accept(const v1::StdioMessage& message, Session& session) {
+  if (message.has_data()) {
+    const size_t size = message.data().data().size();
+    if (message.data().channel() != v1::StdioMessage::STDIN || size > kStdioChunkMax ||
+        session.input_outstanding + size > kStdioCreditInitial || session.input_has_ended) {
+      return absl::InvalidArgumentError("stdio data: not stdin, ended, or more than the credit");
+    }
+    if (size == 0) return absl::OkStatus();
+    session.input_outstanding += size;
+    session.input.push_back(message.data().data());
+  } else if (message.has_credit()) {
+    const int channel = message.credit().channel();
+    if (channel != v1::StdioMessage::STDOUT && channel != v1::StdioMessage::STDERR) {
+      return absl::InvalidArgumentError("stdio credit: not an output");
+    }
+    size_t& credit = session.credit[static_cast<size_t>(channel)];
+    credit = std::min(credit + message.credit().bytes(), kStdioCreditInitial);
+  } else if (message.kind_case() == v1::StdioMessage::kEnd &&
+             message.end() == v1::StdioMessage::STDIN) {
+    session.input_has_ended = true;
+  } else {
+    return absl::InvalidArgumentError("stdio message: unexpected kind");
+  }
+  return absl::OkStatus();
+}
+
+Co<absl::Status> ProcessIo::RunReceive(std::shared_ptr<Session> session) {
+  auto self = shared_from_this();
+  while (!session->is_closed) {
+    absl::StatusOr<v1::StdioMessage> message = co_await session->stream->Receive();
+    if (session->is_closed) break;
+    absl::Status status = message.ok() ? Accept(*message, *session) : message.status();
+    if (absl::IsOutOfRange(status)) {
+      // The host sends no more; output goes on as far as its credit reaches.
+      session->host_has_ended = true;
+      session->Wake();
+      break;
+    }
+    if (!status.ok()) {
+      session->result = status;
+      EndSession(*session);
+      break;
+    }
+    session->Wake();
+  }
+  co_return absl::OkStatus();
+}
+
+}  // namespace kata::agent

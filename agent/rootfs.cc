@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/rootfs.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "agent/errors.h"
+#include "agent/mount_options.h"
+#include "agent/mounts.h"
+
+namespace kata::agent {
+namespace {
+
+bool IsDev(const std::string& path) { return path == "/dev" || path == "/dev/"; }
+
+// Whether the image's /dev is ours to fill: not when the spec binds one in.
+bool FillsDev(const ContainerSpec& spec) {
+  for (const Mount& mount : spec.mounts) {
+    if (IsDev(mount.destination))
+      return !ParseMountOptions(mount.options).is_bind && mount.type != "bind";
+  }
+  return true;
+}
+
+absl::Status MakeDevice(int root_fd, const Device& device) {
+  const size_t slash = device.path.rfind('/');
+  const std::string parent = device.path.substr(0, slash);
+  const std::string name = device.path.substr(slash + 1);
+  ASSIGN_OR_RETURN(UniqueFd dir, MakeInRoot(root_fd, parent.empty() ? "/" : parent, true));
+  const std::string what = absl::StrCat("creating device \"", device.path, "\"");
+  if (::mknodat(dir.get(), name.c_str(), device.type | device.mode,
+                makedev(device.major, device.minor)) != 0) {
+    if (errno != EEXIST) return SystemError(errno, what);
+    struct stat info {};
+    if (::fstatat(dir.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+      return SystemError(errno, what);
+    const bool same =
+        (info.st_mode & S_IFMT) == device.type &&
+        (device.type == S_IFIFO || info.st_rdev == makedev(device.major, device.minor));
+    if (same) return absl::OkStatus();
+    if (::unlinkat(dir.get(), name.c_str(), 0) != 0 ||
+        ::mknodat(dir.get(), name.c_str(), device.type | device.mode,
+                  makedev(device.major, device.minor)) != 0) {
+      return SystemError(errno, what);
+    }
+  }
+  if (::fchownat(dir.get(), name.c_str(), device.uid, device.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+    return SystemError(errno, what);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MakeLink(int dev_fd, const char* target, const char* name) {
+  if (::symlinkat(target, dev_fd, name) != 0 && errno != EEXIST) {
+    return SystemError(errno, absl::StrCat("linking \"/dev/", name, "\""));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FillDev(int root_fd, const ContainerSpec& spec) {
+  struct Default {
+    const char* path;
+    unsigned major, minor;
+  };
+  static constexpr Default kDefaults[] = {{"/dev/null", 1, 3},    {"/dev/zero", 1, 5},
+                                          {"/dev/full", 1, 7},    {"/dev/random", 1, 8},
+                                          {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
+  // The umask would take away the device modes.
+  const mode_t umask_before = ::umask(0);
+  absl::Status status;
+  for (const Default& item : kDefaults) {
+    Device device{.path = item.path, .type = S_IFCHR, .major = item.major, .minor = item.minor};
+    if (status.ok()) status = MakeDevice(root_fd, device);
+  }
+  for (const Device& device : spec.devices) {
+    if (status.ok()) status = MakeDevice(root_fd, device);
+  }
+  ::umask(umask_before);
+  RETURN_IF_ERROR(status);
+  ASSIGN_OR_RETURN(UniqueFd dev, OpenInRoot(root_fd, "/dev", O_PATH | O_DIRECTORY));
+  // An image may bring a ptmx node of its own, which would reach the wrong devpts instance.
+  ::unlinkat(dev.get(), "ptmx", 0);
+  RETURN_IF_ERROR(MakeLink(dev.get(), "pts/ptmx", "ptmx"));
+  RETURN_IF_ERROR(MakeLink(dev.get(), "/proc/self/fd", "fd"));
+  RETURN_IF_ERROR(MakeLink(dev.get(), "/proc/self/fd/0", "stdin"));
+  RETURN_IF_ERROR(MakeLink(dev.get(), "/proc/self/fd/1", "stdout"));
+  return MakeLink(dev.get(), "/proc/self/fd/2", "stderr");
+}
+
+absl::Status Pivot(int root_fd, const std::string& root) {
+  if (::fchdir(root_fd) != 0) return SystemError(errno, absl::StrCat("entering \"", root, "\""));
+  // Old and new root on the same directory: the old one then lies on top and is taken off.
+  if (::syscall(SYS_pivot_root, ".", ".") != 0)
+    return SystemError(errno, absl::StrCat("pivoting into \"", root, "\""));
+  if (::umount2(".", MNT_DETACH) != 0) return SystemError(errno, "unmounting the old root");
+  if (::chdir("/") != 0) return SystemError(errno, "entering the new root");
+  return absl::OkStatus();
+}
+
+absl::Status WriteSysctl(const std::string& key, const std::string& value) {
+  std::string path = key;
+  std::replace(path.begin(), path.end(), '.', '/');
+  if (path.find("//") != std::string::npos || path.empty() || path[0] == '/') {
+    return absl::InvalidArgumentError(absl::StrCat("sysctl \"", key, "\": bad name"));
+  }
+  absl::Status status = WriteExisting(absl::StrCat("/proc/sys/", path), value);
+  if (!status.ok())
+    return absl::InternalError(absl::StrCat("sysctl \"", key, "\": ", status.message()));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status EnterRootfs(const ContainerSpec& spec) {
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    return SystemError(errno, "making the mounts private");
+  }
+  const char* root = spec.root_path.c_str();
+  if (::mount(root, root, nullptr, MS_BIND | MS_REC, nullptr) != 0) {
+    return SystemError(errno, absl::StrCat("binding root \"", spec.root_path, "\""));
+  }
+  UniqueFd root_fd(::open(root, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root_fd.valid())
+    return SystemError(errno, absl::StrCat("opening root \"", spec.root_path, "\""));
+  for (const Mount& mount : spec.mounts) RETURN_IF_ERROR(MountInRoot(root_fd.get(), mount));
+  if (FillsDev(spec)) RETURN_IF_ERROR(FillDev(root_fd.get(), spec));
+  return Pivot(root_fd.get(), spec.root_path);
+}
+
+absl::Status SealRootfs(const ContainerSpec& spec) {
+  for (const auto& [key, value] : spec.sysctls) RETURN_IF_ERROR(WriteSysctl(key, value));
+  for (const Mount& mount : spec.mounts) {
+    const MountOptions options = ParseMountOptions(mount.options);
+    if (!IsDev(mount.destination) || mount.type != "tmpfs" || !(options.flags & MS_RDONLY))
+      continue;
+    if (::mount(nullptr, "/dev", nullptr, MS_REMOUNT | MS_BIND | options.flags, nullptr) != 0) {
+      return SystemError(errno, "making \"/dev\" read-only");
+    }
+  }
+  if (!spec.rootfs_propagation.empty()) {
+    for (unsigned long flag : ParseMountOptions({spec.rootfs_propagation}).propagation) {
+      if (::mount(nullptr, "/", nullptr, flag, nullptr) != 0)
+        return SystemError(errno, "setting the root's propagation");
+    }
+  }
+  for (const std::string& path : spec.readonly_paths) RETURN_IF_ERROR(MakePathReadonly(path));
+  for (const std::string& path : spec.masked_paths) RETURN_IF_ERROR(MaskPath(path));
+  if (spec.root_is_readonly &&
+      ::mount(nullptr, "/", nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr) != 0) {
+    return SystemError(errno, "making the root read-only");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BindConsole(const std::string& path) {
+  UniqueFd console(::open(
+      "/dev/console", O_CREAT | O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666));
+  if (!console.valid() && errno != ENXIO) return SystemError(errno, "creating \"/dev/console\"");
+  if (::mount(path.c_str(), "/dev/console", nullptr, MS_BIND, nullptr) != 0) {
+    return SystemError(errno, absl::StrCat("binding \"", path, "\" to \"/dev/console\""));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace kata::agent

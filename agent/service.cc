@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/service.h"
+
+#include <nettle/memops.h>
+#include <nettle/sha2.h>
+#include <sys/mount.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include <absl/strings/escaping.h>
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_split.h>
+
+#include "agent/errors.h"
+#include "agent/guest.h"
+#include "agent/mount_options.h"
+#include "proto/base/log.h"
+
+namespace kata::agent {
+namespace {
+
+constexpr size_t kHostnameSizeMax = 64;
+constexpr size_t kMeminfoSizeMax = 1u << 16;
+// The answer to Shutdown has this long to leave.
+constexpr std::chrono::milliseconds kShutdownDelay{50};
+
+uint64_t MemoryBytes(const std::string& meminfo, absl::string_view key) {
+  for (absl::string_view line : absl::StrSplit(meminfo, '\n')) {
+    std::vector<absl::string_view> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    uint64_t kib = 0;
+    if (words.size() >= 2 && words[0] == key && absl::SimpleAtoi(words[1], &kib)) return kib * 1024;
+  }
+  return 0;
+}
+
+absl::Status MountStorage(const v1::Storage& storage) {
+  if (storage.mount_point().empty() || storage.mount_point()[0] != '/') {
+    return absl::InvalidArgumentError(
+        absl::StrCat("storage at \"", storage.mount_point(), "\": not absolute"));
+  }
+  RETURN_IF_ERROR(MakeDirs(storage.mount_point(), 0755));
+  const MountOptions options =
+      ParseMountOptions({storage.options().begin(), storage.options().end()});
+  const unsigned long bind =
+      options.is_bind ? MS_BIND | (options.is_recursive_bind ? MS_REC : 0) : 0;
+  if (::mount(storage.source().c_str(), storage.mount_point().c_str(), storage.fstype().c_str(),
+              options.flags | bind, options.data.empty() ? nullptr : options.data.c_str()) != 0) {
+    return SystemError(errno, absl::StrCat("mounting ", storage.fstype(), " \"", storage.source(),
+                                           "\" at \"", storage.mount_point(), "\""));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetClock(int64_t realtime_ns) {
+  if (realtime_ns <= 0) return absl::OkStatus();
+  timespec time{.tv_sec = realtime_ns / 1'000'000'000, .tv_nsec = realtime_ns % 1'000'000'000};
+  if (::clock_settime(CLOCK_REALTIME, &time) != 0) return SystemError(errno, "setting the clock");
+  return absl::OkStatus();
+}
+
+Co<absl::Status> PowerOffSoon() {
+  co_await Sleep(kShutdownDelay);
+  PowerOff();
+  co_return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string Sha256Hex(absl::string_view data) {
+  sha256_ctx context;
+  sha256_init(&context);
+  sha256_update(&context, data.size(), reinterpret_cast<const uint8_t*>(data.data()));
+  uint8_t digest[SHA256_DIGEST_SIZE];
+  sha256_digest(&context, sizeof(digest), digest);
+  return absl::BytesToHexString(
+      absl::string_view(reinterpret_cast<const char*>(digest), sizeof(digest)));
+}
+
+absl::Status CheckId(const std::string& id) {
+  bool is_good = !id.empty() && id.size() <= kIdSizeMax && id[0] != '.';
+  for (char c : id) is_good = is_good && c != '/' && static_cast<unsigned char>(c) > 0x20;
+  if (!is_good)
+    return absl::InvalidArgumentError(
+        absl::StrCat("container id \"", absl::CEscape(id), "\": not usable"));
+  return absl::OkStatus();
+}
+
+Service::Service(asio::any_io_executor executor, ExitTable* exits, std::string token_sha256)
+    : executor_(std::move(executor)), exits_(exits), token_sha256_(std::move(token_sha256)) {}
+
+absl::Status Service::RequireHello() const {
+  return has_said_hello_ ? absl::OkStatus()
+                         : absl::FailedPreconditionError("the connection has not said Hello");
+}
+
+absl::StatusOr<std::shared_ptr<Container>> Service::FindContainer(const std::string& id) const {
+  RETURN_IF_ERROR(RequireHello());
+  auto found = containers_.find(id);
+  if (found == containers_.end())
+    return absl::NotFoundError(absl::StrCat("container \"", id, "\": not found"));
+  return found->second;
+}
+
+absl::StatusOr<std::shared_ptr<Process>> Service::FindProcess(const std::string& id,
+                                                              const std::string& exec_id) const {
+  ASSIGN_OR_RETURN(auto container, FindContainer(id));
+  auto process = container->Find(exec_id);
+  if (process == nullptr) {
+    return absl::NotFoundError(
+        absl::StrCat("process \"", exec_id, "\" of container \"", id, "\": not found"));
+  }
+  return process;
+}
+
+Co<absl::StatusOr<v1::HelloResponse>> Service::Hello(ttrpc::CallContext, v1::HelloRequest request) {
+  if (request.version() != kAgentProtocolVersion) {
+    co_return absl::FailedPreconditionError(
+        absl::StrCat("hello: version ", request.version(), " is not ", kAgentProtocolVersion));
+  }
+  const std::string digest = Sha256Hex(request.token());
+  if (token_sha256_.size() != digest.size() ||
+      nettle_memeql_sec(digest.data(), token_sha256_.data(), digest.size()) == 0) {
+    co_return absl::FailedPreconditionError("hello: the token is not this boot's");
+  }
+  has_said_hello_ = true;
+  v1::HelloResponse response;
+  response.set_version(kAgentProtocolVersion);
+  utsname names{};
+  if (::uname(&names) == 0) response.set_kernel_release(names.release);
+  auto meminfo = ReadFile("/proc/meminfo", kMeminfoSizeMax);
+  if (meminfo.ok()) {
+    response.set_memory_total_bytes(MemoryBytes(*meminfo, "MemTotal:"));
+    response.set_memory_available_bytes(MemoryBytes(*meminfo, "MemAvailable:"));
+  }
+  co_return response;
+}
+
+Co<absl::StatusOr<v1::PingResponse>> Service::Ping(ttrpc::CallContext, v1::PingRequest request) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  if (request.reply_size() > kPingReplyMax) {
+    co_return absl::InvalidArgumentError(
+        absl::StrCat("ping: reply of ", request.reply_size(), " bytes is too large"));
+  }
+  v1::PingResponse response;
+  response.set_payload(std::string(request.reply_size(), 'p'));
+  co_return response;
+}
+
+Co<absl::StatusOr<wire::Empty>> Service::CreateSandbox(ttrpc::CallContext,
+                                                       v1::CreateSandboxRequest request) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  if (has_sandbox_) co_return absl::FailedPreconditionError("creating the sandbox: it exists");
+  const std::string& hostname = request.hostname();
+  if (hostname.size() > kHostnameSizeMax)
+    co_return absl::InvalidArgumentError("hostname: longer than 64 bytes");
+  CO_RETURN_IF_ERROR(SetClock(request.clock_realtime_ns()));
+  if (!hostname.empty() && ::sethostname(hostname.data(), hostname.size()) != 0) {
+    co_return SystemError(errno, "setting the hostname");
+  }
+  has_sandbox_ = true;
+  for (int i = 0; i < request.storages_size(); ++i) {
+    absl::Status status = MountStorage(request.storages(i));
+    if (status.ok()) continue;
+    // Nothing half-made: a second try starts from the same point.
+    while (--i >= 0) ::umount2(request.storages(i).mount_point().c_str(), MNT_DETACH);
+    has_sandbox_ = false;
+    co_return status;
+  }
+  co_return wire::Empty();
+}
+
+Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(
+    ttrpc::CallContext, v1::CreateContainerRequest request) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  if (!has_sandbox_)
+    co_return absl::FailedPreconditionError("creating a container: there is no sandbox");
+  const std::string id = request.container_id();
+  CO_RETURN_IF_ERROR(CheckId(id));
+  if (containers_.count(id) != 0)
+    co_return absl::AlreadyExistsError(absl::StrCat("container \"", id, "\": exists"));
+  if (containers_.size() >= kContainersMax) {
+    co_return absl::ResourceExhaustedError(
+        absl::StrCat("creating a container: there are ", kContainersMax));
+  }
+  CO_ASSIGN_OR_RETURN(ContainerSpec spec, ParseContainerSpec(request.spec_json()));
+  const StdioWanted wanted{request.has_stdin(), request.has_stdout(), request.has_stderr()};
+  auto container = std::make_shared<Container>(executor_, exits_, id);
+  containers_[id] = container;
+  absl::Status status = co_await container->Create(std::move(spec), wanted, shared_.get());
+  if (!status.ok()) {
+    auto found = containers_.find(id);
+    if (found != containers_.end() && found->second == container) containers_.erase(found);
+    co_return status;
+  }
+  if (shared_ == nullptr) {
+    auto namespaces = container->OpenNamespaces();
+    if (namespaces.ok()) shared_ = std::make_unique<SharedNamespaces>(std::move(*namespaces));
+  }
+  v1::CreateContainerResponse response;
+  response.set_pid(static_cast<uint32_t>(container->Find("")->pid));
+  co_return response;
+}
+
+Co<absl::StatusOr<wire::Empty>> Service::StartContainer(ttrpc::CallContext, v1::ProcessId request) {
+  CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
+  if (!request.exec_id().empty())
+    co_return absl::InvalidArgumentError("starting a container: exec id given");
+  CO_RETURN_IF_ERROR(co_await container->Start());
+  co_return wire::Empty();
+}
+
+Co<absl::StatusOr<v1::ExecResponse>> Service::Exec(ttrpc::CallContext, v1::ExecRequest request) {
+  CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
+  CO_ASSIGN_OR_RETURN(ProcessSpec spec, ParseProcessSpec(request.process_json()));
+  if (request.terminal_width() != 0) spec.console_width = request.terminal_width();
+  if (request.terminal_height() != 0) spec.console_height = request.terminal_height();
+  const StdioWanted wanted{request.has_stdin(), request.has_stdout(), request.has_stderr()};
+  std::string exec_id = request.exec_id();
+  absl::StatusOr<pid_t> pid = co_await container->Exec(std::move(exec_id), std::move(spec), wanted);
+  if (!pid.ok()) co_return pid.status();
+  v1::ExecResponse response;
+  response.set_pid(static_cast<uint32_t>(*pid));
+  co_return response;
+}
+
+Co<absl::Status> Service::Stdio(ttrpc::CallContext, std::shared_ptr<StdioStream> stream) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  absl::StatusOr<v1::StdioMessage> first = co_await stream->Receive();
+  if (!first.ok()) co_return first.status();
+  if (!first->has_open())
+    co_return absl::InvalidArgumentError("stdio: the first message is not Open");
+  CO_ASSIGN_OR_RETURN(auto process,
+                      FindProcess(first->open().container_id(), first->open().exec_id()));
+  auto io = process->io;
+  process.reset();
+  co_return co_await io->Serve(std::move(stream));
+}
+
+Co<absl::StatusOr<v1::WaitProcessResponse>> Service::WaitProcess(ttrpc::CallContext,
+                                                                 v1::ProcessId request) {
+  CO_ASSIGN_OR_RETURN(auto process, FindProcess(request.container_id(), request.exec_id()));
+  co_await process->exited.Wait();
+  v1::WaitProcessResponse response;
+  response.set_exit_status(static_cast<uint32_t>(process->exit_status));
+  response.set_exited_at_ns(process->exited_at_ns);
+  response.set_oom_killed(process->oom_killed);
+  co_return response;
+}
+
+Co<absl::StatusOr<wire::Empty>> Service::SignalProcess(ttrpc::CallContext,
+                                                       v1::SignalRequest request) {
+  CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
+  if (container->Find(request.exec_id()) == nullptr) {
+    co_return absl::NotFoundError(absl::StrCat("process \"", request.exec_id(), "\": not found"));
+  }
+  if (request.signal() > 64)
+    co_return absl::InvalidArgumentError(absl::StrCat("signal ", request.signal(), ": not known"));
+  CO_RETURN_IF_ERROR(
+      container->Signal(request.exec_id(), static_cast<int>(request.signal()), request.all()));
+  co_return wire::Empty();
+}
+
+Co<absl::StatusOr<wire::Empty>> Service::ResizeTerminal(ttrpc::CallContext,
+                                                        v1::ResizeRequest request) {
+  CO_ASSIGN_OR_RETURN(auto process, FindProcess(request.container_id(), request.exec_id()));
+  CO_RETURN_IF_ERROR(process->io->Resize(request.width(), request.height()));
+  co_return wire::Empty();
+}
+
+Co<absl::StatusOr<v1::ListProcessesResponse>> Service::ListProcesses(ttrpc::CallContext,
+                                                                     v1::ProcessId request) {
+  CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
+  CO_ASSIGN_OR_RETURN(std::vector<pid_t> pids, container->Pids());
+  v1::ListProcessesResponse response;
+  for (pid_t pid : pids) response.add_pids(static_cast<uint32_t>(pid));
+  co_return response;
+}
+
+Co<absl::StatusOr<wire::Empty>> Service::RemoveProcess(ttrpc::CallContext, v1::ProcessId request) {
+  CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
+  CO_RETURN_IF_ERROR(container->RemoveExec(request.exec_id()));
+  co_return wire::Empty();
+}
+
+Co<absl::StatusOr<wire::Empty>> Service::RemoveContainer(ttrpc::CallContext,
+                                                         v1::ProcessId request) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  const std::string id = request.container_id();
+  auto found = containers_.find(id);
+  if (found == containers_.end()) co_return wire::Empty();
+  auto container = found->second;
+  CO_RETURN_IF_ERROR(co_await container->Remove());
+  found = containers_.find(id);
+  if (found != containers_.end() && found->second == container) containers_.erase(found);
+  co_return wire::Empty();
+}
+
+Co<absl::StatusOr<wire::Empty>> Service::Shutdown(ttrpc::CallContext, wire::Empty) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  log::Info("powering off at the host's request");
+  Spawn(executor_, "power off", PowerOffSoon());
+  co_return wire::Empty();
+}
+
+}  // namespace kata::agent

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// kata.agent.v1.Agent: the sandbox's state and its calls. One instance for the life of the guest,
+// served by one connection at a time; Hello is needed again on each. Io thread only.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "agent/container.h"
+#include "agent/exit_table.h"
+#include "proto/schema/agent.ttrpc.h"
+
+namespace kata::agent {
+
+inline constexpr uint32_t kAgentProtocolVersion = 1;
+inline constexpr size_t kContainersMax = 1024;
+inline constexpr size_t kPingReplyMax = 3u << 20;
+inline constexpr size_t kIdSizeMax = 255;
+
+// Lower-case hex of the SHA-256 of `data`.
+std::string Sha256Hex(absl::string_view data);
+// A name that may become a cgroup directory.
+absl::Status CheckId(const std::string& id);
+
+class Service : public v1::AgentService {
+ public:
+  // `token_sha256` empty: every Hello is refused.
+  Service(asio::any_io_executor executor, ExitTable* exits, std::string token_sha256);
+
+  // A new connection begins: it has to prove the token first.
+  void ConnectionStarts() { has_said_hello_ = false; }
+
+  Co<absl::StatusOr<v1::HelloResponse>> Hello(ttrpc::CallContext,
+                                              v1::HelloRequest request) override;
+  Co<absl::StatusOr<v1::PingResponse>> Ping(ttrpc::CallContext, v1::PingRequest request) override;
+  Co<absl::StatusOr<wire::Empty>> CreateSandbox(ttrpc::CallContext,
+                                                v1::CreateSandboxRequest request) override;
+  Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(
+      ttrpc::CallContext, v1::CreateContainerRequest request) override;
+  Co<absl::StatusOr<wire::Empty>> StartContainer(ttrpc::CallContext,
+                                                 v1::ProcessId request) override;
+  Co<absl::StatusOr<v1::ExecResponse>> Exec(ttrpc::CallContext, v1::ExecRequest request) override;
+  Co<absl::Status> Stdio(ttrpc::CallContext, std::shared_ptr<StdioStream> stream) override;
+  Co<absl::StatusOr<v1::WaitProcessResponse>> WaitProcess(ttrpc::CallContext,
+                                                          v1::ProcessId request) override;
+  Co<absl::StatusOr<wire::Empty>> SignalProcess(ttrpc::CallContext,
+                                                v1::SignalRequest request) override;
+  Co<absl::StatusOr<wire::Empty>> ResizeTerminal(ttrpc::CallContext,
+                                                 v1::ResizeRequest request) override;
+  Co<absl::StatusOr<v1::ListProcessesResponse>> ListProcesses(ttrpc::CallContext,
+                                                              v1::ProcessId request) override;
+  Co<absl::StatusOr<wire::Empty>> RemoveProcess(ttrpc::CallContext, v1::ProcessId request) override;
+  Co<absl::StatusOr<wire::Empty>> RemoveContainer(ttrpc::CallContext,
+                                                  v1::ProcessId request) override;
+  Co<absl::StatusOr<wire::Empty>> Shutdown(ttrpc::CallContext, wire::Empty request) override;
+
+ private:
+  absl::Status RequireHello() const;
+  absl::StatusOr<std::shared_ptr<Container>> FindContainer(const std::string& id) const;
+  absl::StatusOr<std::shared_ptr<Process>> FindProcess(const std::string& id,
+                                                       const std::string& exec_id) const;
+
+  asio::any_io_executor executor_;
+  ExitTable* exits_;
+  std::string token_sha256_;
+  bool has_said_hello_ = false;
+  bool has_sandbox_ = false;
+  std::map<std::string, std::shared_ptr<Container>> containers_;
+  std::unique_ptr<SharedNamespaces> shared_;
+};
+
+}  // namespace kata::agent

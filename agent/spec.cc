@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/spec.h"
+
+#include <linux/bpf.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "proto/base/status.h"
+
+namespace kata::agent {
+namespace {
+
+using Json = nlohmann::json;
+
+// The member, or a null value when it is absent: the spec treats both alike.
+const Json& At(const Json& object, const char* key) {
+  static const Json* kNull = new Json();
+  if (!object.is_object()) return *kNull;
+  auto found = object.find(key);
+  return found == object.end() ? *kNull : *found;
+}
+
+template <typename T>
+T Get(const Json& object, const char* key, T fallback) {
+  const Json& value = At(object, key);
+  return value.is_null() ? fallback : value.get<T>();
+}
+
+template <typename T>
+std::optional<T> Maybe(const Json& object, const char* key) {
+  const Json& value = At(object, key);
+  if (value.is_null()) return std::nullopt;
+  return value.get<T>();
+}
+
+std::vector<std::string> Strings(const Json& object, const char* key) {
+  return Get(object, key, std::vector<std::string>{});
+}
+
+absl::Status ParseRlimits(const Json& list, std::vector<Rlimit>& out) {
+  static const std::map<std::string, int> kNames = {{"RLIMIT_AS", RLIMIT_AS},
+                                                    {"RLIMIT_CORE", RLIMIT_CORE},
+                                                    {"RLIMIT_CPU", RLIMIT_CPU},
+                                                    {"RLIMIT_DATA", RLIMIT_DATA},
+                                                    {"RLIMIT_FSIZE", RLIMIT_FSIZE},
+                                                    {"RLIMIT_LOCKS", RLIMIT_LOCKS},
+                                                    {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},
+                                                    {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
+                                                    {"RLIMIT_NICE", RLIMIT_NICE},
+                                                    {"RLIMIT_NOFILE", RLIMIT_NOFILE},
+                                                    {"RLIMIT_NPROC", RLIMIT_NPROC},
+                                                    {"RLIMIT_RSS", RLIMIT_RSS},
+                                                    {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},
+                                                    {"RLIMIT_RTTIME", RLIMIT_RTTIME},
+                                                    {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
+                                                    {"RLIMIT_STACK", RLIMIT_STACK}};
+  for (const Json& item : list) {
+    const std::string name = Get(item, "type", std::string());
+    auto found = kNames.find(name);
+    if (found == kNames.end()) {
+      return absl::InvalidArgumentError(absl::StrCat("rlimit \"", name, "\": not known"));
+    }
+    out.push_back(Rlimit{.resource = found->second,
+                         .soft = Get<uint64_t>(item, "soft", 0),
+                         .hard = Get<uint64_t>(item, "hard", 0)});
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ProcessSpec> ReadProcess(const Json& json) {
+  if (!json.is_object()) return absl::InvalidArgumentError("process: missing");
+  ProcessSpec out;
+  out.terminal = Get(json, "terminal", false);
+  const Json& size = At(json, "consoleSize");
+  out.console_width = Get(size, "width", 0u);
+  out.console_height = Get(size, "height", 0u);
+  const Json& user = At(json, "user");
+  out.uid = Get<uid_t>(user, "uid", 0);
+  out.gid = Get<gid_t>(user, "gid", 0);
+  out.additional_gids = Get(user, "additionalGids", std::vector<gid_t>{});
+  out.umask = Get<mode_t>(user, "umask", 022);
+  out.args = Strings(json, "args");
+  out.env = Strings(json, "env");
+  out.cwd = Get(json, "cwd", std::string("/"));
+  out.no_new_privileges = Get(json, "noNewPrivileges", false);
+  out.oom_score_adj = Maybe<int>(json, "oomScoreAdj");
+  if (const Json& caps = At(json, "capabilities"); !caps.is_null()) {
+    out.capabilities = Capabilities{.bounding = Strings(caps, "bounding"),
+                                    .effective = Strings(caps, "effective"),
+                                    .inheritable = Strings(caps, "inheritable"),
+                                    .permitted = Strings(caps, "permitted"),
+                                    .ambient = Strings(caps, "ambient")};
+  }
+  RETURN_IF_ERROR(ParseRlimits(At(json, "rlimits"), out.rlimits));
+  if (out.args.empty() || out.args[0].empty())
+    return absl::InvalidArgumentError("process.args: empty");
+  if (out.cwd.empty() || out.cwd[0] != '/') {
+    return absl::InvalidArgumentError(absl::StrCat("process.cwd \"", out.cwd, "\": not absolute"));
+  }
+  return out;
+}
+
+absl::Status ReadNamespaces(const Json& list, Namespaces& out) {
+  for (const Json& item : list) {
+    const std::string type = Get(item, "type", std::string());
+    const bool joins = !Get(item, "path", std::string()).empty();
+    if (type == "pid") {
+      out.has_pid = true;
+      out.joins_pid = joins;
+    } else if (type == "ipc") {
+      out.has_ipc = true;
+      out.joins_ipc = joins;
+    } else if (type == "uts") {
+      out.has_uts = true;
+      out.joins_uts = joins;
+    } else if (type == "user") {
+      return absl::InvalidArgumentError("linux.namespaces: user namespaces are not supported");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<DeviceRule> ReadDeviceRule(const Json& item) {
+  DeviceRule rule;
+  rule.allow = Get(item, "allow", false);
+  const std::string type = Get(item, "type", std::string("a"));
+  rule.type = type.empty() ? 'a' : type[0];
+  if (rule.type == 'u') rule.type = 'c';
+  if (rule.type != 'a' && rule.type != 'b' && rule.type != 'c') {
+    return absl::InvalidArgumentError(absl::StrCat("device rule type \"", type, "\": not known"));
+  }
+  const int64_t major = Get<int64_t>(item, "major", -1);
+  const int64_t minor = Get<int64_t>(item, "minor", -1);
+  if (major >= 0) rule.major = static_cast<uint32_t>(major);
+  if (minor >= 0) rule.minor = static_cast<uint32_t>(minor);
+  for (char c : Get(item, "access", std::string("rwm"))) {
+    if (c == 'r') rule.access |= BPF_DEVCG_ACC_READ;
+    if (c == 'w') rule.access |= BPF_DEVCG_ACC_WRITE;
+    if (c == 'm') rule.access |= BPF_DEVCG_ACC_MKNOD;
+  }
+  return rule;
+}
+
+absl::Status ReadResources(const Json& json, Resources& out) {
+  const Json& cpu = At(json, "cpu");
+  out.cpu_shares = Maybe<uint64_t>(cpu, "shares");
+  out.cpu_quota = Maybe<int64_t>(cpu, "quota");
+  out.cpu_period = Maybe<uint64_t>(cpu, "period");
+  out.cpuset_cpus = Get(cpu, "cpus", std::string());
+  out.cpuset_mems = Get(cpu, "mems", std::string());
+  const Json& memory = At(json, "memory");
+  out.memory_limit = Maybe<int64_t>(memory, "limit");
+  out.memory_swap = Maybe<int64_t>(memory, "swap");
+  out.memory_reservation = Maybe<int64_t>(memory, "reservation");
+  out.pids_limit = Maybe<int64_t>(At(json, "pids"), "limit");
+  out.unified = Get(json, "unified", std::map<std::string, std::string>{});
+  for (const Json& item : At(json, "devices")) {
+    ASSIGN_OR_RETURN(DeviceRule rule, ReadDeviceRule(item));
+    out.device_rules.push_back(rule);
+  }
+  if (out.device_rules.size() > kDeviceRulesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("linux.resources.devices: more than ", kDeviceRulesMax));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Device> ReadDevice(const Json& item) {
+  Device device;
+  device.path = Get(item, "path", std::string());
+  const std::string type = Get(item, "type", std::string());
+  if (type == "c" || type == "u") device.type = S_IFCHR;
+  if (type == "b") device.type = S_IFBLK;
+  if (type == "p") device.type = S_IFIFO;
+  if (device.type == 0 || device.path.empty() || device.path[0] != '/') {
+    return absl::InvalidArgumentError(
+        absl::StrCat("device \"", device.path, "\": bad path or type \"", type, "\""));
+  }
+  device.major = Get(item, "major", 0u);
+  device.minor = Get(item, "minor", 0u);
+  device.mode = Get<mode_t>(item, "fileMode", 0666) & 07777;
+  device.uid = Get<uid_t>(item, "uid", 0);
+  device.gid = Get<gid_t>(item, "gid", 0);
+  return device;
+}
+
+absl::StatusOr<SeccompProfile> ReadSeccomp(const Json& json) {
+  SeccompProfile out;
+  out.default_action = Get(json, "defaultAction", std::string());
+  out.default_errno_ret = Maybe<unsigned>(json, "defaultErrnoRet");
+  out.architectures = Strings(json, "architectures");
+  out.flags = Strings(json, "flags");
+  size_t names = 0;
+  for (const Json& item : At(json, "syscalls")) {
+    SeccompRule rule;
+    rule.names = Strings(item, "names");
+    rule.action = Get(item, "action", std::string());
+    rule.errno_ret = Maybe<unsigned>(item, "errnoRet");
+    for (const Json& arg : At(item, "args")) {
+      rule.args.push_back(SeccompArg{.index = Get(arg, "index", 0u),
+                                     .value = Get<uint64_t>(arg, "value", 0),
+                                     .value_two = Get<uint64_t>(arg, "valueTwo", 0),
+                                     .op = Get(arg, "op", std::string())});
+    }
+    names += rule.names.size();
+    out.rules.push_back(std::move(rule));
+  }
+  if (names > kSeccompNamesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("linux.seccomp: more than ", kSeccompNamesMax, " names"));
+  }
+  return out;
+}
+
+absl::Status ReadLinux(const Json& json, ContainerSpec& out) {
+  RETURN_IF_ERROR(ReadNamespaces(At(json, "namespaces"), out.namespaces));
+  RETURN_IF_ERROR(ReadResources(At(json, "resources"), out.resources));
+  for (const Json& item : At(json, "devices")) {
+    ASSIGN_OR_RETURN(Device device, ReadDevice(item));
+    out.devices.push_back(std::move(device));
+  }
+  out.masked_paths = Strings(json, "maskedPaths");
+  out.readonly_paths = Strings(json, "readonlyPaths");
+  out.rootfs_propagation = Get(json, "rootfsPropagation", std::string());
+  out.sysctls = Get(json, "sysctl", std::map<std::string, std::string>{});
+  if (const Json& seccomp = At(json, "seccomp"); !seccomp.is_null()) {
+    ASSIGN_OR_RETURN(SeccompProfile profile, ReadSeccomp(seccomp));
+    out.seccomp = std::move(profile);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ContainerSpec> ReadContainer(const Json& json) {
+  ContainerSpec out;
+  ASSIGN_OR_RETURN(out.process, ReadProcess(At(json, "process")));
+  out.root_path = Get(At(json, "root"), "path", std::string());
+  out.root_is_readonly = Get(At(json, "root"), "readonly", false);
+  out.hostname = Get(json, "hostname", std::string());
+  out.domainname = Get(json, "domainname", std::string());
+  if (out.root_path.empty() || out.root_path[0] != '/') {
+    return absl::InvalidArgumentError(
+        absl::StrCat("root.path \"", out.root_path, "\": not absolute"));
+  }
+  for (const Json& item : At(json, "mounts")) {
+    Mount mount{.destination = Get(item, "destination", std::string()),
+                .type = Get(item, "type", std::string()),
+                .source = Get(item, "source", std::string()),
+                .options = Strings(item, "options")};
+    if (mount.destination.empty())
+      return absl::InvalidArgumentError("mounts: one has no destination");
+    out.mounts.push_back(std::move(mount));
+  }
+  RETURN_IF_ERROR(ReadLinux(At(json, "linux"), out));
+  return out;
+}
+
+// The one place where the JSON library's exceptions are met.
+template <typename T>
+absl::StatusOr<T> Guarded(absl::string_view text, absl::StatusOr<T> (*read)(const Json&),
+                          const char* what) {
+  if (text.size() > kSpecSizeMax)
+    return absl::InvalidArgumentError(absl::StrCat("reading ", what, ": too large"));
+  try {
+    absl::StatusOr<T> result = read(Json::parse(text.begin(), text.end()));
+    if (!result.ok()) return Annotate(result.status(), absl::StrCat("reading ", what));
+    return result;
+  } catch (const Json::exception& e) {
+    return absl::InvalidArgumentError(absl::StrCat("reading ", what, ": ", e.what()));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<ContainerSpec> ParseContainerSpec(absl::string_view json) {
+  return Guarded<ContainerSpec>(json, ReadContainer, "the container spec");
+}
+
+absl::StatusOr<ProcessSpec> ParseProcessSpec(absl::string_view json) {
+  return Guarded<ProcessSpec>(json, ReadProcess, "the process spec");
+}
+
+}  // namespace kata::agent

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of the OCI runtime spec that the agent acts on, as plain values. Parsing checks types
+// and names, it does not touch the system; fields not known here are ignored (the host keeps the
+// document as it is). Any thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <absl/strings/string_view.h>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "agent/device_rules.h"
+#include "agent/seccomp.h"
+
+namespace kata::agent {
+
+// Bytes of one spec document.
+inline constexpr size_t kSpecSizeMax = 2u << 20;
+
+struct Rlimit {
+  int resource = 0;
+  uint64_t soft = 0;
+  uint64_t hard = 0;
+};
+
+struct Capabilities {
+  // Names as in the spec ("CAP_CHOWN"); names that the kernel headers do not know are skipped when
+  // applied.
+  std::vector<std::string> bounding, effective, inheritable, permitted, ambient;
+};
+
+struct ProcessSpec {
+  bool terminal = false;
+  unsigned console_width = 0;
+  unsigned console_height = 0;
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::vector<gid_t> additional_gids;
+  mode_t umask = 022;
+  std::vector<std::string> args;
+  std::vector<std::string> env;
+  std::string cwd = "/";
+  std::optional<Capabilities> capabilities;
+  std::vector<Rlimit> rlimits;
+  bool no_new_privileges = false;
+  std::optional<int> oom_score_adj;
+};
+
+struct Mount {
+  std::string destination;
+  std::string type;
+  std::string source;
+  std::vector<std::string> options;
+};
+
+struct Device {
+  std::string path;
+  mode_t type = 0;  // S_IFCHR, S_IFBLK or S_IFIFO
+  unsigned major = 0;
+  unsigned minor = 0;
+  mode_t mode = 0666;
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+struct Resources {
+  std::optional<uint64_t> cpu_shares;
+  std::optional<int64_t> cpu_quota;
+  std::optional<uint64_t> cpu_period;
+  std::string cpuset_cpus;
+  std::string cpuset_mems;
+  std::optional<int64_t> memory_limit;
+  std::optional<int64_t> memory_swap;  // memory plus swap, as the spec says
+  std::optional<int64_t> memory_reservation;
+  std::optional<int64_t> pids_limit;
+  std::vector<DeviceRule> device_rules;
+  std::map<std::string, std::string> unified;
+};
+
+struct Namespaces {
+  // `joins_*`: the spec names a path, which means the namespace of the sandbox's first container.
+  bool has_pid = false, has_ipc = false, has_uts = false;
+  bool joins_pid = false, joins_ipc = false, joins_uts = false;
+};
+
+struct ContainerSpec {
+  ProcessSpec process;
+  std::string root_path;
+  bool root_is_readonly = false;
+  std::string hostname;
+  std::string domainname;
+  std::vector<Mount> mounts;
+  std::vector<Device> devices;
+  Resources resources;
+  Namespaces namespaces;
+  std::vector<std::string> masked_paths;
+  std::vector<std::string> readonly_paths;
+  std::string rootfs_propagation;
+  std::map<std::string, std::string> sysctls;
+  std::optional<SeccompProfile> seccomp;
+};
+
+// InvalidArgument with the reason for a document that is not a usable spec.
+absl::StatusOr<ContainerSpec> ParseContainerSpec(absl::string_view json);
+absl::StatusOr<ProcessSpec> ParseProcessSpec(absl::string_view json);
+
+}  // namespace kata::agent

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+// Drives an agent in a booted guest over the host's end of its port and checks what it does.
+// Arguments: SOCKET TOKEN ROOTFS (guest path of a root file system with busybox). Prints one line
+// per check; the exit status is the number of failures.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+
+#include "proto/base/status.h"
+#include "proto/base/stdio_limits.h"
+#include "proto/schema/agent.ttrpc.h"
+#include "proto/ttrpc/connection.h"
+
+namespace {
+
+using namespace kata;
+using agent::v1::AgentClient;
+using agent::v1::StdioMessage;
+using ClientStdio = ttrpc::MessageStream<StdioMessage, StdioMessage>;
+
+constexpr std::chrono::seconds kCallTimeout{30};
+constexpr size_t kBigOutput = 3u << 20;
+int g_failures = 0;
+
+void Check(bool good, const std::string& what, const std::string& detail) {
+  std::printf("%s %s%s%s\n", good ? "ok  " : "FAIL", what.c_str(), detail.empty() ? "" : ": ",
+              detail.c_str());
+  std::fflush(stdout);
+  if (!good) ++g_failures;
+}
+
+std::string ProcessJson(const std::string& args, bool terminal) {
+  return R"({"terminal":)" + std::string(terminal ? "true" : "false") +
+         R"(,"user":{"uid":0,"gid":0},"args":[)" + args +
+         R"(],"env":["PATH=/bin"],"cwd":"/","capabilities":{"bounding":["CAP_KILL","CAP_CHOWN"],)"
+         R"("effective":["CAP_KILL"],"permitted":["CAP_KILL","CAP_CHOWN"]},"noNewPrivileges":true})";
+}
+
+std::string SpecJson(const std::string& rootfs, const std::string& args, bool terminal) {
+  return R"({"ociVersion":"1.1.0","process":)" + ProcessJson(args, terminal) +
+         R"(,"root":{"path":")" + rootfs +
+         R"(","readonly":false},"hostname":"box","mounts":[)"
+         R"({"destination":"/proc","type":"proc","source":"proc","options":["nosuid","noexec","nodev"]},)"
+         R"({"destination":"/dev","type":"tmpfs","source":"tmpfs","options":["nosuid","mode=755","size=65536k"]},)"
+         R"({"destination":"/dev/pts","type":"devpts","source":"devpts","options":["nosuid","noexec","newinstance",)"
+         R"("ptmxmode=0666","mode=0620","gid=5"]},)"
+         R"({"destination":"/dev/mqueue","type":"mqueue","source":"mqueue","options":["nosuid"]},)"
+         R"({"destination":"/sys","type":"sysfs","source":"sysfs","options":["nosuid","ro"]},)"
+         R"({"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup","options":["ro","nosuid"]},)"
+         R"({"destination":"/etc/a-bound-file","type":"bind","source":"/proc/version","options":["rbind","ro"]}],)"
+         R"("linux":{"namespaces":[{"type":"pid"},{"type":"ipc"},{"type":"uts"},{"type":"mount"},{"type":"network"}],)"
+         R"("resources":{"devices":[{"allow":false,"access":"rwm"}],"memory":{"limit":67108864},"pids":{"limit":64},)"
+         R"("cpu":{"shares":512,"quota":90000,"period":100000}},"maskedPaths":["/proc/meminfo","/proc/acpi"],)"
+         R"("readonlyPaths":["/proc/sys"],"seccomp":{"defaultAction":"SCMP_ACT_ALLOW",)"
+         R"("architectures":["SCMP_ARCH_X86_64"],"syscalls":[{"names":["mkdir","mkdirat","no_such_call"],)"
+         R"("action":"SCMP_ACT_ERRNO","errnoRet":77}]}}})";
+}
+
+struct Output {
+  std::string text;
+  std::string error;
+  absl::Status status;
+};
+
+// Sends `input`, ends stdin, and reads until both outputs have ended.
+Co<Output> RunStdio(std::shared_ptr<AgentClient> client, std::string id, std::string exec_id,
+                    std::string input, bool ends_stdin) {
+  Output out;
+  auto stream = co_await client->Stdio();
+  if (!stream.ok()) {
+    out.status = stream.status();
+    co_return out;
+  }
+  std::shared_ptr<ClientStdio> io = *stream;
+  StdioMessage open;
+  open.mutable_open()->set_container_id(id);
+  open.mutable_open()->set_exec_id(exec_id);
+  out.status = co_await io->Send(std::move(open));
+  if (!input.empty()) {
+    StdioMessage data;
+    data.mutable_data()->set_channel(StdioMessage::STDIN);
+    data.mutable_data()->set_data(input);
+    out.status = co_await io->Send(std::move(data));
+  }
+  if (ends_stdin) {
+    StdioMessage end;
+    end.set_end(StdioMessage::STDIN);
+    out.status = co_await io->Send(std::move(end));
+  }
+  int ended = 0;
+  while (ended < 2) {
+    auto message = co_await io->Receive();
+    if (!message.ok()) {
+      out.status = message.status();
+      co_return out;
+    }
+    if (message->kind_case() == StdioMessage::kEnd) ++ended;
+    if (!message->has_data()) continue;
+    std::string& target = message->data().channel() == StdioMessage::STDOUT ? out.text : out.error;
+    target += message->data().data();
+    StdioMessage credit;
+    credit.mutable_credit()->set_channel(message->data().channel());
+    credit.mutable_credit()->set_bytes(static_cast<uint32_t>(message->data().data().size()));
+    // The agent ends the call once all output has left, whether or not the last credit has come.
+    absl::Status credited = co_await io->Send(std::move(credit));
+    if (!credited.ok() && !absl::IsUnavailable(credited)) out.status = credited;
+  }
+  co_return out;
+}
+
+Co<int> WaitFor(std::shared_ptr<AgentClient> client, std::string id, std::string exec_id) {
+  agent::v1::ProcessId request;
+  request.set_container_id(id);
+  request.set_exec_id(exec_id);
+  auto response = co_await client->WaitProcess(std::move(request), kCallTimeout);
+  co_return response.ok() ? static_cast<int>(response->exit_status()) : -1;
+}
+
+struct ExecResult {
+  Output output;
+  int status = -1;
+};
+
+Co<ExecResult> RunExec(std::shared_ptr<AgentClient> client, std::string exec_id, std::string args,
+                       bool terminal, std::string input) {
+  ExecResult out;
+  agent::v1::ExecRequest request;
+  request.set_container_id("c1");
+  request.set_exec_id(exec_id);
+  request.set_process_json(ProcessJson(args, terminal));
+  request.set_has_stdin(true);
+  request.set_has_stdout(true);
+  request.set_has_stderr(!terminal);
+  request.set_terminal_width(terminal ? 91 : 0);
+  request.set_terminal_height(terminal ? 31 : 0);
+  auto made = co_await client->Exec(std::move(request), kCallTimeout);
+  if (!made.ok()) {
+    out.output.status = made.status();
+    co_return out;
+  }
+  out.output = co_await RunStdio(client, "c1", exec_id, std::move(input), !terminal);
+  out.status = co_await WaitFor(client, "c1", exec_id);
+  agent::v1::ProcessId process;
+  process.set_container_id("c1");
+  process.set_exec_id(exec_id);
+  auto removed = co_await client->RemoveProcess(std::move(process), kCallTimeout);
+  if (!removed.ok()) out.output.status = removed.status();
+  co_return out;
+}
+
+Co<void> Shell(std::shared_ptr<AgentClient> client, std::string name, std::string script,
+               std::string wanted) {
+  static int number = 0;
+  std::string args = R"("sh","-c",")" + script + "\"";
+  std::string exec_id = "e" + std::to_string(++number);
+  ExecResult result =
+      co_await RunExec(client, std::move(exec_id), std::move(args), false, std::string());
+  const bool good =
+      result.output.status.ok() && result.output.text.find(wanted) != std::string::npos;
+  Check(good, name,
+        good ? "" : result.output.text + result.output.error + result.output.status.ToString());
+}
+
+Co<void> CheckExecs(std::shared_ptr<AgentClient> client) {
+  ExecResult cat = co_await RunExec(client, "cat", R"("cat")", false, "through and back");
+  Check(cat.output.text == "through and back" && cat.status == 0, "stdin reaches stdout",
+        cat.output.status.ToString());
+  ExecResult big = co_await RunExec(
+      client, "big", R"("sh","-c","head -c 3145728 /dev/zero; echo e >&2; exit 7")", false, "");
+  Check(big.output.text.size() == kBigOutput && big.output.error == "e\n" && big.status == 7,
+        "large output, exit code",
+        std::to_string(big.output.text.size()) + " " + std::to_string(big.status));
+  ExecResult killed = co_await RunExec(client, "kill", R"("sh","-c","kill -9 $$")", false, "");
+  Check(killed.status == 137, "signal gives 128 + number", std::to_string(killed.status));
+  ExecResult tty = co_await RunExec(
+      client, "tty", R"("sh","-c","tty; stty size; test -t 0 && echo yes")", true, "");
+  Check(tty.output.text.find("/dev/pts/") != std::string::npos &&
+            tty.output.text.find("31 91") != std::string::npos &&
+            tty.output.text.find("yes") != std::string::npos,
+        "exec with a terminal", tty.output.text + tty.output.status.ToString());
+  ExecResult missing = co_await RunExec(client, "m1", R"("nonesuch")", false, "");
+  Check(missing.output.status.message() == "exec: \"nonesuch\": executable file not found in $PATH",
+        "missing program", missing.output.status.ToString());
+  co_await Shell(client, "hostname", "hostname", "box\n");
+  co_await Shell(client, "pid 1 is the container's init", "cat /proc/1/comm", "sleep");
+  co_await Shell(client, "memory limit", "cat /sys/fs/cgroup/memory.max", "67108864");
+  co_await Shell(client, "cpu limit", "cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu.weight",
+                 "90000 100000\n20\n");
+  co_await Shell(client, "cgroup namespace", "cat /proc/self/cgroup", "0::/\n");
+  co_await Shell(client, "seccomp", "mkdir /x 2>&1; grep Seccomp: /proc/self/status",
+                 "Seccomp:\t2");
+  co_await Shell(client, "seccomp errno", "mkdir /x 2>&1", "mkdir: can't create directory '/x'");
+  co_await Shell(client, "capabilities",
+                 "grep -E 'Cap(Eff|Prm|Bnd)' /proc/self/status | tr -d '\\n'",
+                 "CapPrm:\t0000000000000021CapEff:\t0000000000000021CapBnd:\t0000000000000021");
+  co_await Shell(client, "device is denied",
+                 "cat /dev/vda 2>&1; head -c 1 /dev/kmsg 2>&1 || echo denied", "denied");
+  co_await Shell(client, "devices work", "echo x > /dev/null && head -c 4 /dev/zero | wc -c", "4");
+  co_await Shell(client, "masked path", "wc -c < /proc/meminfo", "0");
+  co_await Shell(client, "read-only path", "echo 1 2>&1 > /proc/sys/kernel/panic || echo denied",
+                 "denied");
+  co_await Shell(client, "bound file", "grep -c Linux /etc/a-bound-file", "1");
+  co_await Shell(client, "no agent descriptors", "ls /proc/self/fd | tr '\\n' ' '", "0 1 2 3 ");
+}
+
+Co<void> CheckErrors(std::shared_ptr<AgentClient> client, std::string rootfs) {
+  agent::v1::CreateContainerRequest create;
+  create.set_container_id("c2");
+  create.set_spec_json(SpecJson(rootfs, R"("/no/such")", false));
+  auto made = co_await client->CreateContainer(std::move(create), kCallTimeout);
+  Check(made.status().message() == "exec: \"/no/such\": no such file or directory",
+        "create with a missing program", made.status().ToString());
+  agent::v1::ProcessId unknown;
+  unknown.set_container_id("c2");
+  auto waited = co_await client->WaitProcess(std::move(unknown), kCallTimeout);
+  Check(absl::IsNotFound(waited.status()), "a failed create leaves nothing",
+        waited.status().ToString());
+}
+
+Co<void> CheckTerminalContainer(std::shared_ptr<AgentClient> client, std::string rootfs) {
+  agent::v1::CreateContainerRequest create;
+  create.set_container_id("c3");
+  create.set_spec_json(SpecJson(
+      rootfs, R"("sh","-c","test -c /dev/console && tty && read x && echo got $x; exit 3")", true));
+  create.set_has_stdin(true);
+  create.set_has_stdout(true);
+  auto made = co_await client->CreateContainer(std::move(create), kCallTimeout);
+  Check(made.ok(), "create with a terminal", made.status().ToString());
+  agent::v1::ProcessId id;
+  id.set_container_id("c3");
+  auto started = co_await client->StartContainer(id, kCallTimeout);
+  Check(started.ok(), "start with a terminal", started.status().ToString());
+  Output output = co_await RunStdio(client, "c3", "", "hello\n", false);
+  Check(output.text.find("got hello") != std::string::npos, "terminal of init",
+        output.text + output.status.ToString());
+  int status = co_await WaitFor(client, "c3", "");
+  Check(status == 3, "exit code of init", std::to_string(status));
+  auto removed = co_await client->RemoveContainer(id, kCallTimeout);
+  Check(removed.ok(), "remove", removed.status().ToString());
+}
+
+Co<void> CheckCreatedKill(std::shared_ptr<AgentClient> client, std::string rootfs) {
+  agent::v1::CreateContainerRequest create;
+  create.set_container_id("c4");
+  create.set_spec_json(SpecJson(rootfs, R"("sleep","100")", false));
+  auto made = co_await client->CreateContainer(std::move(create), kCallTimeout);
+  Check(made.ok(), "create", made.status().ToString());
+  agent::v1::SignalRequest signal;
+  signal.set_container_id("c4");
+  signal.set_signal(9);
+  auto killed = co_await client->SignalProcess(signal, kCallTimeout);
+  Check(killed.ok(), "SIGKILL before start", killed.status().ToString());
+  int status = co_await WaitFor(client, "c4", "");
+  Check(status == 137, "exit code of the killed init", std::to_string(status));
+  auto again = co_await client->SignalProcess(std::move(signal), kCallTimeout);
+  Check(again.status().message() == "process already finished", "second kill",
+        again.status().ToString());
+  agent::v1::ProcessId id;
+  id.set_container_id("c4");
+  auto removed = co_await client->RemoveContainer(std::move(id), kCallTimeout);
+  Check(removed.ok(), "remove", removed.status().ToString());
+}
+
+Co<absl::Status> Probe(std::shared_ptr<ttrpc::Connection> connection, std::string token,
+                       std::string rootfs) {
+  auto client = std::make_shared<AgentClient>(connection);
+  agent::v1::PingRequest early;
+  auto refused = co_await client->Ping(std::move(early), kCallTimeout);
+  Check(absl::IsFailedPrecondition(refused.status()), "ping before hello is refused",
+        refused.status().ToString());
+  agent::v1::HelloRequest hello;
+  hello.set_version(1);
+  hello.set_token("not it");
+  auto wrong = co_await client->Hello(hello, kCallTimeout);
+  Check(absl::IsFailedPrecondition(wrong.status()), "wrong token is refused",
+        wrong.status().ToString());
+  hello.set_token(token);
+  auto greeted = co_await client->Hello(std::move(hello), kCallTimeout);
+  CO_RETURN_IF_ERROR(greeted.status());
+  Check(greeted->memory_total_bytes() > 0, "hello", greeted->kernel_release());
+  agent::v1::PingRequest ping;
+  ping.set_reply_size(3u << 20);
+  auto pong = co_await client->Ping(std::move(ping), kCallTimeout);
+  Check(pong.ok(), "3 MiB ping", pong.status().ToString());
+  agent::v1::CreateSandboxRequest sandbox;
+  sandbox.set_sandbox_id("s");
+  sandbox.set_hostname("vm");
+  auto made = co_await client->CreateSandbox(std::move(sandbox), kCallTimeout);
+  Check(made.ok() || absl::IsFailedPrecondition(made.status()), "sandbox",
+        made.status().ToString());
+
+  agent::v1::CreateContainerRequest create;
+  create.set_container_id("c1");
+  create.set_spec_json(SpecJson(rootfs, R"("sleep","1000")", false));
+  auto created = co_await client->CreateContainer(std::move(create), kCallTimeout);
+  CO_RETURN_IF_ERROR(created.status());
+  agent::v1::ProcessId id;
+  id.set_container_id("c1");
+  auto started = co_await client->StartContainer(id, kCallTimeout);
+  CO_RETURN_IF_ERROR(started.status());
+  co_await CheckExecs(client);
+  co_await CheckErrors(client, rootfs);
+  co_await CheckTerminalContainer(client, rootfs);
+  co_await CheckCreatedKill(client, rootfs);
+  auto begin = std::chrono::steady_clock::now();
+  ExecResult quick = co_await RunExec(client, "quick", R"("true")", false, std::string());
+  auto spent = std::chrono::steady_clock::now() - begin;
+  Check(quick.status == 0, "exec of true, microseconds",
+        std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(spent).count()));
+  auto removed = co_await client->RemoveContainer(id, kCallTimeout);
+  Check(removed.ok(), "remove of a running container", removed.status().ToString());
+  auto twice = co_await client->RemoveContainer(std::move(id), kCallTimeout);
+  Check(twice.ok(), "remove is idempotent", twice.status().ToString());
+  co_return absl::OkStatus();
+}
+
+Co<absl::Status> ProbeTwice(std::string path, std::string token, std::string rootfs,
+                            bool* is_done) {
+  auto executor = co_await asio::this_coro::executor;
+  for (int round = 0; round < 2; ++round) {
+    CO_ASSIGN_OR_RETURN(UniqueFd fd, ttrpc::ConnectUnix(path));
+    auto transport = ttrpc::MakeFdTransport(executor, std::move(fd));
+    auto connection = ttrpc::Connection::Start(executor, std::move(transport), nullptr);
+    absl::Status status = co_await Probe(connection, token, rootfs);
+    Check(status.ok(), round == 0 ? "first connection" : "second connection", status.ToString());
+    if (round == 1) {
+      AgentClient client(connection);
+      wire::Empty nothing;
+      auto down = co_await client.Shutdown(std::move(nothing), kCallTimeout);
+      Check(down.ok(), "shutdown", down.status().ToString());
+    }
+    connection->Close(absl::CancelledError("done"));
+    // The guest has to see the hang-up before the next connection, or it would take it for the old
+    // one.
+    co_await Sleep(std::chrono::milliseconds(100));
+  }
+  *is_done = true;
+  co_return absl::OkStatus();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 4) {
+    std::fprintf(stderr, "usage: %s SOCKET TOKEN ROOTFS\n", argv[0]);
+    return 64;
+  }
+  kata::asio::io_context context(1);
+  bool is_done = false;
+  kata::Spawn(context.get_executor(), "probe", ProbeTwice(argv[1], argv[2], argv[3], &is_done));
+  context.run();
+  if (!is_done) return 99;
+  return g_failures;
+}

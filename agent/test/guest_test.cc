@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/guest.h"
+
+#include <gtest/gtest.h>
+
+#include "agent/service.h"
+
+namespace kata::agent {
+namespace {
+
+TEST(ParseCommandLine, KeepsValuesWithEqualsSigns) {
+  auto words = ParseCommandLine("quiet agent.token_sha256=ab=c  agent.debug\n");
+
+  EXPECT_EQ(words["agent.token_sha256"], "ab=c");
+  EXPECT_EQ(words.count("agent.debug"), 1u);
+  EXPECT_EQ(words["quiet"], "");
+}
+
+TEST(Sha256Hex, MatchesTheStandardExample) {
+  EXPECT_EQ(Sha256Hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST(CheckId, RefusesWhatIsNoDirectoryName) {
+  EXPECT_TRUE(CheckId("a0.b-c").ok());
+  EXPECT_FALSE(CheckId("").ok());
+  EXPECT_FALSE(CheckId("..").ok());
+  EXPECT_FALSE(CheckId("a/b").ok());
+  EXPECT_FALSE(CheckId("a b").ok());
+  EXPECT_FALSE(CheckId(std::string(300, 'a')).ok());
+}
+
+}  // namespace
+}  // namespace kata::agent

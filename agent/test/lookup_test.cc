@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/lookup.h"
+
+#include <gtest/gtest.h>
+
+namespace kata::agent {
+namespace {
+
+TEST(FindProgram, SearchesThePath) {
+  auto found = FindProgram("sh", "/no/such/directory:/bin");
+
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(*found, "/bin/sh");
+}
+
+TEST(FindProgram, HasTheTextsThatEnginesLookFor) {
+  EXPECT_EQ(FindProgram("no-such-program", "/bin").status().message(),
+            "exec: \"no-such-program\": executable file not found in $PATH");
+  EXPECT_EQ(FindProgram("/no/such", "/bin").status().message(),
+            "exec: \"/no/such\": no such file or directory");
+  EXPECT_EQ(FindProgram("/etc", "/bin").status().message(), "exec: \"/etc\": is a directory");
+  EXPECT_EQ(FindProgram("/etc/passwd", "/bin").status().message(),
+            "exec: \"/etc/passwd\": permission denied");
+}
+
+TEST(EnvironmentValue, MatchesTheWholeName) {
+  EXPECT_EQ(EnvironmentValue({"PATHS=x", "PATH=/bin"}, "PATH"), "/bin");
+  EXPECT_EQ(EnvironmentValue({"PATHS=x"}, "PATH"), "");
+}
+
+}  // namespace
+}  // namespace kata::agent

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/seccomp.h"
+
+#include <seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include <gtest/gtest.h>
+
+namespace kata::agent {
+namespace {
+
+SeccompProfile AllowAllBut(SeccompRule rule) {
+  SeccompProfile profile;
+  profile.default_action = "SCMP_ACT_ALLOW";
+  profile.rules.push_back(std::move(rule));
+  return profile;
+}
+
+// The errno that `call` gives in a child under `profile`, 0 when it succeeds, -1 when the filter
+// cannot be used.
+int ErrnoUnder(const SeccompProfile& profile, long (*call)()) {
+  pid_t pid = ::fork();
+  if (pid == 0) {
+    auto filter = SeccompFilter::Build(profile);
+    if (!filter.ok() || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !filter->Load().ok())
+      ::_exit(255);
+    ::_exit(call() < 0 ? errno : 0);
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) == 255) return -1;
+  return WEXITSTATUS(status);
+}
+
+TEST(SeccompAction, PutsTheErrnoIntoTheAction) {
+  EXPECT_EQ(*SeccompAction("SCMP_ACT_ERRNO", 38u), SCMP_ACT_ERRNO(38));
+  EXPECT_EQ(*SeccompAction("SCMP_ACT_ERRNO", std::nullopt), SCMP_ACT_ERRNO(EPERM));
+  EXPECT_EQ(*SeccompAction("SCMP_ACT_ALLOW", std::nullopt), static_cast<uint32_t>(SCMP_ACT_ALLOW));
+}
+
+TEST(SeccompAction, RefusesWhatItCannotServe) {
+  EXPECT_TRUE(absl::IsInvalidArgument(SeccompAction("SCMP_ACT_NOTIFY", std::nullopt).status()));
+}
+
+TEST(SeccompFilter, ARuleActsOnItsSystemCall) {
+  SeccompProfile profile = AllowAllBut(
+      {.names = {"getpriority"}, .action = "SCMP_ACT_ERRNO", .errno_ret = 61u, .args = {}});
+
+  EXPECT_EQ(ErrnoUnder(profile, [] { return ::syscall(SYS_getpriority, 0, 0); }), 61);
+  EXPECT_EQ(ErrnoUnder(profile, [] { return ::syscall(SYS_getppid); }), 0);
+}
+
+TEST(SeccompFilter, SkipsUnknownNamesAndKeepsTheRest) {
+  SeccompProfile profile = AllowAllBut({.names = {"no_such_call", "getpriority"},
+                                        .action = "SCMP_ACT_ERRNO",
+                                        .errno_ret = 62u,
+                                        .args = {}});
+
+  EXPECT_EQ(ErrnoUnder(profile, [] { return ::syscall(SYS_getpriority, 0, 0); }), 62);
+}
+
+TEST(SeccompFilter, AnArgumentConditionLimitsTheRule) {
+  SeccompRule rule{
+      .names = {"personality"}, .action = "SCMP_ACT_ERRNO", .errno_ret = 63u, .args = {}};
+  rule.args.push_back({.index = 0, .value = 0xffffffff, .value_two = 0, .op = "SCMP_CMP_EQ"});
+  SeccompProfile profile = AllowAllBut(rule);
+
+  EXPECT_EQ(ErrnoUnder(profile, [] { return ::syscall(SYS_personality, 0xffffffffUL); }), 63);
+  EXPECT_EQ(ErrnoUnder(profile, [] { return ::syscall(SYS_personality, 0UL); }), 0);
+}
+
+TEST(SeccompFilter, SeveralConditionsOnOneArgumentAreAlternatives) {
+  SeccompRule rule{
+      .names = {"personality"}, .action = "SCMP_ACT_ERRNO", .errno_ret = 64u, .args = {}};
+  rule.args.push_back({.index = 0, .value = 0xffffffff, .value_two = 0, .op = "SCMP_CMP_EQ"});
+  rule.args.push_back({.index = 0, .value = 0, .value_two = 0, .op = "SCMP_CMP_EQ"});
+  SeccompProfile profile = AllowAllBut(rule);
+
+  EXPECT_EQ(ErrnoUnder(profile, [] { return ::syscall(SYS_personality, 0xffffffffUL); }), 64);
+  EXPECT_EQ(ErrnoUnder(profile, [] { return ::syscall(SYS_personality, 0UL); }), 64);
+}
+
+TEST(SeccompFilter, RefusesAnArgumentIndexAboveFive) {
+  SeccompRule rule{.names = {"read"}, .action = "SCMP_ACT_ERRNO", .errno_ret = {}, .args = {}};
+  rule.args.push_back({.index = 6, .value = 0, .value_two = 0, .op = "SCMP_CMP_EQ"});
+
+  EXPECT_FALSE(SeccompFilter::Build(AllowAllBut(rule)).ok());
+}
+
+}  // namespace
+}  // namespace kata::agent

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decides between hardware virtualization and emulation. libvirt's own capabilities are not trusted: a host may offer
+// /dev/kvm that cannot run a stock guest. Blocking, any thread except the io thread.
+#pragma once
+
+#include <string>
+
+#include <absl/status/statusor.h>
+
+#include "hypervisors/hypervisor.h"
+
+namespace kata::hypervisors {
+
+struct AcceleratorChoice {
+  bool is_kvm = false;
+  std::string why_not_kvm;  // for one warning; empty with KVM or when emulation was asked for
+};
+
+// `kvm_device` and `module_dir` are /dev/kvm and /sys/module outside tests.
+AcceleratorChoice ChooseAccelerator(Accelerator wanted, uid_t uid, gid_t gid, const std::string& kvm_device,
+                                    const std::string& module_dir);
+
+// An error of `path`, the value of configuration key `key`, unless it is a regular file that `uid` can read
+// (and execute, with `is_program`).
+absl::Status CheckFile(const std::string& path, const std::string& key, uid_t uid, gid_t gid, bool is_program);
+
+}  // namespace kata::hypervisors

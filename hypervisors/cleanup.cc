@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisors/cleanup.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include "hypervisors/hypervisor.h"
+#include "proto/base/fd.h"
+#include "proto/base/status.h"
+
+namespace kata::hypervisors {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kSmallFileMax = 256u << 10;
+constexpr int kRemoveTries = 20;
+constexpr useconds_t kRemovePause = 5000;
+
+// "qemu-embed-<digest of libvirt's root>-<digits>-<domain>" and nothing else before a dot; "qemu-<digits>-<domain>" of a
+// libvirt that is not embedded has the same end.
+bool IsCgroupOf(const std::string& entry, const std::string& domain) {
+  constexpr std::string_view kPrefix = "qemu-";
+  constexpr std::string_view kEmbedded = "embed-";
+  if (entry.rfind(kPrefix, 0) != 0) return false;
+  size_t begin = kPrefix.size();
+  if (entry.compare(begin, kEmbedded.size(), kEmbedded) == 0) {
+    begin = entry.find_first_not_of("0123456789abcdef", begin + kEmbedded.size());
+    if (begin == std::string::npos || entry[begin] != '-') return false;
+    ++begin;
+  }
+  const size_t end = entry.find_first_not_of("0123456789", begin);
+  if (end == std::string::npos || end == begin || entry[end] != '-') return false;
+  const std::string rest = entry.substr(end + 1);
+  return rest.rfind(domain, 0) == 0 && (rest.size() == domain.size() || rest[domain.size()] == '.');
+}
+
+int RemoveTree(const fs::path& directory) {
+  std::error_code ec;
+  for (fs::directory_iterator it(directory, ec), end; !ec && it != end; it.increment(ec)) {
+    std::error_code type_error;
+    if (it->symlink_status(type_error).type() == fs::file_type::directory) RemoveTree(it->path());
+  }
+  return rmdir(directory.c_str()) == 0 || errno == ENOENT ? 0 : errno;
+}
+
+std::vector<fs::path> CgroupsOf(const fs::path& parent, const std::string& domain) {
+  std::vector<fs::path> found;
+  for (const char* partition : {"machine", "machine.slice"}) {
+    std::error_code ec;
+    for (fs::directory_iterator it(parent / partition, ec), end; !ec && it != end; it.increment(ec)) {
+      if (IsCgroupOf(it->path().filename().string(), domain)) found.push_back(it->path());
+    }
+  }
+  return found;
+}
+
+absl::Status KillAndWait(int pidfd, pid_t pid, std::chrono::milliseconds timeout) {
+  if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0) != 0 && errno != ESRCH) {
+    return ErrnoStatus(errno, absl::StrCat("kill machine process \"", pid, "\""));
+  }
+  struct pollfd entry = {pidfd, POLLIN, 0};
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (true) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline - std::chrono::steady_clock::now());
+    const int count = poll(&entry, 1, static_cast<int>(std::max<int64_t>(left.count(), 0)));
+    if (count > 0) return absl::OkStatus();
+    if (count < 0 && errno == EINTR) continue;
+    return absl::DeadlineExceededError(
+        absl::StrCat("wait for the end of machine process \"", pid, "\": still there after ", timeout.count(),
+                     " ms"));
+  }
+}
+
+}  // namespace
+
+pid_t PidFromFile(const MachinePaths& paths, const std::string& domain) {
+  // The link may be gone already; the runtime directory is the truth.
+  absl::StatusOr<std::string> text =
+      ReadFile(paths.runtime_dir + "/libvirt/run/qemu/" + domain + ".pid", kSmallFileMax);
+  if (!text.ok()) return 0;
+  const long pid = std::strtol(text->c_str(), nullptr, 10);
+  return pid > 1 ? static_cast<pid_t>(pid) : 0;
+}
+
+bool IsMachineProcess(pid_t pid, const MachinePaths& paths, const std::string& domain) {
+  absl::StatusOr<std::string> text = ReadFile("/proc/" + std::to_string(pid) + "/cmdline", kSmallFileMax);
+  if (!text.ok()) return false;
+  const std::string name = std::string(1, '\0') + "guest=" + domain;
+  const size_t at = text->find(name);
+  if (at == std::string::npos) return false;
+  const char next = at + name.size() < text->size() ? (*text)[at + name.size()] : '\0';
+  return (next == ',' || next == '\0') && text->find(paths.libvirt_root + "/") != std::string::npos;
+}
+
+absl::Status RemoveCgroups(const std::string& cgroup_root, const std::string& domain) {
+  std::vector<fs::path> found = CgroupsOf(cgroup_root, domain);
+  std::error_code ec;
+  for (fs::directory_iterator it(cgroup_root, ec), end; !ec && it != end; it.increment(ec)) {
+    std::error_code type_error;
+    if (it->symlink_status(type_error).type() != fs::file_type::directory) continue;
+    for (fs::path& path : CgroupsOf(it->path(), domain)) found.push_back(std::move(path));
+  }
+  for (const fs::path& path : found) {
+    int error = RemoveTree(path);
+    // The kernel lets go of a cgroup a moment after its last process.
+    for (int i = 0; error == EBUSY && i < kRemoveTries; ++i) {
+      usleep(kRemovePause);
+      error = RemoveTree(path);
+    }
+    if (error != 0) return ErrnoStatus(error, absl::StrCat("remove cgroup \"", path.string(), "\""));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RemoveFiles(const MachinePaths& paths) {
+  for (const std::string& path : {paths.runtime_dir + "/libvirt", paths.runtime_dir + "/agent.sock",
+                                  paths.runtime_dir + "/console", paths.short_dir}) {
+    std::error_code ec;
+    fs::remove_all(path, ec);  // a symbolic link goes itself, not what it points to
+    if (ec && ec != std::errc::no_such_file_or_directory) {
+      return ErrnoStatus(ec.value(), absl::StrCat("remove \"", path, "\""));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CleanUpMachine(const std::string& name, const std::string& runtime_dir,
+                            std::chrono::milliseconds timeout) {
+  const MachinePaths paths(runtime_dir);
+  const std::string domain = DomainName(name);
+  const pid_t pid = PidFromFile(paths, domain);
+  if (pid != 0) {
+    UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+    // Asked after the descriptor is open: it cannot move to another process any more.
+    if (pidfd.valid() && IsMachineProcess(pid, paths, domain)) {
+      RETURN_IF_ERROR(KillAndWait(pidfd.get(), pid, timeout));
+    }
+  }
+  absl::Status status = RemoveCgroups("/sys/fs/cgroup", domain);
+  status.Update(RemoveFiles(paths));
+  return status;
+}
+
+}  // namespace kata::hypervisors

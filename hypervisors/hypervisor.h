@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// The machine of one sandbox, without naming a back end. Used from the io thread; blocking work happens on the
+// implementation's own pool. States: defined → running ⇄ paused → stopped (final).
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proto/base/coro.h"
+#include "proto/base/fd.h"
+
+namespace kata::hypervisors {
+
+enum class Accelerator { kAuto, kKvm, kTcg };
+
+struct VmSpec {
+  std::string name;             // domain name: the sandbox id, [A-Za-z0-9._-]{1,76}
+  std::string runtime_dir;      // 0711 directory of this sandbox, exists; everything of the machine is put below it
+  std::string emulator;         // absolute path of qemu-system-*
+  std::string machine_type;     // q35
+  std::string firmware;         // empty = QEMU's default
+  std::string kernel;
+  std::string initrd;
+  std::string kernel_params;    // whole command line
+  uint32_t vcpus = 1;
+  uint64_t memory_mib = 512;
+  Accelerator accelerator = Accelerator::kAuto;
+  uid_t uid = 0;                // QEMU's user: unprivileged, of this sandbox alone
+  gid_t gid = 0;
+  std::string virtiofs_socket;  // vhost-user socket of a running virtiofsd, owned by uid; empty = no virtiofs
+  std::string virtiofs_tag;
+  std::string share_9p_dir;     // 9p fallback; empty = none
+  std::string share_9p_tag;
+  std::string capabilities_cache_dir;  // host-wide cache of libvirt's capability files, seeded once, 0700 root
+};
+
+// Why a machine stopped.
+enum class StopReason { kShutDown, kDestroyed, kCrashed, kFailed };
+
+class Hypervisor {
+ public:
+  virtual ~Hypervisor() = default;
+
+  // Checks the spec (files exist and are readable by uid), then creates and boots the machine in the network namespace
+  // `netns` (a namespace descriptor that stays open for the call). One-line error that names file and fix.
+  // Legal once, in `defined`.
+  virtual Co<absl::Status> Start(VmSpec spec, int netns) = 0;
+  // Connected stream socket to the agent's channel; legal once running. The peer may not answer yet.
+  virtual absl::StatusOr<UniqueFd> ConnectAgent() = 0;
+  // Host pid of the machine's process; 0 when not running.
+  virtual pid_t Pid() const = 0;
+  virtual Co<absl::Status> Pause() = 0;
+  virtual Co<absl::Status> Resume() = 0;
+  // Kills the machine's process and returns once it is gone (tens of milliseconds). Idempotent, legal in any state.
+  virtual Co<absl::Status> Stop() = 0;
+  // Returns when the machine has stopped, for whatever reason.
+  virtual Co<StopReason> WaitStopped() = 0;
+  // Last lines of the guest's console, at most `size_max` bytes, printable characters only.
+  virtual std::string ConsoleTail(size_t size_max) const = 0;
+};
+
+// The libvirt back end on qemu:///embed?root=<runtime_dir>/libvirt.
+std::unique_ptr<Hypervisor> MakeLibvirtHypervisor(asio::any_io_executor executor);
+
+// Removes what a machine of this name can have left on the host after its shim was killed: its process, sockets and
+// cgroups. Blocking, idempotent, uses no libvirt; at most `timeout`. For the shim's `delete` action.
+absl::Status CleanUpMachine(const std::string& name, const std::string& runtime_dir, std::chrono::milliseconds timeout);
+
+}  // namespace kata::hypervisors

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisors/libvirt_hypervisor.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+
+#include "hypervisors/accelerator.h"
+#include "hypervisors/capability_cache.h"
+#include "hypervisors/cleanup.h"
+#include "hypervisors/machine_files.h"
+#include "proto/base/log.h"
+#include "proto/base/status.h"
+
+namespace kata::hypervisors {
+namespace {
+
+constexpr std::chrono::seconds kNoticeTimeout{2};   // for libvirt to see that the process ended
+constexpr std::chrono::seconds kProcessTimeout{5};  // for a killed process to end
+constexpr size_t kTailInError = 400;
+constexpr size_t kPoolThreads = 2;
+
+// Lives as long as the process: a machine may end on any thread.
+asio::thread_pool& Pool() {
+  static asio::thread_pool& pool = *new asio::thread_pool(kPoolThreads);
+  return pool;
+}
+
+// Runs in a thread of its own that ends afterwards, so that no other one stays in the namespace.
+absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml, int netns) {
+  absl::Status status;
+  std::thread thread([&] {
+    if (setns(netns, CLONE_NEWNET) != 0) {
+      status = ErrnoStatus(errno, "enter the network namespace");
+      return;
+    }
+    status = session.Create(xml);
+  });
+  thread.join();
+  return status;
+}
+
+}  // namespace
+
+struct LibvirtMachine::Job {
+  VmSpec spec;
+  std::shared_ptr<LibvirtSession> session;
+  UniqueFd pidfd;
+  pid_t pid = 0;
+  std::string warning;
+};
+
+LibvirtMachine::LibvirtMachine(asio::any_io_executor executor)
+    : executor_(executor),
+      reaper_(std::make_shared<ChildReaper>(executor, "qemu-system-")),
+      console_(std::make_shared<Console>(executor)),
+      pidfd_(executor),
+      started_(executor),
+      process_ended_(executor),
+      domain_stopped_(executor),
+      stopped_(executor),
+      cleaned_(executor) {}
+
+absl::Status LibvirtMachine::RequireState(State state, absl::string_view action) const {
+  if (state_ == state) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(action, " machine \"", domain_, "\": wrong state"));
+}
+
+Co<absl::Status> LibvirtMachine::Start(VmSpec spec, int netns) {
+  auto self = shared_from_this();
+  CO_RETURN_IF_ERROR(RequireState(State::kDefined, "start"));
+  state_ = State::kStarting;
+  domain_ = DomainName(spec.name);
+  paths_ = std::make_unique<MachinePaths>(spec.runtime_dir);
+  auto job = std::make_shared<Job>();
+  job->spec = std::move(spec);
+  absl::Status status = co_await StartOnPool(job, netns);
+  started_.Set();
+  if (status.ok() && !is_kill_sent_) co_return absl::OkStatus();
+  if (status.ok()) status = absl::CancelledError("stopped meanwhile");
+  const std::string tail = console_->Tail(kTailInError);
+  const bool is_stop_wanted = is_kill_sent_;
+  Kill();
+  if (!is_stop_wanted) reason_ = StopReason::kFailed;
+  if (!pidfd_.is_open()) OnProcessEnd();
+  const absl::Status cleaned = co_await FinishStopped();
+  if (!cleaned.ok()) log::Warn("clean up after a failed start of machine {}: {}", domain_, cleaned.message());
+  std::string what = absl::StrCat("start machine \"", domain_, "\"");
+  status = Annotate(status, what);
+  if (tail.empty()) co_return status;
+  co_return absl::Status(status.code(), absl::StrCat(status.message(), "; its console ends: ", tail));
+}
+
+Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns) {
+  CO_RETURN_IF_ERROR(reaper_->Start());
+  const MachinePaths paths = *paths_;
+  std::function<absl::Status()> prepare = [job, paths] { return PrepareMachine(job->spec, paths); };
+  absl::Status status = co_await RunBlocking(Pool(), std::move(prepare));
+  CO_RETURN_IF_ERROR(status);
+  CO_RETURN_IF_ERROR(console_->Open(paths.console_fifo, job->spec.uid, job->spec.gid));
+  if (is_kill_sent_) co_return absl::OkStatus();
+
+  std::weak_ptr<LibvirtMachine> weak = weak_from_this();
+  asio::any_io_executor executor = executor_;
+  LibvirtSession::EventHandler handler = [weak, executor](DomainEvent event) {
+    asio::post(executor, [weak, event] {
+      if (std::shared_ptr<LibvirtMachine> machine = weak.lock()) machine->OnEvent(event);
+    });
+  };
+  std::function<absl::Status()> create = [job, paths, netns, handler]() -> absl::Status {
+    const VmSpec& spec = job->spec;
+    const AcceleratorChoice choice =
+        ChooseAccelerator(spec.accelerator, spec.uid, spec.gid, "/dev/kvm", "/sys/module");
+    job->warning = choice.why_not_kvm;
+    ASSIGN_OR_RETURN(const std::string xml, DomainXml(spec, paths, choice.is_kvm));
+    ASSIGN_OR_RETURN(job->session,
+                     LibvirtSession::Open("qemu:///embed?root=" + paths.libvirt_root, handler));
+    RETURN_IF_ERROR(CreateInNamespace(*job->session, xml, netns));
+    const std::string domain = DomainName(spec.name);
+    job->pid = PidFromFile(paths, domain);
+    if (job->pid == 0) return absl::InternalError("find the machine's process: no pid file");
+    job->pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, job->pid, 0)));
+    if (!job->pidfd.valid() || !IsMachineProcess(job->pid, paths, domain)) {
+      job->pidfd.reset();
+      return absl::UnavailableError("find the machine's process: it ended at once");
+    }
+    return absl::OkStatus();
+  };
+  status = co_await RunBlocking(Pool(), std::move(create));
+  session_ = job->session;
+  CO_RETURN_IF_ERROR(status);
+  pid_ = job->pid;
+  state_ = State::kRunning;
+  WatchProcess(std::move(job->pidfd));
+  if (!job->warning.empty()) {
+    log::Warn("machine {} runs without hardware virtualization, many times slower: {}", domain_, job->warning);
+  }
+  std::function<absl::Status()> store = [job, paths] {
+    if (job->spec.capabilities_cache_dir.empty()) return absl::OkStatus();
+    return StoreCapabilities(job->spec.capabilities_cache_dir, paths.libvirt_root);
+  };
+  status = co_await RunBlocking(Pool(), std::move(store));
+  if (!status.ok()) log::Warn("keep libvirt's capability files: {}", status.message());
+  co_return absl::OkStatus();
+}
+
+absl::StatusOr<UniqueFd> LibvirtMachine::ConnectAgent() {
+  if (pid() == 0) return RequireState(State::kRunning, "connect to the agent of");
+  const std::string what = absl::StrCat("connect to agent socket \"", paths_->agent_socket, "\"");
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) return ErrnoStatus(errno, what);
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (paths_->agent_socket.size() >= sizeof(address.sun_path)) return ErrnoStatus(ENAMETOOLONG, what);
+  std::memcpy(address.sun_path, paths_->agent_socket.data(), paths_->agent_socket.size());
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    return ErrnoStatus(errno, what);
+  }
+  return fd;
+}
+
+Co<absl::Status> LibvirtMachine::Pause() {
+  auto self = shared_from_this();
+  CO_RETURN_IF_ERROR(RequireState(State::kRunning, "pause"));
+  std::shared_ptr<LibvirtSession> session = session_;
+  std::function<absl::Status()> job = [session] { return session->Pause(); };
+  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+  if (status.ok() && state_ == State::kRunning) state_ = State::kPaused;
+  co_return status;
+}
+
+Co<absl::Status> LibvirtMachine::Resume() {
+  auto self = shared_from_this();
+  CO_RETURN_IF_ERROR(RequireState(State::kPaused, "resume"));
+  std::shared_ptr<LibvirtSession> session = session_;
+  std::function<absl::Status()> job = [session] { return session->Resume(); };
+  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+  if (status.ok() && state_ == State::kPaused) state_ = State::kRunning;
+  co_return status;
+}
+
+Co<absl::Status> LibvirtMachine::Stop() {
+  auto self = shared_from_this();
+  if (state_ == State::kDefined) {
+    state_ = State::kStopped;
+    reason_ = StopReason::kDestroyed;
+    stopped_.Set();
+    co_return absl::OkStatus();
+  }
+  if (state_ == State::kStopped && paths_ == nullptr) co_return absl::OkStatus();
+  Kill();
+  if (!started_.is_set()) {
+    // Start sees the mark and cleans up.
+    co_await started_.Wait();
+  }
+  const bool is_ended = co_await process_ended_.WaitFor(kProcessTimeout);
+  if (!is_ended) {
+    co_return absl::DeadlineExceededError(
+        absl::StrCat("stop machine \"", domain_, "\": process \"", pid_, "\" does not end"));
+  }
+  co_return co_await FinishStopped();
+}
+
+// Runs once the process is gone; the first caller does the work, the others wait for it.
+Co<absl::Status> LibvirtMachine::FinishStopped() {
+  auto self = shared_from_this();
+  if (is_cleaning_) {
+    co_await cleaned_.Wait();
+    co_return clean_status_;
+  }
+  is_cleaning_ = true;
+  co_await process_ended_.Wait();
+  bool is_noticed = session_ == nullptr;
+  if (!is_noticed && pid_ != 0) is_noticed = co_await domain_stopped_.WaitFor(kNoticeTimeout);
+  std::shared_ptr<LibvirtSession> session = std::move(session_);
+  const MachinePaths paths = *paths_;
+  std::string domain = domain_;
+  console_->Tail(0);
+  console_->Close();
+  std::function<absl::Status()> job = [session, paths, domain, is_noticed]() mutable -> absl::Status {
+    absl::Status status;
+    if (session != nullptr && !is_noticed) status = session->Destroy();
+    session.reset();  // closes libvirt's driver: nothing writes below its root any more
+    status.Update(RemoveCgroups("/sys/fs/cgroup", domain));
+    status.Update(RemoveFiles(paths));
+    return status;
+  };
+  session.reset();
+  clean_status_ = co_await RunBlocking(Pool(), std::move(job));
+  reaper_->Scan();
+  reaper_->Stop();
+  cleaned_.Set();
+  co_return clean_status_;
+}
+
+Co<StopReason> LibvirtMachine::WaitStopped() {
+  auto self = shared_from_this();
+  co_await stopped_.Wait();
+  co_return reason_;
+}
+
+void LibvirtMachine::WatchProcess(UniqueFd pidfd) {
+  boost::system::error_code ec;
+  pidfd_.assign(pidfd.get(), ec);
+  if (ec) {
+    log::Error("watch the process of machine {}: {}", domain_, ec.message());
+    return;
+  }
+  pidfd.release();
+  if (is_kill_sent_) {
+    is_kill_sent_ = false;
+    Kill();
+  }
+  auto self = shared_from_this();
+  pidfd_.async_wait(asio::posix::stream_descriptor::wait_read, [self](boost::system::error_code error) {
+    if (!error) self->OnProcessEnd();
+  });
+}
+
+void LibvirtMachine::OnProcessEnd() {
+  reaper_->Scan();  // at once: libvirt polls in steps of 200 ms while the ended process has not been collected
+  state_ = State::kStopped;
+  process_ended_.Set();
+  stopped_.Set();
+}
+
+void LibvirtMachine::OnEvent(DomainEvent event) {
+  if (!is_kill_sent_ && !process_ended_.is_set()) {
+    if (event == DomainEvent::kShutDown) reason_ = StopReason::kShutDown;
+    if (event == DomainEvent::kCrashed) reason_ = StopReason::kCrashed;
+  }
+  // Two events may tell of one end: "crashed" is both a state and a way to stop.
+  if (event == DomainEvent::kStopped) domain_stopped_.Set();
+}
+
+void LibvirtMachine::Kill() {
+  if (is_kill_sent_ || process_ended_.is_set()) return;
+  is_kill_sent_ = true;
+  reason_ = StopReason::kDestroyed;
+  if (pidfd_.is_open()) syscall(SYS_pidfd_send_signal, pidfd_.native_handle(), SIGKILL, nullptr, 0);
+}
+
+void LibvirtMachine::Abandon() {
+  if (state_ == State::kDefined) return;
+  if (cleaned_.is_set()) return;
+  Spawn(executor_, "stop machine " + domain_, Stop());
+}
+
+namespace {
+
+class LibvirtHypervisor : public Hypervisor {
+ public:
+  explicit LibvirtHypervisor(asio::any_io_executor executor)
+      : machine_(std::make_shared<LibvirtMachine>(executor)) {}
+  ~LibvirtHypervisor() override { machine_->Abandon(); }
+
+  Co<absl::Status> Start(VmSpec spec, int netns) override { return machine_->Start(std::move(spec), netns); }
+  absl::StatusOr<UniqueFd> ConnectAgent() override { return machine_->ConnectAgent(); }
+  pid_t Pid() const override { return machine_->pid(); }
+  Co<absl::Status> Pause() override { return machine_->Pause(); }
+  Co<absl::Status> Resume() override { return machine_->Resume(); }
+  Co<absl::Status> Stop() override { return machine_->Stop(); }
+  Co<StopReason> WaitStopped() override { return machine_->WaitStopped(); }
+  std::string ConsoleTail(size_t size_max) const override { return machine_->ConsoleTail(size_max); }
+
+ private:
+  std::shared_ptr<LibvirtMachine> machine_;
+};
+
+}  // namespace
+
+std::unique_ptr<Hypervisor> MakeLibvirtHypervisor(asio::any_io_executor executor) {
+  return std::make_unique<LibvirtHypervisor>(executor);
+}
+
+}  // namespace kata::hypervisors

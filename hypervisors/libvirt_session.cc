@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisors/libvirt_session.h"
+
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include <signal.h>
+
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "proto/base/status.h"
+
+namespace kata::hypervisors {
+namespace {
+
+absl::Status LastError(absl::string_view what) {
+  const virErrorPtr error = virGetLastError();
+  std::string cause = error != nullptr && error->message != nullptr ? error->message : "unknown libvirt error";
+  while (!cause.empty() && (cause.back() == '\n' || cause.back() == ' ')) cause.pop_back();
+  for (char& c : cause) {
+    if (c == '\n' || c == '\r') c = ' ';
+  }
+  const bool is_gone = error != nullptr && error->code == VIR_ERR_NO_DOMAIN;
+  return absl::Status(is_gone ? absl::StatusCode::kNotFound : absl::StatusCode::kInternal,
+                      absl::StrCat(what, ": ", cause));
+}
+
+void IgnoreError(void*, virErrorPtr) {}  // errors travel as statuses; libvirt would print them
+
+absl::Status StartEventLoop() {
+  static std::once_flag once;
+  static absl::Status result;
+  std::call_once(once, [] {
+    virSetErrorFunc(nullptr, &IgnoreError);
+    if (virInitialize() != 0 || virEventRegisterDefaultImpl() != 0) {
+      result = LastError("initialize libvirt");
+      return;
+    }
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    std::thread([] {
+      while (virEventRunDefaultImpl() == 0) {
+      }
+    }).detach();
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  });
+  return result;
+}
+
+DomainEvent Translate(int event, int detail) {
+  switch (event) {
+    case VIR_DOMAIN_EVENT_SHUTDOWN:
+      return DomainEvent::kShutDown;
+    case VIR_DOMAIN_EVENT_CRASHED:
+      return DomainEvent::kCrashed;
+    case VIR_DOMAIN_EVENT_STOPPED:
+      return detail == VIR_DOMAIN_EVENT_STOPPED_CRASHED ? DomainEvent::kCrashed : DomainEvent::kStopped;
+    default:
+      return DomainEvent::kOther;
+  }
+}
+
+class Session : public LibvirtSession {
+ public:
+  Session(virConnectPtr connection, EventHandler handler)
+      : connection_(connection), handler_(new EventHandler(std::move(handler))) {}
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  ~Session() override {
+    if (callback_ >= 0) virConnectDomainEventDeregisterAny(connection_, callback_);
+    if (callback_ < 0) delete handler_;
+    if (domain_ != nullptr) virDomainFree(domain_);
+    virConnectClose(connection_);
+  }
+
+  absl::Status Listen() {
+    const virConnectDomainEventGenericCallback function = VIR_DOMAIN_EVENT_CALLBACK(&Session::OnEvent);
+    callback_ = virConnectDomainEventRegisterAny(connection_, nullptr, VIR_DOMAIN_EVENT_ID_LIFECYCLE, function,
+                                                 handler_, &Session::FreeHandler);
+    return callback_ < 0 ? LastError("listen to domain events") : absl::OkStatus();
+  }
+
+  absl::Status Create(const std::string& xml) override {
+    domain_ = virDomainCreateXML(connection_, xml.c_str(), VIR_DOMAIN_NONE);
+    return domain_ == nullptr ? LastError("create domain") : absl::OkStatus();
+  }
+  absl::Status Pause() override {
+    return virDomainSuspend(domain_) < 0 ? LastError("suspend domain") : absl::OkStatus();
+  }
+  absl::Status Resume() override {
+    return virDomainResume(domain_) < 0 ? LastError("resume domain") : absl::OkStatus();
+  }
+  absl::Status Destroy() override {
+    if (domain_ == nullptr || virDomainDestroy(domain_) == 0) return absl::OkStatus();
+    absl::Status status = LastError("destroy domain");
+    if (absl::IsNotFound(status) || !IsActive()) return absl::OkStatus();
+    return status;
+  }
+  bool IsActive() override { return domain_ != nullptr && virDomainIsActive(domain_) == 1; }
+
+ private:
+  static int OnEvent(virConnectPtr, virDomainPtr, int event, int detail, void* opaque) {
+    (*static_cast<EventHandler*>(opaque))(Translate(event, detail));
+    return 0;
+  }
+  static void FreeHandler(void* opaque) { delete static_cast<EventHandler*>(opaque); }
+
+  virConnectPtr connection_;
+  virDomainPtr domain_ = nullptr;
+  EventHandler* handler_;  // libvirt's once registered
+  int callback_ = -1;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LibvirtSession>> LibvirtSession::Open(const std::string& uri,
+                                                                     EventHandler handler) {
+  RETURN_IF_ERROR(StartEventLoop());
+  const virConnectPtr connection = virConnectOpen(uri.c_str());
+  if (connection == nullptr) return LastError(absl::StrCat("open libvirt \"", uri, "\""));
+  auto session = std::make_unique<Session>(connection, std::move(handler));
+  RETURN_IF_ERROR(session->Listen());
+  return std::unique_ptr<LibvirtSession>(std::move(session));
+}
+
+}  // namespace kata::hypervisors

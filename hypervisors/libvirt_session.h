@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The few libvirt calls this project makes, as statuses. Blocking: not for the io thread. libvirt's own event loop
+// runs in a thread that begins before the first connection and lasts as long as the process.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <absl/status/statusor.h>
+
+namespace kata::hypervisors {
+
+enum class DomainEvent { kShutDown, kCrashed, kStopped, kOther };
+
+class LibvirtSession {
+ public:
+  // Called on libvirt's thread.
+  using EventHandler = std::function<void(DomainEvent)>;
+
+  static absl::StatusOr<std::unique_ptr<LibvirtSession>> Open(const std::string& uri, EventHandler handler);
+  virtual ~LibvirtSession() = default;
+
+  // The calling thread's network namespace becomes the machine's.
+  virtual absl::Status Create(const std::string& xml) = 0;
+  virtual absl::Status Pause() = 0;
+  virtual absl::Status Resume() = 0;
+  // A domain that is gone is success.
+  virtual absl::Status Destroy() = 0;
+  virtual bool IsActive() = 0;
+};
+
+}  // namespace kata::hypervisors

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// What must be on disk before a machine starts: checked files of the configuration, the short link, libvirt's root
+// with its configuration. Blocking, any thread except the io thread.
+#pragma once
+
+#include <string>
+
+#include <absl/status/status.h>
+
+#include "hypervisors/domain_xml.h"
+#include "hypervisors/hypervisor.h"
+
+namespace kata::hypervisors {
+
+// The text of libvirt's qemu.conf for a machine of this user.
+std::string QemuConf(uid_t uid, gid_t gid);
+absl::Status PrepareMachine(const VmSpec& spec, const MachinePaths& paths);
+
+}  // namespace kata::hypervisors

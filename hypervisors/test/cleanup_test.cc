@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisors/cleanup.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+#include "hypervisors/hypervisor.h"
+
+namespace kata::hypervisors {
+namespace {
+
+namespace fs = std::filesystem;
+
+class CleanupTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char pattern[] = "/tmp/kata-cleanup-XXXXXX";
+    ASSERT_NE(mkdtemp(pattern), nullptr);
+    directory_ = pattern;
+    fs::create_directories(directory_ + "/libvirt/run/qemu");
+  }
+  void TearDown() override { fs::remove_all(directory_); }
+  // A process whose command line looks as `words` say.
+  pid_t Run(const std::string& first, const std::string& second) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      execl("/bin/sh", "sh", "-c", "read line < /dev/zero; sleep 60", first.c_str(), second.c_str(), nullptr);
+      _exit(1);
+    }
+    std::ofstream(directory_ + "/libvirt/run/qemu/pod.pid") << pid;
+    // Until exec has happened the command line is this program's.
+    for (int i = 0; i < 500; ++i) {
+      std::error_code ec;
+      if (fs::read_symlink("/proc/" + std::to_string(pid) + "/exe", ec) != fs::read_symlink("/proc/self/exe")) break;
+      usleep(10000);
+    }
+    return pid;
+  }
+  std::string directory_;
+};
+
+TEST_F(CleanupTest, KillsOurMachineAndRemovesItsFiles) {
+  const MachinePaths paths(directory_);
+  const pid_t pid = Run("guest=pod,debug-threads=on", paths.libvirt_root + "/lib/qemu/x");
+  EXPECT_EQ(PidFromFile(paths, "pod"), pid);
+  EXPECT_TRUE(IsMachineProcess(pid, paths, "pod"));
+  EXPECT_FALSE(IsMachineProcess(pid, paths, "po"));
+  const absl::Status status = CleanUpMachine("pod", directory_, std::chrono::seconds(10));
+  EXPECT_TRUE(status.ok()) << status;
+  int result = 0;
+  ASSERT_EQ(waitpid(pid, &result, 0), pid);
+  EXPECT_TRUE(WIFSIGNALED(result));
+  EXPECT_FALSE(fs::exists(directory_ + "/libvirt"));
+  EXPECT_TRUE(CleanUpMachine("pod", directory_, std::chrono::seconds(10)).ok());
+}
+
+TEST_F(CleanupTest, SparesAForeignProcessWithTheSamePid) {
+  const pid_t pid = Run("guest=pod,debug-threads=on", "/run/other/libvirt/lib/qemu/x");
+  EXPECT_TRUE(CleanUpMachine("pod", directory_, std::chrono::seconds(10)).ok());
+  EXPECT_EQ(kill(pid, 0), 0);
+  kill(pid, SIGKILL);
+  int result = 0;
+  EXPECT_EQ(waitpid(pid, &result, 0), pid);
+}
+
+TEST_F(CleanupTest, RemovesOnlyTheCgroupsOfThisDomain) {
+  for (const char* path : {"/cpu/machine/qemu-1-pod.libvirt-qemu/libvirt/emulator", "/cpu/machine/qemu-1-pod2.libvirt-qemu",
+                           "/cpu/machine/qemu-x-pod.libvirt-qemu", "/cpu/machine/qemu-embed-0a1b2c3d-1-pod.libvirt-qemu",
+                           "/machine/qemu-12-pod.libvirt-qemu"}) {
+    fs::create_directories(directory_ + path);
+  }
+  EXPECT_TRUE(RemoveCgroups(directory_, "pod").ok());
+  EXPECT_FALSE(fs::exists(directory_ + "/cpu/machine/qemu-1-pod.libvirt-qemu"));
+  EXPECT_FALSE(fs::exists(directory_ + "/cpu/machine/qemu-embed-0a1b2c3d-1-pod.libvirt-qemu"));
+  EXPECT_FALSE(fs::exists(directory_ + "/machine/qemu-12-pod.libvirt-qemu"));
+  EXPECT_TRUE(fs::exists(directory_ + "/cpu/machine/qemu-1-pod2.libvirt-qemu"));
+  EXPECT_TRUE(fs::exists(directory_ + "/cpu/machine/qemu-x-pod.libvirt-qemu"));
+}
+
+}  // namespace
+}  // namespace kata::hypervisors

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisors/domain_xml.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace kata::hypervisors {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+VmSpec FullSpec() {
+  VmSpec spec;
+  spec.name = "pod-1";
+  spec.runtime_dir = "/run/kata-containers/pod-1";
+  spec.emulator = "/usr/bin/qemu-system-x86_64";
+  spec.machine_type = "q35";
+  spec.firmware = "/usr/share/qemu/qboot.rom";
+  spec.kernel = "/opt/kata/vmlinux";
+  spec.initrd = "/opt/kata/initrd.img";
+  spec.kernel_params = "console=ttyS0 a=<&\"'>";
+  spec.vcpus = 2;
+  spec.memory_mib = 300;
+  spec.virtiofs_socket = "/run/kata-containers/pod-1/virtiofs.sock";
+  spec.virtiofs_tag = "kataShared";
+  return spec;
+}
+
+std::string Xml(const VmSpec& spec, bool is_kvm) {
+  absl::StatusOr<std::string> xml = DomainXml(spec, MachinePaths(spec.runtime_dir), is_kvm);
+  EXPECT_TRUE(xml.ok()) << xml.status();
+  return xml.ok() ? *xml : "";
+}
+
+TEST(DomainXmlTest, SaysWhatTheSpecSays) {
+  const std::string xml = Xml(FullSpec(), false);
+  EXPECT_THAT(xml, HasSubstr("<domain type=\"qemu\">"));
+  EXPECT_THAT(xml, HasSubstr("<name>pod-1</name>"));
+  EXPECT_THAT(xml, HasSubstr("<memory unit=\"MiB\">300</memory>"));
+  EXPECT_THAT(xml, HasSubstr(">2</vcpu>"));
+  EXPECT_THAT(xml, HasSubstr("<type arch=\"x86_64\" machine=\"q35\">hvm</type>"));
+  EXPECT_THAT(xml, HasSubstr("<loader readonly=\"yes\" type=\"rom\">/usr/share/qemu/qboot.rom</loader>"));
+  EXPECT_THAT(xml, HasSubstr("a=&lt;&amp;"));
+  EXPECT_THAT(xml, HasSubstr("name=\"org.kata.agent\""));
+  EXPECT_THAT(xml, HasSubstr("<source type=\"memfd\"/>"));
+  EXPECT_THAT(xml, HasSubstr("<target dir=\"kataShared\"/>"));
+  EXPECT_THAT(xml, HasSubstr("/virtiofs.sock\""));
+  EXPECT_THAT(xml, Not(HasSubstr("<cpu")));
+  EXPECT_THAT(Xml(FullSpec(), true), HasSubstr("<domain type=\"kvm\">"));
+}
+
+TEST(DomainXmlTest, LeavesOutWhatIsNotAsked) {
+  VmSpec spec = FullSpec();
+  spec.firmware.clear();
+  spec.virtiofs_socket.clear();
+  const std::string xml = Xml(spec, false);
+  for (const char* word : {"loader", "filesystem", "memoryBacking"}) EXPECT_THAT(xml, Not(HasSubstr(word)));
+}
+
+TEST(DomainXmlTest, NineP) {
+  VmSpec spec = FullSpec();
+  spec.virtiofs_socket.clear();
+  spec.share_9p_dir = "/run/share";
+  spec.share_9p_tag = "tag";
+  const std::string xml = Xml(spec, false);
+  EXPECT_THAT(xml, HasSubstr("<source dir=\"/run/share\"/>"));
+  EXPECT_THAT(xml, HasSubstr("accessmode=\"passthrough\""));
+}
+
+TEST(DomainXmlTest, RejectsAnEmulatorWithoutArchitecture) {
+  VmSpec spec = FullSpec();
+  spec.emulator = "/usr/bin/qemu-kvm";
+  EXPECT_EQ(DomainXml(spec, MachinePaths(spec.runtime_dir), false).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(DomainXmlTest, FitsTheSchema) {
+  if (std::system("command -v virt-xml-validate >/dev/null") != 0) GTEST_SKIP() << "virt-xml-validate is missing";
+  char path[] = "/tmp/kata-domain-XXXXXX";
+  const int fd = mkstemp(path);
+  ASSERT_GE(fd, 0);
+  close(fd);
+  VmSpec spec = FullSpec();
+  std::ofstream(path) << Xml(spec, false);
+  EXPECT_EQ(std::system((std::string("virt-xml-validate ") + path + " domain").c_str()), 0);
+  spec.virtiofs_socket.clear();
+  spec.share_9p_dir = "/run/share";
+  spec.share_9p_tag = "tag";
+  std::ofstream(path) << Xml(spec, true);
+  EXPECT_EQ(std::system((std::string("virt-xml-validate ") + path + " domain").c_str()), 0);
+  unlink(path);
+}
+
+TEST(MachinePathsTest, SocketsFitWhateverTheNameIs) {
+  const MachinePaths paths("/run/kata-containers/" + std::string(76, 'x'));
+  EXPECT_LT(paths.agent_socket.size(), 108u);
+  // libvirt's longest socket below its root.
+  EXPECT_LT(paths.libvirt_root.size() + std::string("/lib/qemu/domain-1-12345678901234567890/monitor.sock").size(),
+            108u);
+  EXPECT_EQ(paths.Shorten(paths.runtime_dir + "/a"), paths.short_dir + "/a");
+  EXPECT_EQ(paths.Shorten(paths.runtime_dir + "x/a"), paths.runtime_dir + "x/a");
+}
+
+TEST(DomainNameTest, KeepsPlainNamesAndTellsOthersApart) {
+  EXPECT_EQ(DomainName("pod-1"), "pod-1");
+  const std::string id(64, 'a');
+  EXPECT_LE(DomainName(id).size(), 41u);
+  EXPECT_NE(DomainName(id), DomainName(id + "b"));
+  EXPECT_NE(DomainName("a_b"), DomainName("a.b"));
+  EXPECT_NE(DomainName("..."), DomainName(".."));
+  EXPECT_THAT(DomainName("a_b--c."), ::testing::MatchesRegex("ab-c-[0-9a-f]+"));
+}
+
+}  // namespace
+}  // namespace kata::hypervisors

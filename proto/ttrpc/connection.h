@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// One ttrpc peer over a Transport, in both roles: it serves the services added to its ServiceMap
+// and makes calls. One reader and one writer coroutine; handlers run concurrently, one coroutine
+// each. Io thread only.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "proto/base/coro.h"
+#include "proto/ttrpc/transport.h"
+
+namespace kata::ttrpc {
+
+// Bytes of frames waiting to be written, per connection. A unary answer past it closes the
+// connection with ResourceExhausted; Stream::Send waits instead.
+inline constexpr size_t kSendQueueBytesMax = 16u << 20;
+// Calls of the peer being handled at once, per connection; one more is answered with
+// RESOURCE_EXHAUSTED.
+inline constexpr size_t kConcurrentCallsMax = 4096;
+// Unread messages of one stream. ttrpc has no flow control: a peer that sends more breaks its own
+// stream.
+inline constexpr size_t kStreamQueueMax = 256;
+inline constexpr size_t kStreamQueueBytesMax = 8u << 20;
+
+using Metadata = std::multimap<std::string, std::string>;
+
+// The messages of one streaming call, either role. Owned by shared_ptr; dropping it ends the
+// stream.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  // The next message's bytes; OutOfRange when the peer has ended its direction cleanly; otherwise
+  // the call's error.
+  virtual Co<absl::StatusOr<std::string>> Receive() = 0;
+  // Waits while the send queue is full. Unavailable once the connection or stream is closed.
+  virtual Co<absl::Status> Send(std::string message) = 0;
+  // No more Send. For a server this happens when its handler returns.
+  virtual Co<absl::Status> CloseSend() = 0;
+};
+
+struct CallContext {
+  Metadata metadata;
+  std::chrono::nanoseconds timeout{0};  // 0 = none; the connection itself answers DEADLINE_EXCEEDED
+};
+
+using UnaryHandler =
+    std::function<Co<absl::StatusOr<std::string>>(CallContext context, std::string payload)>;
+using StreamHandler =
+    std::function<Co<absl::Status>(CallContext context, std::shared_ptr<Stream> stream)>;
+
+// The services of one server, shared by its connections. Filled before use (generated Register
+// functions), then constant.
+class ServiceMap {
+ public:
+  void AddUnary(std::string service, std::string method, UnaryHandler handler);
+  void AddStream(std::string service, std::string method, StreamHandler handler);
+  const UnaryHandler* FindUnary(const std::string& service, const std::string& method) const;
+  const StreamHandler* FindStream(const std::string& service, const std::string& method) const;
+  bool HasService(const std::string& service) const;
+
+ private:
+  std::map<std::string, std::map<std::string, UnaryHandler>> unary_;
+  std::map<std::string, std::map<std::string, StreamHandler>> stream_;
+};
+
+class Connection {
+ public:
+  // Starts reading at once; lives until it closes, so the side that is done with it calls Close.
+  // `services` may be null for a pure client and must outlive the connection.
+  static std::shared_ptr<Connection> Start(asio::any_io_executor executor,
+                                           std::unique_ptr<Transport> transport,
+                                           const ServiceMap* services);
+  virtual ~Connection() = default;
+
+  // A unary call. `timeout` > 0 is sent as timeout_nano and enforced here: DeadlineExceeded. A late
+  // answer is dropped. Unavailable when the connection closes first.
+  virtual Co<absl::StatusOr<std::string>> Call(std::string service, std::string method,
+                                               std::string payload,
+                                               std::chrono::nanoseconds timeout,
+                                               Metadata metadata) = 0;
+  virtual Co<absl::StatusOr<std::shared_ptr<Stream>>> OpenStream(std::string service,
+                                                                 std::string method) = 0;
+
+  // Closes the transport; every pending call ends with `reason`. Idempotent.
+  virtual void Close(absl::Status reason) = 0;
+  // Not from a handler that it waits for: spawn it. Stops taking new requests (answered
+  // UNAVAILABLE), lets running handlers finish up to `grace`, flushes, closes.
+  virtual Co<void> ShutDown(std::chrono::nanoseconds grace) = 0;
+  // Returns the reason when the connection has closed.
+  virtual Co<absl::Status> WaitClosed() = 0;
+};
+
+// Accepts on a listening unix socket until Stop(); each connection serves `services`. Only peers
+// with our effective uid (SO_PEERCRED) are accepted.
+class Server {
+ public:
+  static std::shared_ptr<Server> Start(asio::any_io_executor executor, UniqueFd listening_socket,
+                                       const ServiceMap* services);
+  virtual ~Server() = default;
+  // Stops accepting, closes idle connections, gives active ones `grace` to finish.
+  virtual Co<void> Stop(std::chrono::nanoseconds grace) = 0;
+};
+
+}  // namespace kata::ttrpc

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shimv2/bundle.h"
+
+#include <nlohmann/json.hpp>
+
+#include "proto/base/fd.h"
+#include "proto/base/status.h"
+
+namespace kata::shimv2 {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string Text(const Json& object, const char* key) {
+  if (!object.is_object()) return "";
+  auto at = object.find(key);
+  return at != object.end() && at->is_string() ? at->get<std::string>() : "";
+}
+
+const Json& Member(const Json& object, const char* key) {
+  static const Json kNothing;
+  if (!object.is_object()) return kNothing;
+  auto at = object.find(key);
+  return at != object.end() ? *at : kNothing;
+}
+
+struct PodKeys {
+  const char* type;
+  const char* sandbox_id;
+};
+// containerd's CRI plugin and CRI-O name the same two facts differently.
+constexpr PodKeys kPodKeys[] = {
+    {"io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"},
+    {"io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID"},
+};
+
+}  // namespace
+
+absl::StatusOr<BundleInfo> ParseBundle(const std::string& config_json, const std::string& container_id) {
+  const Json spec = Json::parse(config_json, nullptr, /*allow_exceptions=*/false);
+  if (spec.is_discarded()) return absl::InvalidArgumentError("it is not valid JSON; it must hold an OCI runtime spec");
+  if (!spec.is_object() || !Member(spec, "process").is_object() || !Member(spec, "root").is_object()) {
+    return absl::InvalidArgumentError("it is not an OCI runtime spec: \"process\" and \"root\" objects are needed");
+  }
+  BundleInfo info;
+  info.sandbox_id = container_id;
+  info.hostname = Text(spec, "hostname");
+  info.rootfs_path = Text(Member(spec, "root"), "path");
+  const Json& annotations = Member(spec, "annotations");
+  for (const PodKeys& keys : kPodKeys) {
+    const std::string type = Text(annotations, keys.type);
+    if (type.empty()) continue;
+    const std::string sandbox_id = Text(annotations, keys.sandbox_id);
+    if (type == "container" && !sandbox_id.empty()) {
+      info.sandbox_id = sandbox_id;
+      info.joins_sandbox = sandbox_id != container_id;
+    }
+  }
+  const Json& namespaces = Member(Member(spec, "linux"), "namespaces");
+  if (namespaces.is_array()) {
+    for (const Json& entry : namespaces) {
+      if (Text(entry, "type") == "network") info.netns_path = Text(entry, "path");
+    }
+  }
+  return info;
+}
+
+absl::StatusOr<BundleInfo> ReadBundle(const std::string& bundle, const std::string& container_id) {
+  const std::string path = absl::StrCat(bundle, "/config.json");
+  auto text = ReadFile(path, kConfigJsonSizeMax);
+  if (!text.ok()) return Annotate(text.status(), "reading the bundle");
+  auto info = ParseBundle(*text, container_id);
+  if (!info.ok()) return Annotate(info.status(), absl::StrCat("reading \"", path, "\""));
+  return info;
+}
+
+}  // namespace kata::shimv2

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the shim itself reads from a bundle's config.json. Reads a file: for `start`, `delete` and the pool only.
+#pragma once
+
+#include <string>
+
+#include <absl/status/statusor.h>
+
+namespace kata::shimv2 {
+
+inline constexpr size_t kConfigJsonSizeMax = 16u << 20;
+
+struct BundleInfo {
+  std::string sandbox_id;      // the pod's; the container's own id when it is alone or is the sandbox
+  bool joins_sandbox = false;  // a further container of a pod
+  std::string hostname;
+  std::string netns_path;      // empty: none given, or a new one is asked for
+  std::string rootfs_path;     // root.path, as it stands
+};
+
+// An error names the file and what is wrong in it.
+absl::StatusOr<BundleInfo> ReadBundle(const std::string& bundle, const std::string& container_id);
+absl::StatusOr<BundleInfo> ParseBundle(const std::string& config_json, const std::string& container_id);
+
+}  // namespace kata::shimv2

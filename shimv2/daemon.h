@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// The shim's long life: composes event loop, Task services, events and signals (shim-contract section 3).
+#pragma once
+
+#include <string>
+
+#include "proto/base/fd.h"
+#include "shimv2/arguments.h"
+
+namespace kata::shimv2 {
+
+// Serves on `socket` until the last container is gone and Shutdown was called, or SIGTERM came. Returns the exit code.
+int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::string& sandbox_id,
+              const std::string& socket_path, UniqueFd socket);
+
+}  // namespace kata::shimv2

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "proto/base/fd.h"
+#include "shimv2/arguments.h"
+#include "shimv2/delete.h"
+#include "shimv2/info.h"
+#include "shimv2/start.h"
+
+namespace {
+
+// Standard error is what containerd shows to the user.
+int Fail(const absl::Status& status) {
+  const std::string text = std::string(status.message()) + "\n";
+  kata::WriteAll(2, text).IgnoreError();
+  return 1;
+}
+
+int Print(const absl::StatusOr<std::string>& text) {
+  if (!text.ok()) return Fail(text.status());
+  return kata::WriteAll(1, *text).ok() ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  auto arguments = kata::shimv2::ParseArguments(std::vector<std::string>(argv + 1, argv + argc));
+  if (!arguments.ok()) return Fail(arguments.status());
+  if (arguments->version) return Print(kata::shimv2::VersionText());
+  if (arguments->info) return Print(kata::shimv2::RuntimeInfoBytes());
+  if (arguments->action == "start") return Print(kata::shimv2::Start(*arguments));
+  if (arguments->action == "delete") return Print(kata::shimv2::Delete(*arguments));
+  return Fail(absl::InvalidArgumentError("containerd-shim-kata-v2 is run by containerd: action \"" + arguments->action +
+                                         "\" is neither \"start\" nor \"delete\""));
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opens what a client gave as stdin, stdout and stderr (shim-contract section 6, stdio). Opening never waits for a peer.
+#pragma once
+
+#include <string>
+
+#include <absl/status/statusor.h>
+
+#include "proto/base/fd.h"
+
+namespace kata::shimv2 {
+
+struct StdioPaths {
+  std::string in;  // as the client wrote them; State echoes them
+  std::string out;
+  std::string err;
+  bool terminal = false;
+};
+
+struct StdioFiles {
+  UniqueFd in;
+  UniqueFd in_keeper;  // a write end of stdin's fifo: a client that goes away is no end of file; CloseIO closes it
+  UniqueFd out;
+  UniqueFd err;        // not valid when it is the same file as out (see err_is_out)
+  bool err_is_out = false;
+};
+
+// InvalidArgument for a scheme that is not supported.
+absl::StatusOr<StdioFiles> OpenStdioFiles(const StdioPaths& paths);
+
+}  // namespace kata::shimv2

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shimv2/stdio_relay.h"
+
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <string>
+#include <utility>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/write.hpp>
+
+#include "proto/base/log.h"
+#include "proto/base/status.h"
+#include "proto/base/stdio_limits.h"
+#include "proto/schema/agent.pb.h"
+#include "proto/ttrpc/message_stream.h"
+
+namespace kata::shimv2 {
+namespace {
+
+using agent::v1::StdioMessage;
+using Channel = StdioMessage::Channel;
+
+struct Chunk {
+  Channel channel = StdioMessage::STDOUT;  // two channels may share one file
+  std::string data;
+};
+
+// An output file: what has come and is not yet written, never more than the credit.
+struct Output {
+  explicit Output(asio::any_io_executor executor) : file(executor) {}
+  asio::posix::stream_descriptor file;
+  std::deque<Chunk> queue;
+  size_t queued_bytes = 0;
+  std::shared_ptr<Event> changed;
+  bool has_ended = true;  // nothing more will come; true from the start for a channel that does not exist
+  bool is_closed = true;
+};
+
+class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay> {
+ public:
+  Relay(asio::any_io_executor executor, StdioFiles files, std::shared_ptr<virtcontainers::StdioStream> stream)
+      : executor_(executor),
+        stream_(std::move(stream)),
+        in_(executor),
+        in_keeper_(std::move(files.in_keeper)),
+        outputs_{Output(executor), Output(executor)},
+        err_is_out_(files.err_is_out),
+        drained_(executor) {
+    if (files.in.valid()) in_.assign(files.in.release());
+    OpenOutput(outputs_[0], std::move(files.out));
+    OpenOutput(outputs_[1], std::move(files.err));
+    credit_changed_ = std::make_shared<Event>(executor_);
+  }
+
+  void Run() {
+    Spawn(executor_, "receiving stdio", ReceiveLoop(shared_from_this()));
+    if (in_.is_open()) Spawn(executor_, "reading stdin", StdinLoop(shared_from_this()));
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      if (!outputs_[i].is_closed) Spawn(executor_, "writing output", OutputLoop(shared_from_this(), i));
+    }
+    CheckDrained();
+  }
+
+  void CloseStdin() override { in_keeper_.reset(); }
+
+  Co<bool> WaitDrained(std::chrono::nanoseconds timeout) override {
+    auto self = shared_from_this();
+    bool is_drained = co_await drained_.WaitFor(timeout);
+    co_return is_drained;
+  }
+
+  void Close() override {
+    in_keeper_.reset();
+    CloseFile(in_);
+    credit_changed_->Set();
+    for (Output& output : outputs_) {
+      output.has_ended = true;
+      output.is_closed = true;
+      CloseFile(output.file);
+      if (output.changed) output.changed->Set();
+    }
+    stream_.reset();
+    drained_.Set();
+  }
+
+ private:
+  static void CloseFile(asio::posix::stream_descriptor& file) {
+    boost::system::error_code ignored;
+    file.close(ignored);
+  }
+
+  void OpenOutput(Output& output, UniqueFd fd) {
+    output.changed = std::make_shared<Event>(executor_);
+    if (!fd.valid()) return;
+    output.file.assign(fd.release());
+    output.has_ended = false;
+    output.is_closed = false;
+  }
+
+  Output& OutputOf(Channel channel) {
+    return channel == StdioMessage::STDERR && !err_is_out_ ? outputs_[1] : outputs_[0];
+  }
+
+  void Wake(Output& output) { std::exchange(output.changed, std::make_shared<Event>(executor_))->Set(); }
+
+  void CheckDrained() {
+    if (!outputs_[0].is_closed || !outputs_[1].is_closed) return;
+    drained_.Set();
+    // Nobody reads stdin any more once the outputs of a finished process are closed.
+    if (stream_has_ended_) {
+      in_keeper_.reset();
+      CloseFile(in_);
+    }
+  }
+
+  static Co<absl::Status> ReceiveLoop(std::shared_ptr<Relay> self) {
+    std::shared_ptr<virtcontainers::StdioStream> stream = self->stream_;
+    absl::Status result;
+    while (stream != nullptr) {
+      auto message = co_await stream->Receive();
+      if (!message.ok()) break;
+      result = self->Handle(std::move(*message));
+      if (!result.ok()) break;
+      if (self->stream_ == nullptr) break;
+    }
+    self->stream_has_ended_ = true;
+    self->stream_.reset();
+    for (Output& output : self->outputs_) {
+      output.has_ended = true;
+      self->Wake(output);
+    }
+    self->CheckDrained();
+    co_return result;
+  }
+
+  absl::Status Handle(StdioMessage message) {
+    switch (message.kind_case()) {
+      case StdioMessage::kData: {
+        Output& output = OutputOf(message.data().channel());
+        std::string data = std::move(*message.mutable_data()->mutable_data());
+        // Two channels may share one file, so the bound is the sum of their credits.
+        if (output.queued_bytes + data.size() > 2 * kStdioCreditInitial) {
+          return absl::ResourceExhaustedError("receiving output: the guest sent more than its credit");
+        }
+        if (output.is_closed) return absl::OkStatus();
+        output.queued_bytes += data.size();
+        output.queue.push_back(Chunk());
+        output.queue.back().channel = message.data().channel();
+        output.queue.back().data = std::move(data);
+        Wake(output);
+        return absl::OkStatus();
+      }
+      case StdioMessage::kEnd: {
+        const bool is_err = message.end() == StdioMessage::STDERR;
+        if (is_err) err_ended_ = true;
+        if (message.end() == StdioMessage::STDOUT) out_ended_ = true;
+        Output& output = OutputOf(message.end());
+        output.has_ended = !err_is_out_ || (out_ended_ && err_ended_);
+        Wake(output);
+        return absl::OkStatus();
+      }
+      case StdioMessage::kCredit:
+        stdin_credit_ = std::min<size_t>(stdin_credit_ + message.credit().bytes(), kStdioCreditInitial);
+        std::exchange(credit_changed_, std::make_shared<Event>(executor_))->Set();
+        return absl::OkStatus();
+      default:
+        return absl::InvalidArgumentError("receiving stdio: the guest sent a message of no known kind");
+    }
+  }
+
+  static Co<absl::Status> OutputLoop(std::shared_ptr<Relay> self, size_t index) {
+    Output& output = self->outputs_[index];
+    bool can_write = true;
+    while (!output.is_closed) {
+      if (output.queue.empty()) {
+        if (output.has_ended) break;
+        std::shared_ptr<Event> changed = output.changed;
+        co_await changed->Wait();
+        continue;
+      }
+      const Chunk chunk = std::move(output.queue.front());
+      const std::string& data = chunk.data;
+      output.queue.pop_front();
+      if (can_write) {
+        auto [ec, written] = co_await asio::async_write(output.file, asio::buffer(data), kTuple);
+        // A full disk or a closed file must not stop the workload: what cannot be written is dropped, said once.
+        if (ec && !output.is_closed) {
+          log::Warn("writing output of a process: {}", ec.message());
+          can_write = false;
+        }
+      }
+      output.queued_bytes -= data.size();
+      std::shared_ptr<virtcontainers::StdioStream> stream = self->stream_;
+      if (stream == nullptr || self->stream_has_ended_) continue;
+      StdioMessage credit;
+      credit.mutable_credit()->set_channel(chunk.channel);
+      credit.mutable_credit()->set_bytes(static_cast<uint32_t>(data.size()));
+      absl::Status sent = co_await stream->Send(std::move(credit));
+      if (!sent.ok()) log::Debug("returning credit: {}", sent.message());
+    }
+    output.is_closed = true;
+    CloseFile(output.file);
+    self->CheckDrained();
+    co_return absl::OkStatus();
+  }
+
+  static Co<absl::Status> StdinLoop(std::shared_ptr<Relay> self) {
+    std::string buffer(kStdioChunkMax, '\0');
+    while (self->in_.is_open()) {
+      if (self->stdin_credit_ == 0) {
+        std::shared_ptr<Event> changed = self->credit_changed_;
+        co_await changed->Wait();
+        continue;
+      }
+      const size_t room = std::min(self->stdin_credit_, buffer.size());
+      auto [ec, n] = co_await self->in_.async_read_some(asio::buffer(buffer.data(), room), kTuple);
+      std::shared_ptr<virtcontainers::StdioStream> stream = self->stream_;
+      if (stream == nullptr || self->stream_has_ended_) break;
+      StdioMessage message;
+      if (ec) {
+        message.set_end(StdioMessage::STDIN);
+      } else {
+        self->stdin_credit_ -= n;
+        message.mutable_data()->set_channel(StdioMessage::STDIN);
+        message.mutable_data()->set_data(buffer.data(), n);
+      }
+      absl::Status sent = co_await stream->Send(std::move(message));
+      if (ec || !sent.ok()) break;
+    }
+    CloseFile(self->in_);
+    self->in_keeper_.reset();
+    co_return absl::OkStatus();
+  }
+
+  asio::any_io_executor executor_;
+  std::shared_ptr<virtcontainers::StdioStream> stream_;
+  bool stream_has_ended_ = false;
+  asio::posix::stream_descriptor in_;
+  UniqueFd in_keeper_;
+  size_t stdin_credit_ = kStdioCreditInitial;
+  std::shared_ptr<Event> credit_changed_;
+  std::array<Output, 2> outputs_;
+  bool err_is_out_ = false;
+  bool out_ended_ = false;
+  bool err_ended_ = false;
+  Event drained_;
+};
+
+}  // namespace
+
+std::shared_ptr<StdioRelay> StdioRelay::Start(asio::any_io_executor executor, StdioFiles files,
+                                              std::shared_ptr<virtcontainers::StdioStream> stream) {
+  auto relay = std::make_shared<Relay>(executor, std::move(files), std::move(stream));
+  relay->Run();
+  return relay;
+}
+
+}  // namespace kata::shimv2

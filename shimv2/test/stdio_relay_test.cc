@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shimv2/stdio_relay.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <deque>
+#include <filesystem>
+
+#include <boost/asio/io_context.hpp>
+#include <gtest/gtest.h>
+
+#include "proto/base/stdio_limits.h"
+#include "proto/schema/agent.pb.h"
+#include "proto/ttrpc/message_stream.h"
+
+namespace kata::shimv2 {
+namespace {
+
+using agent::v1::StdioMessage;
+
+constexpr std::chrono::seconds kPatience{20};
+
+// The guest's end of the stream: the test puts in what the guest says and reads what it was told.
+class GuestEnd final : public ttrpc::Stream {
+ public:
+  explicit GuestEnd(asio::any_io_executor executor) : executor_(executor), changed_(std::make_shared<Event>(executor)) {}
+
+  Co<absl::StatusOr<std::string>> Receive() override {
+    while (from_guest_.empty()) {
+      std::shared_ptr<Event> changed = changed_;
+      if (is_over_) co_return absl::OutOfRangeError("over");
+      co_await changed->Wait();
+    }
+    std::string message = std::move(from_guest_.front());
+    from_guest_.pop_front();
+    co_return message;
+  }
+  Co<absl::Status> Send(std::string message) override {
+    to_guest.emplace_back();
+    to_guest.back().ParseFromString(message);
+    co_return absl::OkStatus();
+  }
+  Co<absl::Status> CloseSend() override { co_return absl::OkStatus(); }
+
+  void Say(const StdioMessage& message) {
+    from_guest_.push_back(message.SerializeAsString());
+    Wake();
+  }
+  void SayData(StdioMessage::Channel channel, std::string data) {
+    StdioMessage message;
+    message.mutable_data()->set_channel(channel);
+    message.mutable_data()->set_data(std::move(data));
+    Say(message);
+  }
+  void SayEnd(StdioMessage::Channel channel) {
+    StdioMessage message;
+    message.set_end(channel);
+    Say(message);
+  }
+  void End() {
+    is_over_ = true;
+    Wake();
+  }
+
+  std::vector<StdioMessage> to_guest;
+
+ private:
+  void Wake() { std::exchange(changed_, std::make_shared<Event>(executor_))->Set(); }
+
+  asio::any_io_executor executor_;
+  std::deque<std::string> from_guest_;
+  bool is_over_ = false;
+  std::shared_ptr<Event> changed_;
+};
+
+class StdioRelayTest : public testing::Test {
+ protected:
+  StdioRelayTest() {
+    char name[] = "/tmp/stdio-relay-XXXXXX";
+    directory_ = ::mkdtemp(name);
+    guest_ = std::make_shared<GuestEnd>(io_.get_executor());
+  }
+  ~StdioRelayTest() override {
+    if (relay_) relay_->Close();
+    guest_->End();
+    io_.run_for(std::chrono::milliseconds(10));
+    std::filesystem::remove_all(directory_);
+  }
+
+  std::string Fifo(const char* name) {
+    const std::string path = directory_ + "/" + name;
+    EXPECT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    return path;
+  }
+  void StartRelay(const StdioPaths& paths) {
+    auto files = OpenStdioFiles(paths);
+    ASSERT_TRUE(files.ok()) << files.status();
+    auto stream = std::make_shared<virtcontainers::StdioStream>(guest_);
+    relay_ = StdioRelay::Start(io_.get_executor(), std::move(*files), stream);
+  }
+  template <typename Condition>
+  bool RunUntil(Condition condition) {
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (!condition() && std::chrono::steady_clock::now() < end) {
+      io_.restart();
+      io_.run_one_for(std::chrono::milliseconds(20));
+    }
+    return condition();
+  }
+  static std::string ReadAvailable(int fd) {
+    std::string out;
+    char buffer[65536];
+    ssize_t n;
+    while ((n = ::read(fd, buffer, sizeof(buffer))) > 0) out.append(buffer, static_cast<size_t>(n));
+    return out;
+  }
+
+  asio::io_context io_{1};
+  std::string directory_;
+  std::shared_ptr<GuestEnd> guest_;
+  std::shared_ptr<StdioRelay> relay_;
+};
+
+TEST_F(StdioRelayTest, OutputReachesTheClientAndItsCreditTheGuest) {
+  StdioPaths paths;
+  paths.out = Fifo("out");
+  UniqueFd client(::open(paths.out.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  StartRelay(paths);
+
+  guest_->SayData(StdioMessage::STDOUT, "hello");
+
+  EXPECT_TRUE(RunUntil([&] { return guest_->to_guest.size() == 1; }));
+  EXPECT_EQ(ReadAvailable(client.get()), "hello");
+  EXPECT_EQ(guest_->to_guest[0].credit().bytes(), 5u);
+}
+
+TEST_F(StdioRelayTest, ClientSeesEndOfFileAfterTheLastByte) {
+  StdioPaths paths;
+  paths.out = Fifo("out");
+  UniqueFd client(::open(paths.out.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  StartRelay(paths);
+
+  guest_->SayData(StdioMessage::STDOUT, "last");
+  guest_->SayEnd(StdioMessage::STDOUT);
+  std::string seen;
+  bool is_over = false;
+  EXPECT_TRUE(RunUntil([&] {
+    char buffer[16];
+    ssize_t n = ::read(client.get(), buffer, sizeof(buffer));
+    if (n > 0) seen.append(buffer, static_cast<size_t>(n));
+    is_over = n == 0 && !seen.empty();
+    return is_over;
+  }));
+
+  EXPECT_EQ(seen, "last");
+}
+
+TEST_F(StdioRelayTest, StalledStdoutDoesNotHoldUpStderr) {
+  StdioPaths paths;
+  paths.out = Fifo("out");
+  paths.err = Fifo("err");
+  UniqueFd out(::open(paths.out.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  UniqueFd err(::open(paths.err.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  StartRelay(paths);
+
+  for (int i = 0; i < 4; ++i) guest_->SayData(StdioMessage::STDOUT, std::string(kStdioChunkMax, 'o'));
+  guest_->SayData(StdioMessage::STDERR, "still here");
+  std::string seen;
+
+  EXPECT_TRUE(RunUntil([&] { return (seen += ReadAvailable(err.get())) == "still here"; }));
+}
+
+TEST_F(StdioRelayTest, GuestThatExceedsItsCreditIsCutOff) {
+  StdioPaths paths;
+  paths.out = Fifo("out");
+  UniqueFd client(::open(paths.out.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  StartRelay(paths);
+
+  constexpr int kChunks = 32;
+  for (int i = 0; i < kChunks; ++i) guest_->SayData(StdioMessage::STDOUT, std::string(kStdioChunkMax, 'o'));
+  std::string seen;
+  bool is_over = false;
+  EXPECT_TRUE(RunUntil([&] {
+    for (int i = 0; i < 200; ++i) {
+      io_.restart();
+      io_.poll_one();
+    }
+    char buffer[65536];
+    ssize_t n = ::read(client.get(), buffer, sizeof(buffer));
+    if (n > 0) seen.append(buffer, static_cast<size_t>(n));
+    is_over = n == 0;
+    return is_over;
+  }));
+
+  EXPECT_LT(seen.size(), kChunks * kStdioChunkMax);
+}
+
+TEST_F(StdioRelayTest, StdinEndsOnlyAfterCloseIo) {
+  StdioPaths paths;
+  paths.in = Fifo("in");
+  StartRelay(paths);
+  UniqueFd client(::open(paths.in.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_TRUE(WriteAll(client.get(), "input").ok());
+  client.reset();
+  EXPECT_TRUE(RunUntil([&] { return guest_->to_guest.size() == 1; }));
+  EXPECT_EQ(guest_->to_guest[0].data().data(), "input");
+
+  relay_->CloseStdin();
+
+  EXPECT_TRUE(RunUntil([&] { return guest_->to_guest.size() == 2; }));
+  EXPECT_EQ(guest_->to_guest[1].kind_case(), StdioMessage::kEnd);
+}
+
+TEST_F(StdioRelayTest, MissingFifoIsNamed) {
+  StdioPaths paths;
+  paths.out = "/nonexistent/out";
+
+  EXPECT_EQ(OpenStdioFiles(paths).status().message(), "opening stdout \"/nonexistent/out\": no such file or directory");
+}
+
+TEST_F(StdioRelayTest, UnknownSchemeIsRefused) {
+  StdioPaths paths;
+  paths.out = "binary:///bin/logger";
+
+  EXPECT_EQ(OpenStdioFiles(paths).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace kata::shimv2

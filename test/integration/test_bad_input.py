@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wrong input gives one line that names the thing, and nothing stays behind."""
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import harness
+
+CONFIGURATION = "share/defaults/kata-containers/configuration.toml"
+
+
+def one_line(text, *words):
+    """ctr's error must be one line with all the words in it."""
+    lines = text.strip().splitlines()
+    assert len(lines) == 1, text
+    missing = [word for word in words if word not in lines[0]]
+    assert not missing, f"{missing} not in {lines[0]!r}"
+
+
+@contextlib.contextmanager
+def installation(kata, change):
+    """A second containerd that uses a copy of the installation, changed by `change(prefix)`."""
+    directory = kata.directory / "changed"
+    prefix = directory / "prefix"
+    shutil.copytree(kata.prefix / "bin", prefix / "bin", symlinks=True)
+    shutil.copytree(kata.prefix / "share", prefix / "share")
+    change(prefix)
+    other = harness.Containerd(directory / "containerd", prefix, f"{kata.token}o")
+    other.start()
+    try:
+        other.import_busybox()
+        yield other
+    finally:
+        other.stop()
+        shutil.rmtree(directory)
+
+
+def edit(pattern, replacement):
+    """A change of the configuration file; the pattern must be in it."""
+    def change(prefix):
+        path = prefix / CONFIGURATION
+        text, count = re.subn(pattern, replacement, path.read_text(encoding="utf-8"), count=1, flags=re.MULTILINE)
+        assert count == 1, f"{pattern} is not in {path}"
+        path.write_text(text, encoding="utf-8")
+    return change
+
+
+def test_wrong_kernel_path(kata):
+    change = edit(r"^\[hypervisor\.qemu\]$", '[hypervisor.qemu]\nkernel = "/there-is-no-such/vmlinux"')
+    change_old = edit(r"^(kernel = .*)$", r"# \1")
+
+    def both(prefix):
+        with contextlib.suppress(AssertionError):  # the default may be without the key
+            change_old(prefix)
+        change(prefix)
+
+    with installation(kata, both) as other:
+        result = other.run("true")
+
+    assert result.code != 0
+    one_line(result.err, "/there-is-no-such/vmlinux", "kernel")
+
+
+@pytest.mark.parametrize("name", ["vmlinux", "kata-initrd.img"])
+def test_missing_guest_file(kata, name):
+    with installation(kata, lambda prefix: (prefix / "share/kata-containers" / name).unlink()) as other:
+        result = other.run("true")
+
+    assert result.code != 0
+    one_line(result.err, name, "no such file")
+
+
+def test_misspelt_key(kata):
+    change = edit(r"^\[hypervisor\.qemu\]$", "[hypervisor.qemu]\ndefault_memroy = 256")
+    with installation(kata, change) as other:
+        result = other.run("true")
+
+    assert result.code != 0
+    one_line(result.err, "default_memroy", "default_memory", "configuration.toml")
+
+
+def test_garbage_instead_of_a_configuration(kata):
+    with installation(kata, lambda prefix: (prefix / CONFIGURATION).write_bytes(b"\x01 = [[\n")) as other:
+        result = other.run("true")
+
+    assert result.code != 0
+    one_line(result.err, "configuration.toml")
+
+
+@pytest.mark.parametrize("content", [b"{ this is not json", b"", b"[1, 2]"], ids=["garbage", "empty", "list"])
+def test_garbage_in_the_bundle(kata, content):
+    bundle = kata.directory / "garbage"
+    bundle.mkdir()
+    (bundle / "config.json").write_bytes(content)
+    shim = kata.prefix / "bin" / "containerd-shim-kata-v2"
+    environment = dict(os.environ, TTRPC_ADDRESS=kata.address + ".ttrpc")
+    try:
+        done = subprocess.run([shim, "-namespace", harness.NAMESPACE, "-address", kata.address, "-id", kata.new_id(),
+                               "start"], cwd=bundle, env=environment, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=harness.COMMAND_SECONDS,
+                              check=False)
+    finally:
+        shutil.rmtree(bundle)
+
+    assert done.returncode != 0
+    one_line(done.stdout.decode(), "config.json")
+
+
+def test_rootfs_that_is_not_there(kata):
+    spec = kata.default_spec("true")
+    spec["root"]["path"] = "/there-is-no-such/rootfs"
+
+    result = kata.run_config(spec)
+
+    assert result.code != 0
+    one_line(result.err, "/there-is-no-such/rootfs")

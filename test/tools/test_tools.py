@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scripts below tools/, without root and without building anything."""
+import gzip
+import io
+import json
+import pathlib
+import subprocess
+import tarfile
+
+import pytest
+
+TOOLS = pathlib.Path(__file__).resolve().parents[2] / "tools"
+AGENT = b"\x7fELF" + b"agent" * 100
+
+
+def run(*command):
+    return subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          check=False)
+
+
+def cpio_members(image):
+    """{name: (mode, uid, gid, mtime, data)} of a newc archive."""
+    members, at = {}, 0
+    while True:
+        assert image[at:at + 6] == b"070701"
+        field = [int(image[at + 6 + 8 * i:at + 14 + 8 * i], 16) for i in range(13)]
+        name = image[at + 110:at + 110 + field[11] - 1].decode()
+        data_at = at + (110 + field[11] + 3) // 4 * 4
+        if name == "TRAILER!!!":
+            return members
+        members[name] = (field[1], field[2], field[3], field[5], image[data_at:data_at + field[6]])
+        at = data_at + (field[6] + 3) // 4 * 4
+
+
+@pytest.fixture
+def agent(tmp_path):
+    path = tmp_path / "agent"
+    path.write_bytes(AGENT)
+    return path
+
+
+def test_initrd_has_the_agent_and_the_mount_points(agent, tmp_path):
+    assert run(TOOLS / "build-initrd", agent, tmp_path / "image").returncode == 0
+
+    members = cpio_members((tmp_path / "image").read_bytes())
+
+    assert members["init"] == (0o100755, 0, 0, 0, AGENT)
+    assert set(members) == {"init", "dev", "proc", "sys", "run", "mnt", "tmp"}
+
+
+def test_initrd_is_reproducible(agent, tmp_path):
+    run(TOOLS / "build-initrd", agent, tmp_path / "one")
+    agent.touch()
+    run(TOOLS / "build-initrd", agent, tmp_path / "two")
+
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_compressed_initrd_is_the_same_inside(agent, tmp_path):
+    run(TOOLS / "build-initrd", agent, tmp_path / "plain")
+    run(TOOLS / "build-initrd", "--gzip", agent, tmp_path / "small")
+
+    assert gzip.decompress((tmp_path / "small").read_bytes()) == (tmp_path / "plain").read_bytes()
+
+
+def test_initrd_refuses_what_is_not_a_program(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("no program", encoding="utf-8")
+
+    done = run(TOOLS / "build-initrd", text, tmp_path / "image")
+
+    assert done.returncode != 0
+    assert str(text) in done.stderr
+    assert not (tmp_path / "image").exists()
+
+
+def test_image_names_its_blobs_by_their_digest(tmp_path):
+    assert run(TOOLS / "make-busybox-image", tmp_path / "image.tar", "--name", "localhost/x:1").returncode == 0
+
+    with tarfile.open(tmp_path / "image.tar") as tar:
+        index = json.load(tar.extractfile("index.json"))
+        digest = index["manifests"][0]["digest"].split(":")[1]
+        manifest = json.load(tar.extractfile(f"blobs/sha256/{digest}"))
+        layer = tar.extractfile("blobs/sha256/" + manifest["layers"][0]["digest"].split(":")[1]).read()
+    with tarfile.open(fileobj=io.BytesIO(layer)) as root:
+        assert root.getmember("bin/sh").linkname == "busybox"
+        assert root.getmember("bin/busybox").mode == 0o755
+
+
+def test_timeline_shows_the_steps_between_begin_and_end(tmp_path):
+    log = tmp_path / "log"
+    log.write_text('time="1970-01-01T00:00:05Z" level=info msg="timeline: too early"\n'
+                   'time="1970-01-01T00:00:11.250000000Z" level=info msg="timeline: domain created" sandbox=a\n'
+                   'time="1970-01-01T00:00:12.000000000Z" level=info msg="something else"\n', encoding="utf-8")
+
+    rows = [line.split() for line in run(TOOLS / "timeline", log, "10", "13").stdout.splitlines()]
+
+    assert rows[1:] == [["domain", "created", "1250", "1250"], ["ctr", "ended", "3000", "1750"], ["all", "3000"]]
+
+
+def test_every_package_is_listed_once_per_group():
+    for path in (TOOLS / "packages").glob("*.txt"):
+        names = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+        assert len(names) == len(set(names)), path
+
+
+def test_unknown_package_group_is_named():
+    done = run(TOOLS / "install-packages", "no-such-group")
+
+    assert done.returncode != 0
+    assert "no-such-group" in done.stderr
+
+
+def test_kernel_key_changes_nothing_and_is_stable():
+    first = run(TOOLS / "build-kernel", "--key")
+
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == run(TOOLS / "build-kernel", "--key").stdout
+    assert len(first.stdout.strip()) == 64

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// The connection to one sandbox's agent: the boot token and the first call. Io thread only.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "hypervisors/hypervisor.h"
+#include "proto/base/coro.h"
+#include "proto/ttrpc/connection.h"
+
+namespace kata::virtcontainers {
+
+inline constexpr uint32_t kAgentProtocolVersion = 1;
+
+struct BootToken {
+  std::string secret;      // 32 random bytes, given to the agent in Hello
+  std::string sha256_hex;  // on the guest's command line, which every container can read
+};
+absl::StatusOr<BootToken> MakeBootToken();
+
+// Says Hello to the agent of a booting machine and returns the connection. The channel keeps what
+// is sent before the agent opens it, so one call suffices. Ends early when the machine stops; the
+// error then holds the console's last lines.
+Co<absl::StatusOr<std::shared_ptr<ttrpc::Connection>>> ConnectAgent(
+    std::shared_ptr<hypervisors::Hypervisor> hypervisor, BootToken token,
+    std::chrono::seconds timeout);
+
+}  // namespace kata::virtcontainers

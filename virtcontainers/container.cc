@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtcontainers/container.h"
+
+#include "proto/base/status.h"
+#include "proto/schema/agent.ttrpc.h"
+#include "virtcontainers/oci_spec.h"
+
+namespace kata::virtcontainers {
+namespace {
+
+constexpr uint32_t kNeverStartedStatus = 255;
+
+agent::v1::ProcessId IdOf(const std::string& container_id, const std::string& exec_id) {
+  agent::v1::ProcessId id;
+  id.set_container_id(container_id);
+  id.set_exec_id(exec_id);
+  return id;
+}
+
+}  // namespace
+
+GuestContainer::GuestContainer(asio::any_io_executor executor,
+                               std::shared_ptr<ttrpc::Connection> connection,
+                               ContainerOptions options)
+    : executor_(executor), connection_(std::move(connection)), options_(std::move(options)) {
+  init_ = std::make_shared<GuestProcess>(executor_, connection_, options_.id, "");
+}
+
+std::shared_ptr<Process> GuestContainer::FindExec(const std::string& exec_id) const {
+  auto at = execs_.find(exec_id);
+  return at != execs_.end() ? at->second->process : nullptr;
+}
+
+std::vector<std::string> GuestContainer::ExecIds() const {
+  std::vector<std::string> out;
+  for (const auto& [id, exec] : execs_) out.push_back(id);
+  return out;
+}
+
+absl::StatusOr<std::shared_ptr<GuestContainer::Exec>> GuestContainer::Find(
+    const std::string& exec_id) const {
+  auto at = execs_.find(exec_id);
+  if (at == execs_.end()) {
+    return absl::NotFoundError(
+        absl::StrCat("process \"", exec_id, "\" of container \"", options_.id, "\" is not here"));
+  }
+  return at->second;
+}
+
+Co<absl::Status> GuestContainer::Start() {
+  auto self = shared_from_this();
+  if (init_->state() != ProcessState::kCreated) {
+    co_return absl::FailedPreconditionError(
+        absl::StrCat("starting container \"", options_.id, "\": it was started already"));
+  }
+  agent::v1::AgentClient client(connection_);
+  agent::v1::ProcessId request = IdOf(options_.id, "");
+  auto response = co_await client.StartContainer(std::move(request), kAgentCallTimeout);
+  if (!response.ok())
+    co_return Annotate(response.status(), absl::StrCat("starting container \"", options_.id, "\""));
+  init_->SetRunning();
+  co_return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<Process>> GuestContainer::AddExec(ExecOptions options) {
+  const std::string what =
+      absl::StrCat("adding process \"", options.exec_id, "\" to container \"", options_.id, "\"");
+  if (options.exec_id.empty()) return absl::InvalidArgumentError(what + ": it needs an id");
+  if (execs_.contains(options.exec_id))
+    return absl::AlreadyExistsError(what + ": it exists already");
+  if (init_->state() == ProcessState::kStopped)
+    return absl::FailedPreconditionError(what + ": the container has stopped");
+  if (execs_.size() >= kExecsMax)
+    return absl::ResourceExhaustedError(what + ": too many processes");
+  auto process_json = MakeGuestProcess(options.process_json, options.terminal);
+  if (!process_json.ok()) return process_json.status();
+  auto exec = std::make_shared<Exec>();
+  exec->options = std::move(options);
+  exec->options.process_json = std::move(*process_json);
+  exec->process =
+      std::make_shared<GuestProcess>(executor_, connection_, options_.id, exec->options.exec_id);
+  execs_[exec->options.exec_id] = exec;
+  return std::shared_ptr<Process>(exec->process);
+}
+
+Co<absl::Status> GuestContainer::StartExec(std::string exec_id) {
+  auto self = shared_from_this();
+  auto found = Find(exec_id);
+  if (!found.ok()) co_return found.status();
+  std::shared_ptr<Exec> exec = *found;
+  const std::string what =
+      absl::StrCat("starting process \"", exec_id, "\" in container \"", options_.id, "\"");
+  if (exec->process->state() != ProcessState::kCreated) {
+    co_return absl::FailedPreconditionError(what + ": it was started already");
+  }
+  if (init_->state() != ProcessState::kRunning) {
+    exec->process->SetStoppedNow(kNeverStartedStatus);
+    co_return absl::FailedPreconditionError(what + ": the container is not running");
+  }
+  agent::v1::ExecRequest request;
+  request.set_container_id(options_.id);
+  request.set_exec_id(exec_id);
+  request.set_process_json(exec->options.process_json);
+  request.set_has_stdin(exec->options.stdio.has_stdin);
+  request.set_has_stdout(exec->options.stdio.has_stdout);
+  request.set_has_stderr(exec->options.stdio.has_stderr);
+  request.set_terminal_width(exec->width);
+  request.set_terminal_height(exec->height);
+  agent::v1::AgentClient client(connection_);
+  auto response = co_await client.Exec(std::move(request), kAgentCallTimeout);
+  if (!response.ok()) {
+    exec->process->SetStoppedNow(kNeverStartedStatus);
+    co_return Annotate(response.status(), what);
+  }
+  exec->is_in_guest = true;
+  exec->process->SetRunning();
+  exec->process->Watch();
+  co_return absl::OkStatus();
+}
+
+Co<absl::Status> GuestContainer::Kill(std::string exec_id, uint32_t signal, bool all) {
+  auto self = shared_from_this();
+  std::shared_ptr<GuestProcess> process = init_;
+  if (!exec_id.empty()) {
+    auto found = Find(exec_id);
+    if (!found.ok()) co_return found.status();
+    process = (*found)->process;
+    if (process->state() == ProcessState::kCreated) {
+      co_return absl::FailedPreconditionError(
+          absl::StrCat("killing process \"", exec_id, "\": it is not started"));
+    }
+  }
+  if (process->state() == ProcessState::kStopped)
+    co_return absl::NotFoundError("process already finished");
+  agent::v1::SignalRequest request;
+  request.set_container_id(options_.id);
+  request.set_exec_id(exec_id);
+  request.set_signal(signal);
+  request.set_all(all);
+  agent::v1::AgentClient client(connection_);
+  auto response = co_await client.SignalProcess(std::move(request), kAgentCallTimeout);
+  if (absl::IsNotFound(response.status()))
+    co_return absl::NotFoundError("process already finished");
+  co_return response.status();
+}
+
+Co<absl::Status> GuestContainer::ResizeTerminal(std::string exec_id, uint32_t width,
+                                                uint32_t height) {
+  auto self = shared_from_this();
+  if (!exec_id.empty()) {
+    auto found = Find(exec_id);
+    if (!found.ok()) co_return found.status();
+    (*found)->width = width;
+    (*found)->height = height;
+    if (!(*found)->is_in_guest && (*found)->process->state() == ProcessState::kCreated)
+      co_return absl::OkStatus();
+  }
+  agent::v1::ResizeRequest request;
+  request.set_container_id(options_.id);
+  request.set_exec_id(exec_id);
+  request.set_width(width);
+  request.set_height(height);
+  agent::v1::AgentClient client(connection_);
+  auto response = co_await client.ResizeTerminal(std::move(request), kAgentCallTimeout);
+  co_return response.status();
+}
+
+Co<absl::Status> GuestContainer::DeleteExec(std::string exec_id) {
+  auto self = shared_from_this();
+  auto found = Find(exec_id);
+  if (!found.ok()) co_return found.status();
+  std::shared_ptr<Exec> exec = *found;
+  if (exec->process->state() == ProcessState::kRunning) {
+    co_return absl::FailedPreconditionError(
+        absl::StrCat("deleting process \"", exec_id, "\": it is running"));
+  }
+  exec->process->SetStoppedNow(kNeverStartedStatus);
+  if (exec->is_in_guest) {
+    agent::v1::AgentClient client(connection_);
+    agent::v1::ProcessId request = IdOf(options_.id, exec_id);
+    auto response = co_await client.RemoveProcess(std::move(request), kAgentCallTimeout);
+    // A guest that is gone has forgotten it as well.
+    if (!response.ok() && !absl::IsNotFound(response.status()) &&
+        !absl::IsUnavailable(response.status())) {
+      co_return response.status();
+    }
+  }
+  execs_.erase(exec_id);
+  co_return absl::OkStatus();
+}
+
+void GuestContainer::StopAll(uint32_t status) {
+  init_->SetStoppedNow(status);
+  for (auto& [id, exec] : execs_) exec->process->SetStoppedNow(status);
+}
+
+}  // namespace kata::virtcontainers

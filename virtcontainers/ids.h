@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which ids may become parts of host paths. Pure.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace kata::virtcontainers {
+
+inline constexpr size_t kIdSizeMax = 76;
+
+// [A-Za-z0-9][A-Za-z0-9._-]{0,75}
+bool IsValidId(const std::string& id);
+// As above; "shared" is taken by a directory beside the sandboxes'.
+bool IsValidSandboxId(const std::string& id);
+
+}  // namespace kata::virtcontainers

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The OCI spec as the JSON document it is, edited in place for the guest; fields that nobody here
+// knows stay. Pure, no I/O.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+namespace kata::virtcontainers {
+
+// A host path that the guest must see: bound into the share at `share_name` of the container's
+// directory.
+struct SharedMount {
+  std::string source;
+  std::string share_name;  // e.g. mounts/3
+  bool is_read_only = false;
+};
+
+struct GuestSpec {
+  std::string json;         // for the agent
+  std::string rootfs_path;  // root.path as the bundle had it
+  std::vector<SharedMount> shared_mounts;
+};
+
+// Puts the rootfs at <guest_dir>/rootfs and the sources of bind mounts at <guest_dir>/<share_name>;
+// bind sources below /dev, /proc and /sys mean the guest's own. Host-only parts (hooks, the network
+// namespace's path) go.
+absl::StatusOr<GuestSpec> MakeGuestSpec(const std::string& config_json,
+                                        const std::string& guest_dir, bool terminal);
+// The process object of an exec with `terminal` set to the caller's word.
+absl::StatusOr<std::string> MakeGuestProcess(const std::string& process_json, bool terminal);
+
+}  // namespace kata::virtcontainers

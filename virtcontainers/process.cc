@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtcontainers/process.h"
+
+#include <time.h>
+
+#include <algorithm>
+
+#include "proto/base/log.h"
+#include "proto/base/status.h"
+#include "proto/schema/agent.ttrpc.h"
+
+namespace kata::virtcontainers {
+namespace {
+
+constexpr std::chrono::nanoseconds kNoTimeout{0};  // a process may run for years
+constexpr uint32_t kExitStatusMax = 255;
+
+int64_t NowNs() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec * int64_t{1000000000} + now.tv_nsec;
+}
+
+}  // namespace
+
+GuestProcess::GuestProcess(asio::any_io_executor executor,
+                           std::shared_ptr<ttrpc::Connection> connection, std::string container_id,
+                           std::string exec_id)
+    : executor_(executor),
+      connection_(std::move(connection)),
+      container_id_(std::move(container_id)),
+      exec_id_(std::move(exec_id)),
+      exited_(executor) {}
+
+Co<ExitStatus> GuestProcess::WaitExit() {
+  auto self = shared_from_this();
+  co_await exited_.Wait();
+  co_return *exit_;
+}
+
+Co<absl::StatusOr<std::shared_ptr<StdioStream>>> GuestProcess::OpenStdio() {
+  auto self = shared_from_this();
+  if (is_stdio_open_)
+    co_return absl::FailedPreconditionError("opening standard streams: they are open already");
+  is_stdio_open_ = true;
+  agent::v1::AgentClient client(connection_);
+  auto stream = co_await client.Stdio();
+  if (!stream.ok()) co_return stream.status();
+  agent::v1::StdioMessage message;
+  message.mutable_open()->set_container_id(container_id_);
+  message.mutable_open()->set_exec_id(exec_id_);
+  absl::Status sent = co_await (*stream)->Send(std::move(message));
+  if (!sent.ok()) co_return sent;
+  co_return *stream;
+}
+
+void GuestProcess::Watch() {
+  Spawn(executor_, "waiting for a process", WatchExit(shared_from_this()));
+}
+
+void GuestProcess::SetRunning() {
+  if (state_ == ProcessState::kCreated) state_ = ProcessState::kRunning;
+}
+
+void GuestProcess::SetStopped(ExitStatus exit) {
+  if (state_ == ProcessState::kStopped) return;
+  state_ = ProcessState::kStopped;
+  exit.status = std::min(exit.status, kExitStatusMax);
+  exit_ = exit;
+  exited_.Set();
+}
+
+void GuestProcess::SetStoppedNow(uint32_t status) {
+  ExitStatus exit;
+  exit.status = status;
+  exit.exited_at_ns = NowNs();
+  SetStopped(exit);
+}
+
+Co<absl::Status> GuestProcess::WatchExit(std::shared_ptr<GuestProcess> self) {
+  agent::v1::AgentClient client(self->connection_);
+  agent::v1::ProcessId request;
+  request.set_container_id(self->container_id_);
+  request.set_exec_id(self->exec_id_);
+  auto response = co_await client.WaitProcess(std::move(request), kNoTimeout);
+  if (!response.ok()) {
+    // The agent or its machine is gone, and the process with it.
+    if (!absl::IsUnavailable(response.status()) && !absl::IsCancelled(response.status())) {
+      log::Warn("waiting for process \"{}\" of container \"{}\": {}", self->exec_id_,
+                self->container_id_, response.status().message());
+    }
+    self->SetStoppedNow(kVmDiedStatus);
+    co_return absl::OkStatus();
+  }
+  ExitStatus exit;
+  exit.status = response->exit_status();
+  // The host's clock counts: what the guest says of time is not to be trusted.
+  exit.exited_at_ns = NowNs();
+  exit.oom_killed = response->oom_killed();
+  self->SetStopped(exit);
+  co_return absl::OkStatus();
+}
+
+}  // namespace kata::virtcontainers

@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtcontainers/sandbox.h"
+
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "hypervisors/accelerator.h"
+#include "proto/base/log.h"
+#include "proto/base/status.h"
+#include "proto/schema/agent.ttrpc.h"
+#include "virtcontainers/agent_channel.h"
+#include "virtcontainers/container.h"
+#include "virtcontainers/container_mounts.h"
+#include "virtcontainers/ids.h"
+#include "virtcontainers/make_sandbox.h"
+#include "virtcontainers/mounts.h"
+#include "virtcontainers/netns.h"
+#include "virtcontainers/shared_directory.h"
+#include "virtcontainers/virtiofsd.h"
+
+namespace kata::virtcontainers {
+namespace {
+
+constexpr char kCapabilitiesCache[] = "/var/cache/kata-containers/capabilities";
+constexpr char kKernelParams[] =
+    "console=ttyS0 quiet panic=-1 noreplace-smp no_timer_check tsc=reliable cryptomgr.notests "
+    "rcupdate.rcu_expedited=1 8250.nr_uarts=1";
+// Without hardware virtualization a guest shares nothing with the host's CPU that these would
+// protect.
+constexpr char kTcgKernelParams[] = " nokaslr mitigations=off";
+constexpr uid_t kQemuUidBase =
+    0x70000000;  // + the shim's pid: unprivileged and of this sandbox alone
+constexpr std::chrono::seconds kRemoveTimeout{2};
+constexpr std::chrono::seconds kVirtiofsdStopTimeout{2};
+gid_t QemuGid(uid_t uid) {
+  struct stat info {};
+  return ::stat("/dev/kvm", &info) == 0 && info.st_gid != 0 ? info.st_gid : uid;
+}
+
+enum class State { kNew, kBooting, kRunning, kStopping, kStopped };
+
+struct Entry {
+  std::shared_ptr<GuestContainer> container;
+  ContainerMounts host;
+};
+
+class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSandbox> {
+ public:
+  VmSandbox(asio::any_io_executor executor, asio::thread_pool& pool, SandboxOptions options,
+            std::shared_ptr<hypervisors::Hypervisor> hypervisor)
+      : executor_(executor),
+        pool_(pool),
+        options_(std::move(options)),
+        hypervisor_(std::move(hypervisor)),
+        share_ready_(executor),
+        settled_(executor) {}
+
+  Co<absl::Status> Start() override {
+    auto self = shared_from_this();
+    if (state_ != State::kNew)
+      co_return absl::FailedPreconditionError("starting a sandbox: it was started before");
+    state_ = State::kBooting;
+    absl::Status status = co_await Boot();
+    if (!status.ok())
+      status = Annotate(status, absl::StrCat("starting sandbox \"", options_.id, "\""));
+    start_status_ = status;
+    if (state_ == State::kBooting) state_ = status.ok() ? State::kRunning : State::kStopping;
+    share_ready_.Set();
+    settled_.Set();
+    if (!status.ok()) {
+      absl::Status cleaned = co_await Release();
+      if (!cleaned.ok()) log::Warn("undoing a failed start: {}", cleaned.message());
+    }
+    co_return status;
+  }
+
+  Co<absl::StatusOr<std::shared_ptr<Container>>> CreateContainer(
+      ContainerOptions options) override {
+    auto self = shared_from_this();
+    if (!IsValidId(options.id))
+      co_return absl::InvalidArgumentError(absl::StrCat("\"", options.id, "\" is no container id"));
+    if (containers_.contains(options.id) || !creating_.insert(options.id).second) {
+      co_return absl::AlreadyExistsError(
+          absl::StrCat("container \"", options.id, "\" exists already"));
+    }
+    const std::string id = options.id;
+    auto host = std::make_shared<ContainerMounts>();
+    host->sandbox_id = options_.id;
+    host->options = std::move(options);
+    auto made = co_await MakeContainer(host);
+    if (!made.ok()) {
+      std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
+      absl::Status undone = co_await RunBlocking(pool_, std::move(undo));
+      if (!undone.ok()) log::Warn("undoing a failed create: {}", undone.message());
+      creating_.erase(id);
+      WakeRelease();
+      co_return made.status();
+    }
+    creating_.erase(id);
+    WakeRelease();
+    Entry entry;
+    entry.container = *made;
+    entry.host = *host;
+    containers_[id] = std::move(entry);
+    log::Info("timeline: container created");
+    co_return std::shared_ptr<Container>(*made);
+  }
+
+  Co<absl::Status> DeleteContainer(std::string id) override {
+    auto self = shared_from_this();
+    auto at = containers_.find(id);
+    if (at == containers_.end())
+      co_return absl::NotFoundError(absl::StrCat("container \"", id, "\" is not here"));
+    std::shared_ptr<GuestContainer> container = at->second.container;
+    if (container->init()->state() == ProcessState::kRunning) {
+      co_return absl::FailedPreconditionError(
+          absl::StrCat("deleting container \"", id, "\": it is running"));
+    }
+    auto host = std::make_shared<ContainerMounts>(at->second.host);
+    if (state_ == State::kRunning) {
+      agent::v1::AgentClient client(connection_);
+      agent::v1::ProcessId request;
+      request.set_container_id(id);
+      auto response = co_await client.RemoveContainer(std::move(request), kRemoveTimeout);
+      if (!response.ok())
+        log::Warn("removing container \"{}\" in the guest: {}", id, response.status().message());
+    }
+    container->StopAll(kVmDiedStatus);
+    std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
+    absl::Status status = co_await RunBlocking(pool_, std::move(undo));
+    containers_.erase(id);
+    co_return status;
+  }
+
+  std::shared_ptr<Container> FindContainer(const std::string& id) const override {
+    auto at = containers_.find(id);
+    return at != containers_.end() ? at->second.container : nullptr;
+  }
+  size_t ContainerCount() const override { return containers_.size(); }
+  pid_t VmPid() const override { return hypervisor_->Pid(); }
+
+  Co<absl::Status> Stop() override {
+    auto self = shared_from_this();
+    if (state_ == State::kNew) {
+      state_ = State::kStopped;
+      share_ready_.Set();
+      settled_.Set();
+      co_return absl::OkStatus();
+    }
+    const bool is_first = state_ != State::kStopping && state_ != State::kStopped;
+    // A boot under way ends by itself once its machine is killed.
+    if (is_first) state_ = State::kStopping;
+    absl::Status status = co_await hypervisor_->Stop();
+    co_await settled_.Wait();
+    absl::Status released = co_await Release();
+    co_return status.ok() ? released : status;
+  }
+
+ private:
+  Co<absl::Status> Boot() {
+    if (!IsValidSandboxId(options_.id))
+      co_return absl::InvalidArgumentError("this is no sandbox id");
+    std::function<absl::StatusOr<UniqueFd>()> open = [path = options_.netns_path] {
+      return OpenNetworkNamespace(path);
+    };
+    auto netns = co_await RunBlockingFor<UniqueFd>(pool_, std::move(open));
+    if (!netns.ok()) co_return netns.status();
+    log::Info("timeline: network namespace ready");
+    CO_ASSIGN_OR_RETURN(BootToken token, MakeBootToken());
+    auto spec = std::make_shared<hypervisors::VmSpec>(MakeSpec(token));
+    absl::Status shared = co_await PrepareShare(spec);
+    if (!shared.ok()) co_return shared;
+    if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
+    share_ready_.Set();
+    log::Info("timeline: share ready");
+    const int netns_fd = netns->get();
+    absl::Status started = co_await hypervisor_->Start(std::move(*spec), netns_fd);
+    if (!started.ok()) co_return started;
+    log::Info("timeline: virtual machine started");
+    Spawn(executor_, "watching the sandbox", WatchMachine(shared_from_this()));
+    const std::chrono::seconds timeout(options_.config.dial_timeout);
+    auto connection = co_await ConnectAgent(hypervisor_, std::move(token), timeout);
+    if (!connection.ok()) co_return connection.status();
+    connection_ = *connection;
+    Spawn(executor_, "watching the agent", WatchConnection(shared_from_this()));
+    absl::Status made = co_await MakeGuestSandbox();
+    if (!made.ok()) co_return made;
+    log::Info("timeline: agent ready");
+    co_return absl::OkStatus();
+  }
+
+  hypervisors::VmSpec MakeSpec(const BootToken& token) const {
+    const Config& config = options_.config;
+    hypervisors::VmSpec spec;
+    spec.name = options_.id;
+    spec.runtime_dir = RuntimeDirectory(options_.id);
+    spec.emulator = config.path;
+    spec.machine_type = config.machine_type;
+    spec.firmware = config.firmware;
+    spec.kernel = config.kernel;
+    spec.initrd = config.initrd;
+    spec.uid = kQemuUidBase + static_cast<uid_t>(::getpid());
+    spec.gid = QemuGid(spec.uid);
+    spec.kernel_params =
+        absl::StrCat(kKernelParams, " agent.token_sha256=", token.sha256_hex,
+                     config.kernel_params.empty() ? "" : " ", config.kernel_params);
+    spec.vcpus = config.default_vcpus;
+    spec.memory_mib = config.default_memory;
+    spec.accelerator = config.accelerator;
+    spec.capabilities_cache_dir = kCapabilitiesCache;
+    return spec;
+  }
+
+  Co<absl::Status> PrepareShare(std::shared_ptr<hypervisors::VmSpec> spec) {
+    auto options = std::make_shared<VirtiofsdOptions>();
+    options->program = options_.config.virtio_fs_daemon;
+    options->directory = ExportedDirectory(options_.id);
+    options->cache = options_.config.virtio_fs_cache;
+    options->socket_path = absl::StrCat(spec->runtime_dir, "/virtiofsd.sock");
+    options->pid_file = absl::StrCat(spec->runtime_dir, "/virtiofsd.pid");
+    options->uid = spec->uid;
+    options->gid = spec->gid;
+    const bool uses_9p = options_.config.shared_fs == SharedFs::k9p;
+    auto daemon = std::make_shared<Virtiofsd>();
+    std::function<absl::Status()> job = [id = options_.id, options, uses_9p, daemon,
+                                         spec]() -> absl::Status {
+      RETURN_IF_ERROR(MakeDirs(RuntimeDirectory(id), 0711));
+      const auto choice = hypervisors::ChooseAccelerator(spec->accelerator, spec->uid, spec->gid,
+                                                         "/dev/kvm", "/sys/module");
+      if (!choice.is_kvm) spec->kernel_params += kTcgKernelParams;
+      RETURN_IF_ERROR(MakeSharedDirectory(id, uses_9p ? spec->uid : 0));
+      if (uses_9p) return absl::OkStatus();
+      ASSIGN_OR_RETURN(*daemon, StartVirtiofsd(*options));
+      return absl::OkStatus();
+    };
+    absl::Status status = co_await RunBlocking(pool_, std::move(job));
+    virtiofsd_ = daemon;
+    if (!status.ok()) co_return status;
+    if (uses_9p) {
+      spec->share_9p_dir = options->directory;
+      spec->share_9p_tag = kShareTag;
+    } else {
+      spec->virtiofs_socket = options->socket_path;
+      spec->virtiofs_tag = kShareTag;
+    }
+    co_return absl::OkStatus();
+  }
+
+  Co<absl::Status> MakeGuestSandbox() {
+    agent::v1::CreateSandboxRequest request;
+    request.set_sandbox_id(options_.id);
+    request.set_hostname(options_.hostname);
+    timespec now{};
+    clock_gettime(CLOCK_REALTIME, &now);
+    request.set_clock_realtime_ns(now.tv_sec * int64_t{1000000000} + now.tv_nsec);
+    agent::v1::Storage* storage = request.add_storages();
+    const bool uses_9p = options_.config.shared_fs == SharedFs::k9p;
+    storage->set_fstype(uses_9p ? "9p" : "virtiofs");
+    storage->set_source(kShareTag);
+    storage->set_mount_point(kGuestShare);
+    if (uses_9p) {
+      storage->add_options("trans=virtio");
+      storage->add_options("version=9p2000.L");
+      storage->add_options("msize=524288");
+      storage->add_options("cache=mmap");
+    }
+    agent::v1::AgentClient client(connection_);
+    auto response = co_await client.CreateSandbox(std::move(request), kAgentCallTimeout);
+    co_return Annotate(response.status(), "setting up the guest");
+  }
+
+  Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> MakeContainer(
+      std::shared_ptr<ContainerMounts> host) {
+    co_await share_ready_.Wait();
+    if (state_ != State::kBooting && state_ != State::kRunning) co_return NotRunning();
+    std::function<absl::Status()> prepare = [host] { return PrepareContainer(*host); };
+    absl::Status prepared = co_await RunBlocking(pool_, std::move(prepare));
+    if (!prepared.ok()) co_return prepared;
+    co_await settled_.Wait();
+    if (state_ != State::kRunning) co_return NotRunning();
+    auto container = std::make_shared<GuestContainer>(executor_, connection_, host->options);
+    agent::v1::CreateContainerRequest request;
+    request.set_container_id(host->options.id);
+    request.set_spec_json(host->guest_spec);
+    request.set_has_stdin(host->options.stdio.has_stdin);
+    request.set_has_stdout(host->options.stdio.has_stdout);
+    request.set_has_stderr(host->options.stdio.has_stderr);
+    agent::v1::AgentClient client(connection_);
+    const std::chrono::seconds timeout(options_.config.create_container_timeout);
+    auto response = co_await client.CreateContainer(std::move(request), timeout);
+    if (state_ != State::kRunning) co_return NotRunning();
+    if (!response.ok()) co_return response.status();
+    container->guest_init()->Watch();
+    co_return container;
+  }
+
+  absl::Status NotRunning() const {
+    if (!start_status_.ok()) return start_status_;
+    return absl::UnavailableError(absl::StrCat("sandbox \"", options_.id, "\" has stopped"));
+  }
+
+  // The machine may end at any time: every process of it ends with it.
+  static Co<absl::Status> WatchMachine(std::shared_ptr<VmSandbox> self) {
+    co_await self->hypervisor_->WaitStopped();
+    if (self->state_ == State::kRunning) log::Warn("the virtual machine has stopped unexpectedly");
+    if (self->state_ == State::kRunning) self->state_ = State::kStopping;
+    if (self->connection_)
+      self->connection_->Close(absl::UnavailableError("the virtual machine has stopped"));
+    for (auto& [id, entry] : self->containers_) entry.container->StopAll(kVmDiedStatus);
+    co_return absl::OkStatus();
+  }
+
+  // A connection that ends leaves no way to reach the machine's processes: the machine ends with
+  // it.
+  static Co<absl::Status> WatchConnection(std::shared_ptr<VmSandbox> self) {
+    std::shared_ptr<ttrpc::Connection> connection = self->connection_;
+    absl::Status reason = co_await connection->WaitClosed();
+    if (self->state_ != State::kRunning) co_return absl::OkStatus();
+    log::Warn("the agent's connection has ended: {}", reason.message());
+    co_return co_await self->hypervisor_->Stop();
+  }
+
+  void WakeRelease() {
+    if (creating_.empty() && creators_gone_ != nullptr) creators_gone_->Set();
+  }
+
+  // One at a time: a failed start and Stop() may both ask for it.
+  Co<absl::Status> Release() {
+    while (releasing_ != nullptr) {
+      std::shared_ptr<Event> other = releasing_;
+      co_await other->Wait();
+    }
+    auto mine = std::make_shared<Event>(executor_);
+    releasing_ = mine;
+    absl::Status status = co_await ReleaseAll();
+    releasing_ = nullptr;
+    mine->Set();
+    co_return status;
+  }
+
+  Co<absl::Status> ReleaseAll() {
+    absl::Status stopped = co_await hypervisor_->Stop();
+    if (!stopped.ok()) co_return stopped;
+    if (connection_) connection_->Close(absl::UnavailableError("the sandbox has stopped"));
+    if (!creating_.empty()) {
+      creators_gone_ = std::make_shared<Event>(executor_);
+      std::shared_ptr<Event> gone = creators_gone_;
+      co_await gone->Wait();
+    }
+    std::vector<std::string> rootfs;
+    for (auto& [id, entry] : containers_) {
+      entry.container->StopAll(kVmDiedStatus);
+      if (entry.host.is_mounted) rootfs.push_back(entry.host.rootfs);
+    }
+    containers_.clear();
+    std::shared_ptr<Virtiofsd> daemon = virtiofsd_;
+    std::function<absl::Status()> job = [id = options_.id, daemon, rootfs]() -> absl::Status {
+      if (daemon != nullptr) RETURN_IF_ERROR(StopVirtiofsd(*daemon, kVirtiofsdStopTimeout));
+      RETURN_IF_ERROR(RemoveSharedDirectory(id));
+      for (const std::string& path : rootfs) RETURN_IF_ERROR(UnmountBelow(path));
+      return RemoveTree(RuntimeDirectory(id));
+    };
+    absl::Status status = co_await RunBlocking(pool_, std::move(job));
+    state_ = State::kStopped;
+    co_return status;
+  }
+
+  asio::any_io_executor executor_;
+  asio::thread_pool& pool_;
+  SandboxOptions options_;
+  State state_ = State::kNew;
+  absl::Status start_status_;
+  std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
+  std::shared_ptr<Virtiofsd> virtiofsd_;
+  std::shared_ptr<ttrpc::Connection> connection_;
+  std::map<std::string, Entry> containers_;
+  std::set<std::string> creating_;
+  Event share_ready_;  // or the start has failed
+  Event settled_;      // the start has ended, well or not
+  std::shared_ptr<Event> releasing_;
+  std::shared_ptr<Event> creators_gone_;
+};
+
+}  // namespace
+
+std::shared_ptr<Sandbox> MakeSandboxOn(asio::any_io_executor executor, asio::thread_pool& pool,
+                                       SandboxOptions options,
+                                       std::shared_ptr<hypervisors::Hypervisor> hypervisor) {
+  return std::make_shared<VmSandbox>(executor, pool, std::move(options), std::move(hypervisor));
+}
+
+std::shared_ptr<Sandbox> Sandbox::Make(asio::any_io_executor executor, asio::thread_pool& pool,
+                                       SandboxOptions options) {
+  return MakeSandboxOn(executor, pool, std::move(options),
+                       hypervisors::MakeLibvirtHypervisor(executor));
+}
+
+}  // namespace kata::virtcontainers

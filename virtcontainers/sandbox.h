@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// A sandbox: one VM, its shared file system, the agent in it and the pod's containers. Created by the first container
+// of a pod, stopped when the VM stops for any reason. Io thread only; never blocks it; state is answered from memory.
+// States: new → booting → running → stopped (final, also after a failed boot).
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proto/base/coro.h"
+#include "virtcontainers/config.h"
+
+namespace kata::agent::v1 {
+class AgentClient;
+class StdioMessage;
+}  // namespace kata::agent::v1
+namespace kata::ttrpc {
+template <typename In, typename Out>
+class MessageStream;
+}
+
+namespace kata::virtcontainers {
+
+using StdioStream = ttrpc::MessageStream<agent::v1::StdioMessage, agent::v1::StdioMessage>;
+
+struct ExitStatus {
+  uint32_t status = 0;  // 0-255; 128+signal; 137 when the VM died
+  int64_t exited_at_ns = 0;
+  bool oom_killed = false;
+};
+
+enum class ProcessState { kCreated, kRunning, kStopped };
+
+// The init process of a container (id empty) or an exec.
+class Process {
+ public:
+  virtual ~Process() = default;
+  virtual const std::string& id() const = 0;
+  virtual ProcessState state() const = 0;
+  virtual const std::optional<ExitStatus>& exit() const = 0;
+  // Any number of waiters; released also when the VM dies or the container is deleted.
+  virtual Co<ExitStatus> WaitExit() = 0;
+  // The process's standard streams; once, after the agent has made the process (init: created; exec: started).
+  virtual Co<absl::StatusOr<std::shared_ptr<StdioStream>>> OpenStdio() = 0;
+};
+
+struct StdioFlags {
+  bool has_stdin = false;
+  bool has_stdout = false;
+  bool has_stderr = false;
+};
+
+struct RootfsMount {
+  std::string type;
+  std::string source;
+  std::string target;  // below the rootfs, usually empty
+  std::vector<std::string> options;
+};
+
+struct ContainerOptions {
+  std::string id;
+  std::string bundle;  // absolute; config.json is read from it
+  std::vector<RootfsMount> rootfs;  // empty: root.path of config.json is used as it stands
+  bool terminal = false;            // overrides process.terminal of config.json
+  StdioFlags stdio;
+};
+
+struct ExecOptions {
+  std::string exec_id;
+  std::string process_json;  // OCI process object
+  bool terminal = false;
+  StdioFlags stdio;
+};
+
+class Container {
+ public:
+  virtual ~Container() = default;
+  virtual const std::string& id() const = 0;
+  virtual std::shared_ptr<Process> init() const = 0;
+  // Null when unknown.
+  virtual std::shared_ptr<Process> FindExec(const std::string& exec_id) const = 0;
+  virtual std::vector<std::string> ExecIds() const = 0;
+
+  // created → running.
+  virtual Co<absl::Status> Start() = 0;
+  // Registers only (ProcessState kCreated). AlreadyExists; FailedPrecondition when init has stopped.
+  virtual absl::StatusOr<std::shared_ptr<Process>> AddExec(ExecOptions options) = 0;
+  // A failed start leaves the exec stopped with status 255, deletable.
+  virtual Co<absl::Status> StartExec(std::string exec_id) = 0;
+  // exec_id empty = init. NotFound "process already finished" when stopped; FailedPrecondition for an unstarted exec.
+  virtual Co<absl::Status> Kill(std::string exec_id, uint32_t signal, bool all) = 0;
+  // Before the process exists in the guest the size is remembered.
+  virtual Co<absl::Status> ResizeTerminal(std::string exec_id, uint32_t width, uint32_t height) = 0;
+  // FailedPrecondition while running.
+  virtual Co<absl::Status> DeleteExec(std::string exec_id) = 0;
+};
+
+struct SandboxOptions {
+  std::string id;
+  Config config;
+  std::string netns_path;  // empty: a new network namespace is made for the machine
+  std::string hostname;    // of the first container's spec
+};
+
+class Sandbox {
+ public:
+  // `pool` runs blocking mounts and file work. Both outlive the sandbox.
+  static std::shared_ptr<Sandbox> Make(asio::any_io_executor executor, asio::thread_pool& pool,
+                                       SandboxOptions options);
+  virtual ~Sandbox() = default;
+
+  // Starts virtiofsd and the VM, connects to the agent, makes the sandbox in the guest. On failure everything made is
+  // undone; a boot that hangs ends at dial_timeout with the console's last lines in the error.
+  virtual Co<absl::Status> Start() = 0;
+  // Mounts rootfs and volumes into the share and makes the container in the guest. Undoes everything on failure.
+  // May be called while Start() is under way: the host's part overlaps the boot.
+  virtual Co<absl::StatusOr<std::shared_ptr<Container>>> CreateContainer(ContainerOptions options) = 0;
+  // FailedPrecondition while its init runs. Removes guest state (short timeout when the guest does not answer),
+  // mounts and execs.
+  virtual Co<absl::Status> DeleteContainer(std::string id) = 0;
+  virtual std::shared_ptr<Container> FindContainer(const std::string& id) const = 0;
+  virtual size_t ContainerCount() const = 0;
+  // Machine's host pid, 0 when there is none.
+  virtual pid_t VmPid() const = 0;
+  // Kills the VM and virtiofsd, unmounts and removes all of the sandbox on the host. Idempotent; every Process that
+  // still runs ends with status 137.
+  virtual Co<absl::Status> Stop() = 0;
+};
+
+// Directories of a sandbox, as in the documents: /run/kata-containers/<id> and /run/kata-containers/shared/<id>.
+std::string RuntimeDirectory(const std::string& sandbox_id);
+std::string SharedDirectory(const std::string& sandbox_id);
+
+// For the shim's `delete` action after its daemon was killed: removes machine, virtiofsd, mounts below the shared
+// directory, and both directories. Blocking, idempotent, at most `timeout`.
+absl::Status CleanUpSandbox(const std::string& sandbox_id, std::chrono::milliseconds timeout);
+
+}  // namespace kata::virtcontainers

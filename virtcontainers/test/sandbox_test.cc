@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sandbox, containers and processes against a fake machine whose agent answers in this process.
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include <gtest/gtest.h>
+#include <boost/asio/io_context.hpp>
+
+#include "proto/base/fd.h"
+#include "proto/base/status.h"
+#include "proto/schema/agent.ttrpc.h"
+#include "virtcontainers/make_sandbox.h"
+#include "virtcontainers/test/test_directory.h"
+
+namespace kata::virtcontainers {
+namespace {
+
+namespace v1 = agent::v1;
+using ttrpc::CallContext;
+
+class FakeAgent final : public v1::AgentService {
+ public:
+  explicit FakeAgent(asio::any_io_executor executor) : exited(executor), forever(executor) {
+    Register(map);
+  }
+
+  Co<absl::StatusOr<v1::HelloResponse>> Hello(CallContext, v1::HelloRequest request) override {
+    if (is_silent) co_await forever.Wait();
+    token_size = request.token().size();
+    v1::HelloResponse response;
+    response.set_version(1);
+    co_return response;
+  }
+  Co<absl::StatusOr<v1::PingResponse>> Ping(CallContext, v1::PingRequest) override {
+    co_return v1::PingResponse();
+  }
+  Co<absl::StatusOr<wire::Empty>> CreateSandbox(CallContext, v1::CreateSandboxRequest) override {
+    co_return wire::Empty();
+  }
+  Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(
+      CallContext, v1::CreateContainerRequest) override {
+    if (!create_status.ok()) co_return create_status;
+    co_return v1::CreateContainerResponse();
+  }
+  Co<absl::StatusOr<wire::Empty>> StartContainer(CallContext, v1::ProcessId) override {
+    co_return wire::Empty();
+  }
+  Co<absl::StatusOr<v1::ExecResponse>> Exec(CallContext, v1::ExecRequest) override {
+    co_return absl::NotFoundError("exec: \"nope\": executable file not found in $PATH");
+  }
+  Co<absl::Status> Stdio(
+      CallContext,
+      std::shared_ptr<ttrpc::MessageStream<v1::StdioMessage, v1::StdioMessage>>) override {
+    co_return absl::OkStatus();
+  }
+  Co<absl::StatusOr<v1::WaitProcessResponse>> WaitProcess(CallContext, v1::ProcessId) override {
+    co_await exited.Wait();
+    v1::WaitProcessResponse response;
+    response.set_exit_status(exit_status);
+    co_return response;
+  }
+  Co<absl::StatusOr<wire::Empty>> SignalProcess(CallContext, v1::SignalRequest) override {
+    exited.Set();
+    co_return wire::Empty();
+  }
+  Co<absl::StatusOr<wire::Empty>> ResizeTerminal(CallContext, v1::ResizeRequest) override {
+    co_return wire::Empty();
+  }
+  Co<absl::StatusOr<v1::ListProcessesResponse>> ListProcesses(CallContext, v1::ProcessId) override {
+    co_return v1::ListProcessesResponse();
+  }
+  Co<absl::StatusOr<wire::Empty>> RemoveProcess(CallContext, v1::ProcessId) override {
+    co_return wire::Empty();
+  }
+  Co<absl::StatusOr<wire::Empty>> RemoveContainer(CallContext, v1::ProcessId) override {
+    ++removed_containers;
+    co_return wire::Empty();
+  }
+  Co<absl::StatusOr<wire::Empty>> Shutdown(CallContext, wire::Empty) override {
+    co_return wire::Empty();
+  }
+
+  ttrpc::ServiceMap map;
+  Event exited;
+  Event forever;
+  uint32_t exit_status = 7;
+  bool is_silent = false;
+  absl::Status create_status;
+  size_t token_size = 0;
+  int removed_containers = 0;
+};
+
+class FakeMachine final : public hypervisors::Hypervisor {
+ public:
+  FakeMachine(asio::any_io_executor executor, FakeAgent* agent)
+      : executor_(executor), agent_(agent), stopped_(executor) {}
+
+  Co<absl::Status> Start(hypervisors::VmSpec spec, int netns) override {
+    spec_ = spec;
+    if (netns < 0 || stopped_.is_set()) co_return absl::FailedPreconditionError("not startable");
+    co_return absl::OkStatus();
+  }
+  absl::StatusOr<UniqueFd> ConnectAgent() override {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+      return absl::InternalError("no sockets");
+    guest_ = ttrpc::Connection::Start(
+        executor_, ttrpc::MakeFdTransport(executor_, UniqueFd(ends[1])), &agent_->map);
+    return UniqueFd(ends[0]);
+  }
+  pid_t Pid() const override { return stopped_.is_set() ? 0 : 4242; }
+  Co<absl::Status> Pause() override { co_return absl::OkStatus(); }
+  Co<absl::Status> Resume() override { co_return absl::OkStatus(); }
+  Co<absl::Status> Stop() override {
+    Die();
+    co_return absl::OkStatus();
+  }
+  Co<hypervisors::StopReason> WaitStopped() override {
+    co_await stopped_.Wait();
+    co_return hypervisors::StopReason::kCrashed;
+  }
+  std::string ConsoleTail(size_t) const override { return "Kernel panic\nno init"; }
+
+  void Die() {
+    stopped_.Set();
+    if (guest_) guest_->Close(absl::UnavailableError("dead"));
+  }
+  const hypervisors::VmSpec& spec() const { return spec_; }
+
+ private:
+  asio::any_io_executor executor_;
+  FakeAgent* agent_;
+  Event stopped_;
+  std::shared_ptr<ttrpc::Connection> guest_;
+  hypervisors::VmSpec spec_;
+};
+
+class SandboxTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+    // Before the pool's threads exist, which inherit it: a mount namespace and a /run of this
+    // test's own.
+    ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
+    ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
+    ASSERT_EQ(::mount("none", "/run", "tmpfs", 0, nullptr), 0);
+    pool_ = std::make_unique<asio::thread_pool>(2);
+    agent_ = std::make_unique<FakeAgent>(io_.get_executor());
+    machine_ = std::make_shared<FakeMachine>(io_.get_executor(), agent_.get());
+    const std::string daemon = directory_.path() + "/virtiofsd";
+    ASSERT_TRUE(WriteFileAtomically(daemon, "#!/bin/sh\nsleep 1000\n", 0755).ok());
+    ASSERT_TRUE(MakeDirs(bundle() + "/rootfs", 0755).ok());
+    ASSERT_TRUE(WriteFileAtomically(bundle() + "/config.json",
+                                    R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"}})",
+                                    0644)
+                    .ok());
+    SandboxOptions options;
+    options.id = "box";
+    options.config.virtio_fs_daemon = daemon;
+    options.config.dial_timeout = 1;
+    sandbox_ = MakeSandboxOn(io_.get_executor(), *pool_, std::move(options), machine_);
+  }
+  void TearDown() override {
+    if (pool_) pool_->join();
+    ::umount2("/run", MNT_DETACH);
+  }
+  std::string bundle() const { return directory_.path() + "/bundle"; }
+  ContainerOptions Options(const std::string& id) const {
+    ContainerOptions options;
+    options.id = id;
+    options.bundle = bundle();
+    return options;
+  }
+  void Run(Co<absl::Status> test) {
+    Spawn(io_.get_executor(), "test", Guard(this, std::move(test)));
+    io_.run();
+    EXPECT_TRUE(is_done_);
+  }
+  static Co<absl::Status> Guard(SandboxTest* test, Co<absl::Status> body) {
+    absl::Status status = co_await std::move(body);
+    EXPECT_TRUE(status.ok()) << status;
+    absl::Status stopped = co_await test->sandbox_->Stop();
+    EXPECT_TRUE(stopped.ok()) << stopped;
+    EXPECT_FALSE(std::filesystem::exists(RuntimeDirectory("box")));
+    EXPECT_FALSE(std::filesystem::exists(SharedDirectory("box")));
+    test->agent_->forever.Set();
+    test->agent_->exited.Set();
+    test->is_done_ = true;
+    co_return absl::OkStatus();
+  }
+
+  TestDirectory directory_;
+  asio::io_context io_;
+  std::unique_ptr<FakeAgent> agent_;
+  std::shared_ptr<FakeMachine> machine_;
+  std::shared_ptr<Sandbox> sandbox_;
+  std::unique_ptr<asio::thread_pool> pool_;
+  bool is_done_ = false;
+
+ public:
+  Co<absl::Status> Life() {
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    EXPECT_EQ(agent_->token_size, 32u);
+    EXPECT_NE(machine_->spec().kernel_params.find(" agent.token_sha256="), std::string::npos);
+    auto made = co_await sandbox_->CreateContainer(Options("c1"));
+    if (!made.ok()) co_return made.status();
+    std::shared_ptr<Container> container = *made;
+    EXPECT_TRUE(std::filesystem::exists(SharedDirectory("box") + "/ro/c1/rootfs"));
+    auto again = co_await sandbox_->CreateContainer(Options("c1"));
+    EXPECT_TRUE(absl::IsAlreadyExists(again.status()));
+    auto bad = co_await sandbox_->CreateContainer(Options("../x"));
+    EXPECT_TRUE(absl::IsInvalidArgument(bad.status()));
+    CO_RETURN_IF_ERROR(co_await container->Start());
+    EXPECT_EQ(container->init()->state(), ProcessState::kRunning);
+    absl::Status twice = co_await container->Start();
+    EXPECT_TRUE(absl::IsFailedPrecondition(twice));
+    absl::Status early = co_await sandbox_->DeleteContainer("c1");
+    EXPECT_TRUE(absl::IsFailedPrecondition(early));
+    ExecOptions exec;
+    exec.exec_id = "e";
+    exec.process_json = "{}";
+    auto added = container->AddExec(exec);
+    EXPECT_TRUE(added.ok());
+    EXPECT_TRUE(absl::IsAlreadyExists(container->AddExec(exec).status()));
+    absl::Status unstarted = co_await container->Kill("e", 9, false);
+    EXPECT_TRUE(absl::IsFailedPrecondition(unstarted));
+    absl::Status not_found = co_await container->StartExec("e");
+    EXPECT_TRUE(absl::IsNotFound(not_found));
+    EXPECT_EQ((*added)->exit()->status, 255u);
+    CO_RETURN_IF_ERROR(co_await container->DeleteExec("e"));
+    CO_RETURN_IF_ERROR(co_await container->Kill("", 15, false));
+    ExitStatus exit = co_await container->init()->WaitExit();
+    EXPECT_EQ(exit.status, 7u);
+    absl::Status late = co_await container->Kill("", 15, false);
+    EXPECT_EQ(late.message(), "process already finished");
+    CO_RETURN_IF_ERROR(co_await sandbox_->DeleteContainer("c1"));
+    EXPECT_EQ(sandbox_->ContainerCount(), 0u);
+    EXPECT_EQ(agent_->removed_containers, 1);
+    EXPECT_FALSE(std::filesystem::exists(SharedDirectory("box") + "/rw/c1"));
+    co_return absl::OkStatus();
+  }
+  Co<absl::Status> MachineDies() {
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    auto made = co_await sandbox_->CreateContainer(Options("c1"));
+    if (!made.ok()) co_return made.status();
+    std::shared_ptr<Container> container = *made;
+    CO_RETURN_IF_ERROR(co_await container->Start());
+    machine_->Die();
+    ExitStatus exit = co_await container->init()->WaitExit();
+    EXPECT_EQ(exit.status, 137u);
+    EXPECT_EQ(sandbox_->VmPid(), 0);
+    co_return co_await sandbox_->DeleteContainer("c1");
+  }
+  Co<absl::Status> CreateFails() {
+    agent_->create_status =
+        absl::NotFoundError("exec: \"nope\": executable file not found in $PATH");
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    auto made = co_await sandbox_->CreateContainer(Options("c1"));
+    EXPECT_EQ(made.status(), agent_->create_status);
+    EXPECT_FALSE(std::filesystem::exists(SharedDirectory("box") + "/rw/c1"));
+    EXPECT_EQ(sandbox_->ContainerCount(), 0u);
+    co_return absl::OkStatus();
+  }
+  Co<absl::Status> AgentIsSilent() {
+    agent_->is_silent = true;
+    absl::Status status = co_await sandbox_->Start();
+    EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+    EXPECT_NE(status.message().find("Kernel panic | no init"), absl::string_view::npos) << status;
+    auto made = co_await sandbox_->CreateContainer(Options("c1"));
+    EXPECT_EQ(made.status(), status);
+    co_return absl::OkStatus();
+  }
+};
+
+TEST_F(SandboxTest, LifeOfAContainer) { Run(Life()); }
+TEST_F(SandboxTest, ProcessesEndWith137WhenTheMachineDies) { Run(MachineDies()); }
+TEST_F(SandboxTest, FailedCreateIsUndone) { Run(CreateFails()); }
+TEST_F(SandboxTest, SilentAgentEndsTheStartWithTheConsole) { Run(AgentIsSilent()); }
+
+}  // namespace
+}  // namespace kata::virtcontainers

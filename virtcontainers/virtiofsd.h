@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// The virtiofsd of one sandbox: a child of the shim in namespaces of its own. Blocking calls; pool
+// threads.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <string>
+
+#include <absl/status/statusor.h>
+
+#include "proto/base/fd.h"
+
+namespace kata::virtcontainers {
+
+struct VirtiofsdOptions {
+  std::string program;
+  std::string directory;    // what it exports
+  std::string cache;        // auto, always, none
+  std::string socket_path;  // made here, owned by uid
+  std::string pid_file;
+  uid_t uid = 0;  // QEMU's
+  gid_t gid = 0;
+};
+
+struct Virtiofsd {
+  pid_t pid = 0;
+  UniqueFd pidfd;
+};
+
+absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options);
+// Kills it and its children and waits for its end.
+absl::Status StopVirtiofsd(Virtiofsd& daemon, std::chrono::milliseconds timeout);
+// The same for one whose shim is gone, by its pid file.
+absl::Status CleanUpVirtiofsd(const std::string& pid_file, std::chrono::milliseconds timeout);
+
+}  // namespace kata::virtcontainers
