@@ -41,7 +41,7 @@ asio::thread_pool& Pool() {
 // Runs in a thread of its own that ends afterwards, so that no other one stays in the namespace.
 absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml, int netns) {
   absl::Status status;
-  std::thread thread([&] {
+  std::thread thread([&session, &xml, &status, netns] {
     if (setns(netns, CLONE_NEWNET) != 0) {
       status = ErrnoStatus(errno, "enter the network namespace");
       return;
