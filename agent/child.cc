@@ -219,7 +219,8 @@ absl::Status SetUpAndRun(const LaunchOptions& options, int control) {
   RETURN_IF_ERROR(ApplyLimits(spec));
   if (!options.is_exec) RETURN_IF_ERROR(BuildContainer(*options.container));
   RETURN_IF_ERROR(spec.terminal ? SetUpTerminal(options, control) : SetUpPipes(options));
-  MakeDirectory(spec.cwd, spec);
+  // As runc: a missing cwd is made for init, and is an error of an exec.
+  if (!options.is_exec) MakeDirectory(spec.cwd, spec);
   if (!options.is_exec) RETURN_IF_ERROR(SealRootfs(*options.container));
   const std::vector<std::string> env = Environment(spec);
   const absl::Status entered_as_root = EnterDirectory(spec.cwd);
