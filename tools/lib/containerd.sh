@@ -10,7 +10,7 @@ private_ctr() { ctr --address "$private_containerd_dir/containerd.sock" "$@"; }
 
 private_containerd_start() {
   private_containerd_dir=$1
-  local prefix=$2
+  local install_prefix=$2
   install -d -m 0711 "$private_containerd_dir"
   cat >"$private_containerd_dir/config.toml" <<EOF
 version = 2
@@ -24,7 +24,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"
 [debug]
   level = "info"
 EOF
-  PATH=$prefix/bin:$PATH setsid containerd --config "$private_containerd_dir/config.toml" \
+  PATH=$install_prefix/bin:$PATH setsid containerd --config "$private_containerd_dir/config.toml" \
     >>"$private_containerd_dir/containerd.log" 2>&1 </dev/null &
   echo $! >"$private_containerd_dir/containerd.pid"
   local deadline=$((SECONDS + containerd_wait_seconds))
