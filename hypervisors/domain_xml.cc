@@ -134,6 +134,16 @@ void WriteDevices(Writer& xml, const VmSpec& spec, const MachinePaths& paths) {
   xml.Close();
 }
 
+// With this capability libvirt reads back each of the CPU's 400 properties with a request of its own, half of the time
+// of the whole create; without it, it asks for the feature words in one. Nothing here uses the answer. Only x86 has
+// the second way.
+void WriteCapabilities(Writer& xml, const std::string& architecture) {
+  if (architecture != "x86_64") return;
+  xml.Open("qemu:capabilities");
+  xml.Leaf("qemu:del", {{"capability", "cpu-unavailable-features"}});
+  xml.Close();
+}
+
 }  // namespace
 
 std::string DomainName(const std::string& name) {
@@ -169,7 +179,8 @@ std::string MachinePaths::Shorten(const std::string& path) const {
 absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& paths, bool is_kvm) {
   ASSIGN_OR_RETURN(const std::string architecture, ArchitectureOf(spec.emulator));
   Writer xml;
-  xml.Open("domain", {{"type", is_kvm ? "kvm" : "qemu"}});
+  xml.Open("domain", {{"type", is_kvm ? "kvm" : "qemu"},
+                      {"xmlns:qemu", "http://libvirt.org/schemas/domain/qemu/1.0"}});
   xml.Leaf("name", {}, DomainName(spec.name));
   xml.Leaf("memory", {{"unit", "MiB"}}, std::to_string(spec.memory_mib));
   if (!spec.virtiofs_socket.empty()) {
@@ -195,6 +206,7 @@ absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& pa
   xml.Leaf("on_reboot", {}, "destroy");
   xml.Leaf("on_crash", {}, "destroy");
   WriteDevices(xml, spec, paths);
+  WriteCapabilities(xml, architecture);
   xml.Close();
   return xml.Finish();
 }
