@@ -8,6 +8,7 @@
 #include <set>
 
 #include "hypervisors/accelerator.h"
+#include "hypervisors/trim_memory.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "proto/schema/agent.ttrpc.h"
@@ -189,6 +190,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     absl::Status made = co_await MakeGuestSandbox();
     if (!made.ok()) co_return made;
     log::Info("timeline: agent ready");
+    asio::post(pool_, &hypervisors::TrimMemory);
     co_return absl::OkStatus();
   }
 
