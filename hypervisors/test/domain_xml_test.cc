@@ -40,7 +40,8 @@ std::string Xml(const VmSpec& spec, bool is_kvm) {
 
 TEST(DomainXmlTest, SaysWhatTheSpecSays) {
   const std::string xml = Xml(FullSpec(), false);
-  EXPECT_THAT(xml, HasSubstr("<domain type=\"qemu\">"));
+  EXPECT_THAT(xml, HasSubstr("<domain type=\"qemu\" "));
+  EXPECT_THAT(xml, HasSubstr("<qemu:del capability=\"cpu-unavailable-features\"/>"));
   EXPECT_THAT(xml, HasSubstr("<name>pod-1</name>"));
   EXPECT_THAT(xml, HasSubstr("<memory unit=\"MiB\">300</memory>"));
   EXPECT_THAT(xml, HasSubstr(">2</vcpu>"));
@@ -52,7 +53,7 @@ TEST(DomainXmlTest, SaysWhatTheSpecSays) {
   EXPECT_THAT(xml, HasSubstr("<target dir=\"kataShared\"/>"));
   EXPECT_THAT(xml, HasSubstr("/virtiofs.sock\""));
   EXPECT_THAT(xml, Not(HasSubstr("<cpu")));
-  EXPECT_THAT(Xml(FullSpec(), true), HasSubstr("<domain type=\"kvm\">"));
+  EXPECT_THAT(Xml(FullSpec(), true), HasSubstr("<domain type=\"kvm\" "));
 }
 
 TEST(DomainXmlTest, LeavesOutWhatIsNotAsked) {
