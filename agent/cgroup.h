@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <absl/status/statusor.h>
@@ -21,15 +20,10 @@ namespace kata::agent {
 inline constexpr size_t kCgroupPidsMax = 65536;
 inline constexpr size_t kCgroupDirsMax = 4096;
 
-// cpu.weight (1-10000) of cgroup v1 shares (2-262144); 0 stays 0, which means unset.
-uint64_t CpuWeightOfShares(uint64_t shares);
-// File name and value of every limit set, in the order in which they must be written.
-absl::StatusOr<std::vector<std::pair<std::string, std::string>>> CgroupValues(
-    const Resources& resources);
-
 class Cgroup {
  public:
-  // Makes the directory, writes the limits and attaches the device program.
+  // Makes the directory, writes the limits and attaches the device program; nothing is left after
+  // an error.
   static absl::StatusOr<Cgroup> Create(const std::string& parent, const std::string& name,
                                        const Resources& resources);
   int fd() const { return fd_.get(); }
@@ -37,7 +31,6 @@ class Cgroup {
   // Every process in it and below.
   absl::StatusOr<std::vector<pid_t>> Pids() const;
   absl::Status Kill() const;
-  bool OomKilled() const;
   // FailedPrecondition while processes are left.
   absl::Status Remove();
 

@@ -75,7 +75,7 @@ absl::Status EnterNamespaces(const LaunchOptions& options) {
 }
 
 absl::Status SetNames(const ContainerSpec& spec) {
-  if (!spec.namespaces.has_uts || spec.namespaces.joins_uts) return absl::OkStatus();
+  if (!spec.namespaces.has_uts || !spec.namespaces.uts_path.empty()) return absl::OkStatus();
   if (!spec.hostname.empty() && ::sethostname(spec.hostname.data(), spec.hostname.size()) != 0) {
     return SystemError(errno, "setting the hostname");
   }

@@ -12,14 +12,9 @@
 #include <absl/strings/str_split.h>
 
 #include "agent/errors.h"
-#include "agent/paths.h"
 
 namespace kata::agent {
 namespace {
-
-constexpr std::chrono::seconds kKillTimeout{10};
-constexpr std::chrono::milliseconds kCgroupRetryDelay{5};
-constexpr int kCgroupRetriesMax = 1000;
 
 int64_t RealtimeNs() {
   timespec now{};
@@ -48,16 +43,41 @@ absl::StatusOr<UniqueFd> OpenNamespace(pid_t pid, const char* name) {
 
 }  // namespace
 
-Container::Container(asio::any_io_executor executor, ExitTable* exits, std::string id)
-    : executor_(std::move(executor)), exits_(exits), id_(std::move(id)) {}
+// Counts one call that has a child in set-up; it stands in that call's frame.
+class Container::SetUp {
+ public:
+  explicit SetUp(std::shared_ptr<Container> container) : container_(std::move(container)) {
+    ++container_->setups_;
+  }
+  ~SetUp() {
+    if (--container_->setups_ != 0) return;
+    if (auto ended = std::exchange(container_->setups_ended_, nullptr)) ended->Set();
+  }
+  SetUp(const SetUp&) = delete;
+  SetUp& operator=(const SetUp&) = delete;
+
+ private:
+  std::shared_ptr<Container> container_;
+};
+
+Container::Container(asio::any_io_executor executor, Collaborators collaborators, std::string id)
+    : executor_(std::move(executor)),
+      collaborators_(std::move(collaborators)),
+      id_(std::move(id)) {}
 
 void Container::Exited(Process& process, int exit_status) {
   process.exit_status = exit_status;
   process.exited_at_ns = RealtimeNs();
-  const bool was_killed = exit_status == 128 + SIGKILL;
-  process.oom_killed = (process.is_init || was_killed) && cgroup_ && cgroup_->OomKilled();
+  if (oom_ != nullptr) process.oom_kills = oom_->Kills();
   process.io->ProcessExited();
   process.exited.Set();
+}
+
+absl::Status Container::RequireRunning(absl::string_view doing) const {
+  const bool is_running = init_ != nullptr && is_started_ && !init_->exited.is_set() && !is_doomed_;
+  if (is_running) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(doing, " container \"", id_, "\": it is not running"));
 }
 
 Co<absl::Status> Container::LaunchInto(std::shared_ptr<Process> process, LaunchOptions options,
@@ -74,14 +94,38 @@ Co<absl::Status> Container::LaunchInto(std::shared_ptr<Process> process, LaunchO
   process->pidfd = std::move(launched->pidfd);
   process->control = std::move(launched->control);
   auto self = shared_from_this();
-  exits_->Register(process->pid,
-                   [self, process](int exit_status) { self->Exited(*process, exit_status); });
+  collaborators_.exits->Register(
+      process->pid, [self, process](int exit_status) { self->Exited(*process, exit_status); });
   // Our copies must go, or the pipes would never end.
   for (UniqueFd& fd : child_ends) fd.reset();
   co_return co_await AwaitReady(process, options.is_exec);
 }
 
 Co<absl::Status> Container::AwaitReady(std::shared_ptr<Process> process, bool until_executed) {
+  asio::steady_timer limit(executor_);
+  limit.expires_after(collaborators_.set_up_timeout);
+  process->is_setting_up = true;
+  limit.async_wait([process](const boost::system::error_code& ec) {
+    if (ec || !process->is_setting_up) return;
+    process->is_overdue = true;
+    // One that waits in the kernel may not even die: the call ends all the same.
+    static_cast<void>(SendSignal(*process, SIGKILL).ok());
+    process->control->Cancel();
+  });
+  absl::Status status = co_await ReceiveReady(process, until_executed);
+  process->is_setting_up = false;
+  if (process->is_overdue) {
+    co_return absl::DeadlineExceededError(absl::StrCat(
+        "setting up the process: not done after ", collaborators_.set_up_timeout.count(), " ms"));
+  }
+  if (is_doomed_) {
+    co_return absl::FailedPreconditionError(
+        absl::StrCat("setting up the process: container \"", id_, "\" is being removed"));
+  }
+  co_return status;
+}
+
+Co<absl::Status> Container::ReceiveReady(std::shared_ptr<Process> process, bool until_executed) {
   for (;;) {
     absl::StatusOr<ControlChannel::Message> message = co_await process->control->Receive();
     if (!message.ok()) co_return message.status();
@@ -104,32 +148,45 @@ Co<absl::Status> Container::Create(ContainerSpec spec, StdioWanted wanted,
                                    const SharedNamespaces* shared) {
   auto self = shared_from_this();
   spec_ = std::move(spec);
-  LaunchOptions options;
-  const Namespaces& names = spec_.namespaces;
-  if (shared != nullptr) {
-    if (names.joins_pid) options.pid_namespace_fd = shared->pid.get();
-    if (names.joins_ipc) options.ipc_namespace_fd = shared->ipc.get();
-    if (names.joins_uts) options.uts_namespace_fd = shared->uts.get();
-  }
-  absl::StatusOr<Cgroup> cgroup = Cgroup::Create(kContainersCgroup, id_, spec_.resources);
-  if (!cgroup.ok()) co_return cgroup.status();
-  cgroup_ = std::move(*cgroup);
-  options.container = &spec_;
-  options.process = &spec_.process;
-  options.cgroup_fd = cgroup_->fd();
-  auto process = std::make_shared<Process>(executor_);
-  process->is_init = true;
-  absl::Status status = co_await LaunchInto(process, options, wanted);
-  if (process->pid > 0) init_ = process;
+  absl::Status status = co_await CreateInit(wanted, shared);
   if (status.ok()) co_return status;
   absl::Status removed = co_await Remove();
   co_return removed.ok() ? status : Annotate(status, removed.message());
 }
 
+Co<absl::Status> Container::CreateInit(StdioWanted wanted, const SharedNamespaces* shared) {
+  SetUp set_up(shared_from_this());
+  LaunchOptions options;
+  Namespaces& names = spec_.namespaces;
+  if (shared != nullptr) {
+    if (!names.pid_path.empty()) options.pid_namespace_fd = shared->pid.get();
+    if (!names.ipc_path.empty()) options.ipc_namespace_fd = shared->ipc.get();
+    if (!names.uts_path.empty()) options.uts_namespace_fd = shared->uts.get();
+  } else {
+    CO_RETURN_IF_ERROR(CheckFirstNamespaces(names));
+    names.pid_path = names.ipc_path = names.uts_path = std::string();
+  }
+  absl::StatusOr<Cgroup> cgroup =
+      Cgroup::Create(collaborators_.parent_cgroup, id_, spec_.resources);
+  if (!cgroup.ok()) co_return cgroup.status();
+  cgroup_ = std::move(*cgroup);
+  oom_ = std::make_shared<OomWatch>(collaborators_.watcher, cgroup_->path());
+  options.container = &spec_;
+  options.process = &spec_.process;
+  options.cgroup_fd = cgroup_->fd();
+  // Known before it is ready, so that a removal meanwhile waits for its end.
+  init_ = std::make_shared<Process>(executor_);
+  init_->is_init = true;
+  absl::Status status = co_await LaunchInto(init_, options, wanted);
+  co_return status;
+}
+
 Co<absl::Status> Container::Start() {
-  auto self = shared_from_this();
-  auto process = init_;
-  if (process == nullptr || is_started_ || process->exited.is_set()) {
+  SetUp set_up(shared_from_this());
+  auto process = Find("");
+  const bool is_created = process != nullptr && !is_started_ && !process->is_setting_up &&
+                          !process->exited.is_set() && !is_doomed_;
+  if (!is_created) {
     co_return absl::FailedPreconditionError(
         absl::StrCat("starting container \"", id_, "\": not in state created"));
   }
@@ -153,10 +210,11 @@ UniqueFd Container::ExecCgroup() const {
 
 Co<absl::StatusOr<pid_t>> Container::Exec(std::string exec_id, ProcessSpec spec,
                                           StdioWanted wanted) {
-  auto self = shared_from_this();
-  if (init_ == nullptr || !is_started_ || init_->exited.is_set()) {
+  SetUp set_up(shared_from_this());
+  CO_RETURN_IF_ERROR(RequireRunning("exec in"));
+  if (freezer_ != Freezer::kThawed) {
     co_return absl::FailedPreconditionError(
-        absl::StrCat("exec in container \"", id_, "\": it is not running"));
+        absl::StrCat("exec in container \"", id_, "\": it is paused"));
   }
   if (exec_id.empty() || execs_.size() >= kExecsMax) {
     co_return absl::InvalidArgumentError(
@@ -182,15 +240,15 @@ Co<absl::StatusOr<pid_t>> Container::Exec(std::string exec_id, ProcessSpec spec,
   auto process = std::make_shared<Process>(executor_);
   execs_[exec_id] = process;
   absl::Status status = co_await LaunchInto(process, options, wanted);
-  if (!status.ok()) {
-    execs_.erase(exec_id);
-    co_return status;
-  }
-  co_return process->pid;
+  if (status.ok()) co_return process->pid;
+  // It may have ended and been removed meanwhile, and its name be another's.
+  auto found = execs_.find(exec_id);
+  if (found != execs_.end() && found->second == process) execs_.erase(found);
+  co_return status;
 }
 
 std::shared_ptr<Process> Container::Find(const std::string& exec_id) const {
-  if (exec_id.empty()) return init_;
+  if (exec_id.empty()) return init_ == nullptr || init_->pid < 0 ? nullptr : init_;
   auto found = execs_.find(exec_id);
   return found == execs_.end() || found->second->pid < 0 ? nullptr : found->second;
 }
@@ -237,32 +295,6 @@ absl::StatusOr<SharedNamespaces> Container::OpenNamespaces() const {
   ASSIGN_OR_RETURN(out.ipc, OpenNamespace(init_->pid, "ipc"));
   ASSIGN_OR_RETURN(out.uts, OpenNamespace(init_->pid, "uts"));
   return out;
-}
-
-Co<absl::Status> Container::RemoveCgroup() {
-  for (int i = 0; i < kCgroupRetriesMax; ++i) {
-    absl::Status status = cgroup_->Remove();
-    if (!absl::IsFailedPrecondition(status)) co_return status;
-    // A process forked while the kill ran, or one not yet reaped.
-    static_cast<void>(cgroup_->Kill().ok());
-    co_await Sleep(kCgroupRetryDelay);
-  }
-  co_return absl::InternalError(
-      absl::StrCat("removing container \"", id_, "\": processes do not end"));
-}
-
-Co<absl::Status> Container::Remove() {
-  auto self = shared_from_this();
-  if (!cgroup_) co_return absl::OkStatus();
-  CO_RETURN_IF_ERROR(cgroup_->Kill());
-  auto init = init_;
-  if (init != nullptr) {
-    bool ended = co_await init->exited.WaitFor(kKillTimeout);
-    if (!ended)
-      co_return absl::InternalError(
-          absl::StrCat("removing container \"", id_, "\": init does not end"));
-  }
-  co_return co_await RemoveCgroup();
 }
 
 }  // namespace kata::agent

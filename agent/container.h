@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One container: its cgroup, its init process and its execs. States: creating, created, running,
-// stopped (init has exited), removing. Io thread only; coroutines keep the container alive by
-// shared_ptr.
+// stopped (init has exited), removing; a running one may be paused. Io thread only; coroutines keep
+// the container alive by shared_ptr.
 #pragma once
 
 #include <ctime>
@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "agent/cgroup.h"
+#include "agent/cgroup_freezer.h"
 #include "agent/exit_table.h"
 #include "agent/launcher.h"
+#include "agent/oom_watch.h"
 #include "agent/process_io.h"
 #include "agent/spec.h"
 
@@ -21,6 +23,9 @@ namespace kata::agent {
 
 // Exec processes of one container that are not yet removed.
 inline constexpr size_t kExecsMax = 4096;
+// A share whose server is stuck holds up a mount or an execve for ever. Below the host's own limit
+// of a call, so that the host hears the reason.
+inline constexpr std::chrono::seconds kSetUpTimeout{25};
 
 struct Process {
   explicit Process(asio::any_io_executor executor)
@@ -32,7 +37,11 @@ struct Process {
   bool is_init = false;
   int exit_status = 0;
   int64_t exited_at_ns = 0;
-  bool oom_killed = false;
+  uint64_t oom_kills = 0;  // of the container, when this process ended
+  // Being set up until the program runs, or init waits for its start; overdue when that took longer
+  // than kSetUpTimeout.
+  bool is_setting_up = false;
+  bool is_overdue = false;
   Event exited;
 };
 
@@ -49,7 +58,13 @@ struct SharedNamespaces {
 
 class Container : public std::enable_shared_from_this<Container> {
  public:
-  Container(asio::any_io_executor executor, ExitTable* exits, std::string id);
+  struct Collaborators {
+    ExitTable* exits = nullptr;
+    FileWatcher* watcher = nullptr;
+    std::string parent_cgroup;
+    std::chrono::milliseconds set_up_timeout = kSetUpTimeout;
+  };
+  Container(asio::any_io_executor executor, Collaborators collaborators, std::string id);
 
   // Until the init process waits for Start. On failure nothing is left behind.
   Co<absl::Status> Create(ContainerSpec spec, StdioWanted wanted, const SharedNamespaces* shared);
@@ -60,27 +75,53 @@ class Container : public std::enable_shared_from_this<Container> {
   absl::Status Signal(const std::string& exec_id, int number, bool all);
   absl::Status RemoveExec(const std::string& exec_id);
   absl::StatusOr<std::vector<pid_t>> Pids() const;
-  // Kills all that is left, waits for it, removes the cgroup.
+  // FailedPrecondition unless it is running (paused). A pause lets processes that are being set up
+  // finish that first.
+  Co<absl::Status> Pause();
+  Co<absl::Status> Resume();
+  absl::Status Update(const Resources& resources);
+  // Its cgroup's directory; empty before it was made.
+  std::string CgroupPath() const { return cgroup_ ? cgroup_->path() : std::string(); }
+  // Null before the cgroup was made.
+  std::shared_ptr<OomWatch> oom() const { return oom_; }
+  // Kills all that is left, ends what is being set up, waits for it, removes the cgroup. May be
+  // called again after an error, and by several at once.
   Co<absl::Status> Remove();
   // Descriptors of the init process's namespaces.
   absl::StatusOr<SharedNamespaces> OpenNamespaces() const;
 
  private:
+  enum class Freezer { kThawed, kFreezing, kFrozen, kThawing };
+  class SetUp;
+
+  absl::Status RequireRunning(absl::string_view doing) const;
+  Co<absl::Status> CreateInit(StdioWanted wanted, const SharedNamespaces* shared);
   Co<absl::Status> LaunchInto(std::shared_ptr<Process> process, LaunchOptions options,
                               StdioWanted wanted);
   Co<absl::Status> AwaitReady(std::shared_ptr<Process> process, bool until_executed);
+  Co<absl::Status> ReceiveReady(std::shared_ptr<Process> process, bool until_executed);
+  Co<bool> SetUpsEnd(std::chrono::nanoseconds timeout);
+  Co<absl::Status> RemoveOnce();
   Co<absl::Status> RemoveCgroup();
   void Exited(Process& process, int exit_status);
   UniqueFd ExecCgroup() const;
 
   asio::any_io_executor executor_;
-  ExitTable* exits_;
+  Collaborators collaborators_;
   std::string id_;
   ContainerSpec spec_;
   std::optional<Cgroup> cgroup_;
+  std::shared_ptr<OomWatch> oom_;
   std::shared_ptr<Process> init_;
   std::map<std::string, std::shared_ptr<Process>> execs_;
   bool is_started_ = false;
+  // Its removal was asked for: nothing new begins.
+  bool is_doomed_ = false;
+  std::shared_ptr<Event> removal_;  // of the removal under way
+  Freezer freezer_ = Freezer::kThawed;
+  // Calls that have a child process in set-up.
+  int setups_ = 0;
+  std::shared_ptr<Event> setups_ended_;
 };
 
 }  // namespace kata::agent

@@ -98,6 +98,11 @@ Co<absl::StatusOr<ControlChannel::Message>> ControlChannel::Receive() {
   }
 }
 
+void ControlChannel::Cancel() {
+  boost::system::error_code ignored;
+  socket_.cancel(ignored);
+}
+
 absl::Status ControlChannel::SendStart() {
   if (::send(socket_.native_handle(), &kControlStart, 1, MSG_NOSIGNAL) != 1) {
     return absl::FailedPreconditionError("starting the process: it is gone");

@@ -49,7 +49,9 @@ class ControlChannel {
     UniqueFd fd;
   };
   ControlChannel(asio::any_io_executor executor, UniqueFd socket);
+  // Cancelled after Cancel.
   Co<absl::StatusOr<Message>> Receive();
+  void Cancel();
   absl::Status SendStart();
 
  private:

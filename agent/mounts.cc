@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include <absl/strings/str_split.h>
 
+#include "agent/copy_up.h"
 #include "agent/errors.h"
 #include "agent/mount_options.h"
 
@@ -64,6 +66,45 @@ absl::StatusOr<bool> SourceIsDirectory(const Mount& mount, const MountOptions& o
   return S_ISDIR(info.st_mode);
 }
 
+// "mode=0755" for a directory that is there; empty otherwise.
+std::string ModeOfExisting(int root_fd, const std::string& path) {
+  auto found = OpenInRoot(root_fd, path, O_PATH | O_DIRECTORY);
+  struct stat info {};
+  if (!found.ok() || ::fstat(found->get(), &info) != 0) return "";
+  char text[16];
+  std::snprintf(text, sizeof(text), "mode=%04o", info.st_mode & 07777u);
+  return text;
+}
+
+absl::Status CopyCovered(const UniqueFd& covered, const UniqueFd& mounted) {
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  UniqueFd from(::open(Magic(covered).c_str(), kFlags));
+  UniqueFd to(::open(Magic(mounted).c_str(), kFlags));
+  if (!from.valid() || !to.valid()) return SystemError(errno, "opening the directory to copy up");
+  return CopyUp(from.get(), to.get(), CopyUpLimits());
+}
+
+absl::Status FinishMount(const UniqueFd& mounted, const Mount& mount, const MountOptions& options) {
+  if (options.is_bind && (options.flags != 0 || options.cleared != 0)) {
+    const unsigned long wanted = (FlagsOf(mounted.get()) & ~options.cleared) | options.flags;
+    RETURN_IF_ERROR(Remount(mounted, wanted, mount.destination));
+  }
+  if (options.recursive_set != 0 || options.recursive_cleared != 0) {
+    mount_attr attributes{};
+    attributes.attr_set = options.recursive_set;
+    attributes.attr_clr = options.recursive_cleared;
+    if (::mount_setattr(mounted.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes,
+                        sizeof(attributes)) != 0) {
+      return SystemError(errno, "setting the recursive options");
+    }
+  }
+  for (unsigned long propagation : options.propagation) {
+    if (::mount(nullptr, Magic(mounted).c_str(), nullptr, propagation, nullptr) != 0)
+      return SystemError(errno, "propagation");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<UniqueFd> OpenInRoot(int root_fd, const std::string& path, int flags) {
@@ -100,38 +141,40 @@ absl::Status MountInRoot(int root_fd, const Mount& mount) {
   const std::string what =
       absl::StrCat("mounting \"", mount.source, "\" at \"", mount.destination, "\"");
   ASSIGN_OR_RETURN(bool is_directory, SourceIsDirectory(mount, options));
+  const std::string mode = ModeOfExisting(root_fd, mount.destination);
   ASSIGN_OR_RETURN(UniqueFd target, MakeInRoot(root_fd, mount.destination, is_directory));
   std::string type = mount.type;
-  std::string source = mount.source;
   if (type == "cgroup" || type == "cgroup2") {
     // The guest has the unified hierarchy only; data for the old one has no meaning there.
     type = "cgroup2";
     options.data.clear();
   }
+  // As runc: a tmpfs has the mode of the directory that it covers, unless another is asked for.
+  if (type == "tmpfs" && !mode.empty())
+    options.data = absl::StrCat(mode, options.data.empty() ? "" : ",", options.data);
+  options.copies_up = options.copies_up && type == "tmpfs" && !options.is_bind;
   const bool is_dev = mount.destination == "/dev" || mount.destination == "/dev/";
   unsigned long flags = options.flags;
-  if (is_dev && type == "tmpfs") flags &= ~static_cast<unsigned long>(MS_RDONLY);
+  // What is still to be filled becomes read-only later.
+  if ((is_dev && type == "tmpfs") || options.copies_up)
+    flags &= ~static_cast<unsigned long>(MS_RDONLY);
   if (options.is_bind) {
     flags = MS_BIND | (options.is_recursive_bind ? MS_REC : 0);
     type.clear();
     options.data.clear();
   }
-  if (::mount(source.c_str(), Magic(target).c_str(), type.empty() ? nullptr : type.c_str(), flags,
-              options.data.empty() ? nullptr : options.data.c_str()) != 0) {
+  if (::mount(mount.source.c_str(), Magic(target).c_str(), type.empty() ? nullptr : type.c_str(),
+              flags, options.data.empty() ? nullptr : options.data.c_str()) != 0) {
     return SystemError(errno, what);
   }
   // The descriptor made before names what the mount now covers, so the target is resolved anew.
   ASSIGN_OR_RETURN(UniqueFd mounted, OpenInRoot(root_fd, mount.destination, O_PATH));
-  if (options.is_bind && (options.flags != 0 || options.cleared != 0)) {
-    const unsigned long wanted = (FlagsOf(mounted.get()) & ~options.cleared) | options.flags;
-    RETURN_IF_ERROR(Remount(mounted, wanted, mount.destination));
+  if (options.copies_up) {
+    RETURN_IF_ERROR(Annotate(CopyCovered(target, mounted), what));
+    if (options.flags & MS_RDONLY && !is_dev)
+      RETURN_IF_ERROR(Remount(mounted, options.flags, mount.destination));
   }
-  for (unsigned long propagation : options.propagation) {
-    if (::mount(nullptr, Magic(mounted).c_str(), nullptr, propagation, nullptr) != 0) {
-      return SystemError(errno, absl::StrCat(what, ": propagation"));
-    }
-  }
-  return absl::OkStatus();
+  return Annotate(FinishMount(mounted, mount, options), what);
 }
 
 absl::Status MakePathReadonly(const std::string& path) {

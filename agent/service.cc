@@ -18,6 +18,7 @@
 #include "agent/errors.h"
 #include "agent/guest.h"
 #include "agent/mount_options.h"
+#include "agent/paths.h"
 #include "proto/base/log.h"
 
 namespace kata::agent {
@@ -90,7 +91,10 @@ absl::Status CheckId(const std::string& id) {
 }
 
 Service::Service(asio::any_io_executor executor, ExitTable* exits, std::string token_sha256)
-    : executor_(std::move(executor)), exits_(exits), token_sha256_(std::move(token_sha256)) {}
+    : executor_(std::move(executor)),
+      exits_(exits),
+      watcher_(executor_),
+      token_sha256_(std::move(token_sha256)) {}
 
 absl::Status Service::RequireHello() const {
   return has_said_hello_ ? absl::OkStatus()
@@ -188,12 +192,16 @@ Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(
   }
   CO_ASSIGN_OR_RETURN(ContainerSpec spec, ParseContainerSpec(request.spec_json()));
   const StdioWanted wanted{request.has_stdin(), request.has_stdout(), request.has_stderr()};
-  auto container = std::make_shared<Container>(executor_, exits_, id);
+  Container::Collaborators collaborators{
+      .exits = exits_, .watcher = &watcher_, .parent_cgroup = kContainersCgroup};
+  auto container = std::make_shared<Container>(executor_, std::move(collaborators), id);
   containers_[id] = container;
   absl::Status status = co_await container->Create(std::move(spec), wanted, shared_.get());
   if (!status.ok()) {
+    // One that could not be cleaned up stays, for RemoveContainer to try again.
     auto found = containers_.find(id);
-    if (found != containers_.end() && found->second == container) containers_.erase(found);
+    const bool is_ours = found != containers_.end() && found->second == container;
+    if (is_ours && container->CgroupPath().empty()) containers_.erase(found);
     co_return status;
   }
   if (shared_ == nullptr) {
@@ -247,7 +255,7 @@ Co<absl::StatusOr<v1::WaitProcessResponse>> Service::WaitProcess(ttrpc::CallCont
   v1::WaitProcessResponse response;
   response.set_exit_status(static_cast<uint32_t>(process->exit_status));
   response.set_exited_at_ns(process->exited_at_ns);
-  response.set_oom_killed(process->oom_killed);
+  response.set_oom_kills(process->oom_kills);
   co_return response;
 }
 

@@ -50,6 +50,16 @@ class Service : public v1::AgentService {
                                                  v1::ResizeRequest request) override;
   Co<absl::StatusOr<v1::ListProcessesResponse>> ListProcesses(ttrpc::CallContext,
                                                               v1::ProcessId request) override;
+  Co<absl::StatusOr<wire::Empty>> PauseContainer(ttrpc::CallContext,
+                                                 v1::ProcessId request) override;
+  Co<absl::StatusOr<wire::Empty>> ResumeContainer(ttrpc::CallContext,
+                                                  v1::ProcessId request) override;
+  Co<absl::StatusOr<wire::Empty>> UpdateContainer(ttrpc::CallContext,
+                                                  v1::UpdateContainerRequest request) override;
+  Co<absl::StatusOr<v1::StatsContainerResponse>> StatsContainer(ttrpc::CallContext,
+                                                                v1::ProcessId request) override;
+  Co<absl::StatusOr<v1::WaitOomResponse>> WaitOom(ttrpc::CallContext,
+                                                  v1::WaitOomRequest request) override;
   Co<absl::StatusOr<wire::Empty>> RemoveProcess(ttrpc::CallContext, v1::ProcessId request) override;
   Co<absl::StatusOr<wire::Empty>> RemoveContainer(ttrpc::CallContext,
                                                   v1::ProcessId request) override;
@@ -63,6 +73,7 @@ class Service : public v1::AgentService {
 
   asio::any_io_executor executor_;
   ExitTable* exits_;
+  FileWatcher watcher_;
   std::string token_sha256_;
   bool has_said_hello_ = false;
   bool has_sandbox_ = false;

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -107,18 +108,22 @@ absl::StatusOr<ProcessSpec> ReadProcess(const Json& json) {
 absl::Status ReadNamespaces(const Json& list, Namespaces& out) {
   for (const Json& item : list) {
     const std::string type = Get(item, "type", std::string());
-    const bool joins = !Get(item, "path", std::string()).empty();
+    const std::string path = Get(item, "path", std::string());
     if (type == "pid") {
       out.has_pid = true;
-      out.joins_pid = joins;
+      out.pid_path = path;
     } else if (type == "ipc") {
       out.has_ipc = true;
-      out.joins_ipc = joins;
+      out.ipc_path = path;
     } else if (type == "uts") {
       out.has_uts = true;
-      out.joins_uts = joins;
+      out.uts_path = path;
     } else if (type == "user") {
       return absl::InvalidArgumentError("linux.namespaces: user namespaces are not supported");
+    } else if (type != "network" && !path.empty()) {
+      // The network's is the sandbox's, whatever its path on the host.
+      return absl::InvalidArgumentError(absl::StrCat("linux.namespaces: ", type, " at \"", path,
+                                                     "\": it names nothing in the guest"));
     }
   }
   return absl::OkStatus();
@@ -145,19 +150,69 @@ absl::StatusOr<DeviceRule> ReadDeviceRule(const Json& item) {
   return rule;
 }
 
+absl::Status ReadHugepageLimits(const Json& list, Resources& out) {
+  for (const Json& item : list) {
+    HugepageLimit limit{.page_size = Get(item, "pageSize", std::string()),
+                        .limit = Get<uint64_t>(item, "limit", 0)};
+    // It becomes a part of a file name.
+    const size_t digits = limit.page_size.find_first_not_of("0123456789");
+    const std::string unit =
+        digits == std::string::npos || digits == 0 ? "" : limit.page_size.substr(digits);
+    if (unit != "KB" && unit != "MB" && unit != "GB") {
+      return absl::InvalidArgumentError(absl::StrCat("linux.resources.hugepageLimits: page size \"",
+                                                     limit.page_size, "\": not known"));
+    }
+    out.hugepage_limits.push_back(std::move(limit));
+  }
+  return absl::OkStatus();
+}
+
+std::string DeviceOf(const Json& item) {
+  return absl::StrCat(Get<int64_t>(item, "major", 0), ":", Get<int64_t>(item, "minor", 0));
+}
+
+void ReadBlockIo(const Json& json, Resources& out) {
+  static constexpr std::pair<const char*, const char*> kThrottles[] = {
+      {"throttleReadBpsDevice", "rbps"},
+      {"throttleWriteBpsDevice", "wbps"},
+      {"throttleReadIOPSDevice", "riops"},
+      {"throttleWriteIOPSDevice", "wiops"}};
+  out.block_weight = Maybe<uint64_t>(json, "weight");
+  for (const Json& item : At(json, "weightDevice")) {
+    out.block_weights.push_back(
+        BlockWeight{.device = DeviceOf(item), .weight = Get<uint64_t>(item, "weight", 0)});
+  }
+  for (const auto& [name, key] : kThrottles) {
+    for (const Json& item : At(json, name)) {
+      out.block_throttles.push_back(BlockThrottle{
+          .device = DeviceOf(item), .key = key, .rate = Get<uint64_t>(item, "rate", 0)});
+    }
+  }
+}
+
 absl::Status ReadResources(const Json& json, Resources& out) {
   const Json& cpu = At(json, "cpu");
   out.cpu_shares = Maybe<uint64_t>(cpu, "shares");
   out.cpu_quota = Maybe<int64_t>(cpu, "quota");
   out.cpu_period = Maybe<uint64_t>(cpu, "period");
+  out.cpu_burst = Maybe<uint64_t>(cpu, "burst");
+  out.cpu_idle = Maybe<int64_t>(cpu, "idle");
   out.cpuset_cpus = Get(cpu, "cpus", std::string());
   out.cpuset_mems = Get(cpu, "mems", std::string());
   const Json& memory = At(json, "memory");
   out.memory_limit = Maybe<int64_t>(memory, "limit");
   out.memory_swap = Maybe<int64_t>(memory, "swap");
   out.memory_reservation = Maybe<int64_t>(memory, "reservation");
+  out.memory_check_before_update = Get(memory, "checkBeforeUpdate", false);
   out.pids_limit = Maybe<int64_t>(At(json, "pids"), "limit");
   out.unified = Get(json, "unified", std::map<std::string, std::string>{});
+  RETURN_IF_ERROR(ReadHugepageLimits(At(json, "hugepageLimits"), out));
+  ReadBlockIo(At(json, "blockIO"), out);
+  if (std::max({out.unified.size(), out.hugepage_limits.size(), out.block_weights.size(),
+                out.block_throttles.size()}) > kLimitsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("linux.resources: more than ", kLimitsMax, " limits of one kind"));
+  }
   for (const Json& item : At(json, "devices")) {
     ASSIGN_OR_RETURN(DeviceRule rule, ReadDeviceRule(item));
     out.device_rules.push_back(rule);
@@ -273,6 +328,13 @@ absl::StatusOr<T> Guarded(absl::string_view text, absl::StatusOr<T> (*read)(cons
   }
 }
 
+absl::StatusOr<Resources> ReadResourcesOnly(const Json& json) {
+  if (!json.is_object()) return absl::InvalidArgumentError("it is not an object");
+  Resources out;
+  RETURN_IF_ERROR(ReadResources(json, out));
+  return out;
+}
+
 }  // namespace
 
 absl::StatusOr<ContainerSpec> ParseContainerSpec(absl::string_view json) {
@@ -281,6 +343,21 @@ absl::StatusOr<ContainerSpec> ParseContainerSpec(absl::string_view json) {
 
 absl::StatusOr<ProcessSpec> ParseProcessSpec(absl::string_view json) {
   return Guarded<ProcessSpec>(json, ReadProcess, "the process spec");
+}
+
+absl::Status CheckFirstNamespaces(const Namespaces& names) {
+  const std::pair<const char*, const std::string*> paths[] = {
+      {"pid", &names.pid_path}, {"ipc", &names.ipc_path}, {"uts", &names.uts_path}};
+  for (const auto& [type, path] : paths) {
+    if (path->rfind("/proc/", 0) != 0) continue;
+    return absl::InvalidArgumentError(absl::StrCat("linux.namespaces: ", type, " at \"", *path,
+                                                   "\": it names nothing in the guest"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Resources> ParseResources(absl::string_view json) {
+  return Guarded<Resources>(json, ReadResourcesOnly, "the resources");
 }
 
 }  // namespace kata::agent

@@ -22,6 +22,8 @@ namespace kata::agent {
 
 // Bytes of one spec document.
 inline constexpr size_t kSpecSizeMax = 2u << 20;
+// Page sizes, devices and unified keys with a limit, of each kind.
+inline constexpr size_t kLimitsMax = 256;
 
 struct Rlimit {
   int resource = 0;
@@ -69,24 +71,47 @@ struct Device {
   gid_t gid = 0;
 };
 
+struct HugepageLimit {
+  std::string page_size;  // as the kernel's file names have it: "2MB"
+  uint64_t limit = 0;
+};
+
+struct BlockWeight {
+  std::string device;  // "MAJOR:MINOR"
+  uint64_t weight = 0;
+};
+
+struct BlockThrottle {
+  std::string device;  // "MAJOR:MINOR"
+  const char* key;     // as in io.max: "rbps", "wbps", "riops", "wiops"
+  uint64_t rate = 0;
+};
+
 struct Resources {
   std::optional<uint64_t> cpu_shares;
   std::optional<int64_t> cpu_quota;
   std::optional<uint64_t> cpu_period;
+  std::optional<uint64_t> cpu_burst;
+  std::optional<int64_t> cpu_idle;
   std::string cpuset_cpus;
   std::string cpuset_mems;
   std::optional<int64_t> memory_limit;
   std::optional<int64_t> memory_swap;  // memory plus swap, as the spec says
   std::optional<int64_t> memory_reservation;
+  bool memory_check_before_update = false;
   std::optional<int64_t> pids_limit;
+  std::vector<HugepageLimit> hugepage_limits;
+  std::optional<uint64_t> block_weight;
+  std::vector<BlockWeight> block_weights;
+  std::vector<BlockThrottle> block_throttles;
   std::vector<DeviceRule> device_rules;
   std::map<std::string, std::string> unified;
 };
 
 struct Namespaces {
-  // `joins_*`: the spec names a path, which means the namespace of the sandbox's first container.
   bool has_pid = false, has_ipc = false, has_uts = false;
-  bool joins_pid = false, joins_ipc = false, joins_uts = false;
+  // A path is the host's. One that is set means the namespace of the sandbox's first container.
+  std::string pid_path, ipc_path, uts_path;
 };
 
 struct ContainerSpec {
@@ -109,5 +134,11 @@ struct ContainerSpec {
 // InvalidArgument with the reason for a document that is not a usable spec.
 absl::StatusOr<ContainerSpec> ParseContainerSpec(absl::string_view json);
 absl::StatusOr<ProcessSpec> ParseProcessSpec(absl::string_view json);
+// The `linux.resources` object by itself.
+absl::StatusOr<Resources> ParseResources(absl::string_view json);
+// Whether the sandbox's first container, which there is nobody to share with, can have them.
+// A path in /proc is another process's, of which the guest knows nothing; any other is a namespace
+// that the engine has pinned for this very sandbox, and the guest's new one stands for it.
+absl::Status CheckFirstNamespaces(const Namespaces& names);
 
 }  // namespace kata::agent

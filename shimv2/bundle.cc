@@ -5,6 +5,7 @@
 
 #include "proto/base/fd.h"
 #include "proto/base/status.h"
+#include "shimv2/sha256.h"
 
 namespace kata::shimv2 {
 namespace {
@@ -34,6 +35,35 @@ constexpr PodKeys kPodKeys[] = {
     {"io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID"},
 };
 
+// The stock shim's own way to put containers together, without a pod.
+constexpr char kGroupKey[] = "io.containerd.runc.v2.group";
+constexpr size_t kGroupDigestSize = 32;
+
+absl::Status ReadGroup(const Json& annotations, const std::string& container_id, BundleInfo& info) {
+  info.sandbox_id = container_id;
+  info.group = container_id;
+  for (const PodKeys& keys : kPodKeys) {
+    const std::string type = Text(annotations, keys.type);
+    if (type == "sandbox") return absl::OkStatus();
+    if (type != "container") continue;
+    info.sandbox_id = Text(annotations, keys.sandbox_id);
+    if (info.sandbox_id.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("annotation \"", keys.type, "\" says it is of a pod, \"",
+                                                     keys.sandbox_id, "\" does not say of which"));
+    }
+    info.group = info.sandbox_id;
+    info.joins_sandbox = info.sandbox_id != container_id;
+    return absl::OkStatus();
+  }
+  const std::string group = Text(annotations, kGroupKey);
+  if (group.empty()) return absl::OkStatus();
+  // Any container of the group may be the last of it, so the machine is named for the group, whatever its letters.
+  info.group = group;
+  info.sandbox_id = absl::StrCat("group-", Sha256Hex(group).substr(0, kGroupDigestSize));
+  info.may_join = true;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<BundleInfo> ParseBundle(const std::string& config_json, const std::string& container_id) {
@@ -43,19 +73,9 @@ absl::StatusOr<BundleInfo> ParseBundle(const std::string& config_json, const std
     return absl::InvalidArgumentError("it is not an OCI runtime spec: \"process\" and \"root\" objects are needed");
   }
   BundleInfo info;
-  info.sandbox_id = container_id;
   info.hostname = Text(spec, "hostname");
   info.rootfs_path = Text(Member(spec, "root"), "path");
-  const Json& annotations = Member(spec, "annotations");
-  for (const PodKeys& keys : kPodKeys) {
-    const std::string type = Text(annotations, keys.type);
-    if (type.empty()) continue;
-    const std::string sandbox_id = Text(annotations, keys.sandbox_id);
-    if (type == "container" && !sandbox_id.empty()) {
-      info.sandbox_id = sandbox_id;
-      info.joins_sandbox = sandbox_id != container_id;
-    }
-  }
+  RETURN_IF_ERROR(ReadGroup(Member(spec, "annotations"), container_id, info));
   const Json& namespaces = Member(Member(spec, "linux"), "namespaces");
   if (namespaces.is_array()) {
     for (const Json& entry : namespaces) {

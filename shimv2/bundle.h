@@ -12,7 +12,9 @@ inline constexpr size_t kConfigJsonSizeMax = 16u << 20;
 
 struct BundleInfo {
   std::string sandbox_id;      // the pod's; the container's own id when it is alone or is the sandbox
-  bool joins_sandbox = false;  // a further container of a pod
+  std::string group;           // all containers with the same one share a shim
+  bool joins_sandbox = false;  // a further container of a pod: its sandbox's shim must be there
+  bool may_join = false;       // joins the shim of its group when there is one, else makes it
   std::string hostname;
   std::string netns_path;      // empty: none given, or a new one is asked for
   std::string rootfs_path;     // root.path, as it stands

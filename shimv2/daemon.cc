@@ -69,7 +69,7 @@ Co<absl::Status> HandleSignals(Daemon* daemon) {
 }  // namespace
 
 int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::string& sandbox_id,
-              const std::string& socket_path, UniqueFd socket) {
+              const std::string& socket_path, UniqueFd socket, wire::Any options) {
   ::mallopt(M_ARENA_MAX, kMallocArenas);
   ::signal(SIGPIPE, SIG_IGN);
   OpenLog(bundle, arguments.debug);
@@ -80,7 +80,10 @@ int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::
   daemon.socket_path = socket_path;
   daemon.events = EventPublisher::Make(daemon.io.get_executor(), events_address != nullptr ? events_address : "",
                                        arguments.name_space);
-  daemon.api = TaskApi::Make(daemon.io.get_executor(), daemon.pool, daemon.events);
+  TaskApiOptions api_options;
+  api_options.name_space = arguments.name_space;
+  api_options.start_options = std::move(options);
+  daemon.api = TaskApi::Make(daemon.io.get_executor(), daemon.pool, daemon.events, std::move(api_options));
   TaskService<containerd::task::v2::TaskService> v2(daemon.api);
   TaskService<containerd::task::v3::TaskService> v3(daemon.api);
   ttrpc::ServiceMap services;

@@ -5,12 +5,14 @@
 #include <string>
 
 #include "proto/base/fd.h"
+#include "proto/schema/wire.pb.h"
 #include "shimv2/arguments.h"
 
 namespace kata::shimv2 {
 
 // Serves on `socket` until the last container is gone and Shutdown was called, or SIGTERM came. Returns the exit code.
+// `options`: what the caller gave with `start`.
 int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::string& sandbox_id,
-              const std::string& socket_path, UniqueFd socket);
+              const std::string& socket_path, UniqueFd socket, wire::Any options);
 
 }  // namespace kata::shimv2

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shimv2/delete.h"
 
-#include <signal.h>
-#include <sys/mount.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <utility>
 
 #include <boost/asio/io_context.hpp>
 
@@ -16,6 +15,7 @@
 #include "shimv2/bundle.h"
 #include "shimv2/shim_process.h"
 #include "shimv2/socket_address.h"
+#include "virtcontainers/mounts.h"
 #include "virtcontainers/sandbox.h"
 
 namespace kata::shimv2 {
@@ -39,7 +39,10 @@ Co<absl::Status> AskState(std::shared_ptr<ttrpc::Connection> connection, std::st
 
 // OK: the shim lives and holds the container. NotFound: it lives and has forgotten it. Else: no shim answers.
 absl::Status ShimState(const std::string& socket_path, const std::string& id) {
-  ASSIGN_OR_RETURN(UniqueFd fd, ttrpc::ConnectUnix(socket_path));
+  auto connected = ttrpc::ConnectUnix(socket_path);
+  // A missing socket file is no word of a shim about its container.
+  if (!connected.ok()) return absl::UnavailableError(connected.status().message());
+  UniqueFd fd = std::move(*connected);
   asio::io_context io{1};
   auto answer = std::make_shared<absl::Status>(absl::UnavailableError("no answer"));
   auto connection =
@@ -70,21 +73,23 @@ absl::StatusOr<std::string> Delete(const Arguments& arguments) {
   }
   BundleInfo info;
   info.sandbox_id = arguments.id;
+  info.group = arguments.id;
   // A half-built bundle is no reason to fail: without a readable config.json it is taken for a container of its own.
   if (auto read = ReadBundle(bundle, arguments.id); read.ok()) info = *read;
-  const std::string socket_path = SocketPath(arguments.address, arguments.name_space, info.sandbox_id);
+  std::string socket_path = RecordedSocketPath(bundle);
+  if (socket_path.empty()) socket_path = SocketPath("", arguments.address, arguments.name_space, info.group);
   const absl::Status state = ShimState(socket_path, arguments.id);
-  const std::string rootfs = absl::StrCat(bundle, "/rootfs");
   if (absl::IsNotFound(state)) return Response();
-  if (info.joins_sandbox) {
-    if (!state.ok()) ::umount2(rootfs.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+  const std::string rootfs = absl::StrCat(bundle, "/rootfs");
+  // The machine belongs to the sandbox, or to a group whose shim answers: not to be ended over one container.
+  if (info.joins_sandbox || (info.may_join && state.ok())) {
+    RETURN_IF_ERROR(virtcontainers::UnmountBelow(rootfs));
     return Response();
   }
   RETURN_IF_ERROR(EndShimProcess(bundle, kShimEndGrace));
-  RETURN_IF_ERROR(virtcontainers::CleanUpSandbox(arguments.id, kCleanUpTimeout));
-  while (::umount2(rootfs.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
-  }
-  if (!IsListening(socket_path)) ::unlink(socket_path.c_str());
+  RETURN_IF_ERROR(virtcontainers::CleanUpSandbox(info.sandbox_id, kCleanUpTimeout));
+  RETURN_IF_ERROR(virtcontainers::UnmountBelow(rootfs));
+  RemoveStaleSocket(socket_path);
   return Response();
 }
 

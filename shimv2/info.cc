@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shimv2/info.h"
 
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
+#include "proto/base/status.h"
 #include "proto/schema/runtime_options.pb.h"
+#include "shimv2/runtime_options.h"
 
 namespace kata::shimv2 {
 namespace {
@@ -13,8 +17,15 @@ std::string FeaturesJson() {
   const nlohmann::json features = {
       {"ociVersionMin", "1.0.0"},
       {"ociVersionMax", "1.1.0"},
-      {"mountOptions", {"bind", "rbind", "ro", "rw", "nosuid", "nodev", "noexec", "private", "rprivate", "shared",
-                        "rshared", "slave", "rslave", "relatime", "noatime", "strictatime"}},
+      {"mountOptions",
+       {"async",         "atime",       "bind",       "defaults",       "dev",        "diratime",  "dirsync",
+        "exec",          "mand",        "noatime",    "nodev",          "nodiratime", "noexec",    "nomand",
+        "norelatime",    "nostrictatime", "nosuid",   "nosymfollow",    "private",    "ratime",    "rbind",
+        "rdev",          "rdiratime",   "relatime",   "rexec",          "rnoatime",   "rnodev",    "rnodiratime",
+        "rnoexec",       "rnorelatime", "rnostrictatime", "rnosuid",    "rnosymfollow", "ro",      "rprivate",
+        "rrelatime",     "rro",         "rrw",        "rshared",        "rslave",     "rstrictatime", "rsuid",
+        "rsymfollow",    "runbindable", "rw",         "shared",         "slave",      "strictatime", "suid",
+        "sync",          "unbindable"}},
       {"linux",
        {{"namespaces", {"cgroup", "ipc", "mount", "network", "pid", "uts"}},
         {"cgroup", {{"v1", false}, {"v2", true}, {"systemd", false}, {"systemdUser", false}}},
@@ -30,10 +41,17 @@ std::string FeaturesJson() {
 
 std::string VersionText() { return std::string("containerd-shim-kata-v2 ") + kVersion + "\n"; }
 
-std::string RuntimeInfoBytes() {
+absl::StatusOr<std::string> RuntimeInfoBytes(const std::string& input) {
+  wire::Any options;
+  if (!options.ParseFromString(input)) {
+    return absl::InvalidArgumentError("reading the options on standard input: they are not a google.protobuf.Any");
+  }
+  options = Unwrapped(std::move(options));
+  RETURN_IF_ERROR(ParseRuntimeOptions(options).status());
   runtimeoptions::v1::RuntimeInfo info;
   info.set_name(kRuntimeName);
   info.mutable_version()->set_version(kVersion);
+  if (IsRuntimeOptions(options)) *info.mutable_options() = std::move(options);
   info.mutable_features()->set_type_url("types.containerd.io/opencontainers/runtime-spec/1/features/Features");
   info.mutable_features()->set_value(FeaturesJson());
   return info.SerializeAsString();

@@ -4,13 +4,16 @@
 
 #include <string>
 
+#include <absl/status/statusor.h>
+
 namespace kata::shimv2 {
 
 inline constexpr char kRuntimeName[] = "io.containerd.kata.v2";
 inline constexpr char kVersion[] = "0.1.0";
 
 std::string VersionText();
-// A serialized containerd RuntimeInfo.
-std::string RuntimeInfoBytes();
+// A serialized containerd RuntimeInfo. `input`: what the caller wrote, an Any with runtime options or nothing; ours are
+// given back in it. InvalidArgument when it is something else.
+absl::StatusOr<std::string> RuntimeInfoBytes(const std::string& input);
 
 }  // namespace kata::shimv2

@@ -8,6 +8,7 @@
 #include "shimv2/delete.h"
 #include "shimv2/info.h"
 #include "shimv2/start.h"
+#include "shimv2/start_input.h"
 
 namespace {
 
@@ -29,7 +30,11 @@ int main(int argc, char** argv) {
   auto arguments = kata::shimv2::ParseArguments(std::vector<std::string>(argv + 1, argv + argc));
   if (!arguments.ok()) return Fail(arguments.status());
   if (arguments->version) return Print(kata::shimv2::VersionText());
-  if (arguments->info) return Print(kata::shimv2::RuntimeInfoBytes());
+  if (arguments->info) {
+    auto input = kata::shimv2::ReadCallerInput(0, kata::shimv2::kCallerInputTimeout);
+    if (!input.ok()) return Fail(input.status());
+    return Print(kata::shimv2::RuntimeInfoBytes(*input));
+  }
   if (arguments->action == "start") return Print(kata::shimv2::Start(*arguments));
   if (arguments->action == "delete") return Print(kata::shimv2::Delete(*arguments));
   return Fail(absl::InvalidArgumentError("containerd-shim-kata-v2 is run by containerd: action \"" + arguments->action +

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shimv2/socket_address.h"
 
-#include <nettle/sha2.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -9,30 +8,49 @@
 
 #include <cstring>
 
-#include <absl/strings/escaping.h>
+#include <absl/strings/ascii.h>
+#include <absl/strings/strip.h>
 
 #include "proto/base/status.h"
 #include "proto/ttrpc/transport.h"
+#include "shimv2/sha256.h"
 
 namespace kata::shimv2 {
 
-std::string SocketPath(const std::string& address, const std::string& name_space, const std::string& group) {
-  const std::string text = absl::StrCat(address, "/", name_space, "/", group);
-  sha256_ctx context;
-  sha256_init(&context);
-  sha256_update(&context, text.size(), reinterpret_cast<const uint8_t*>(text.data()));
-  uint8_t digest[SHA256_DIGEST_SIZE];
-  sha256_digest(&context, sizeof(digest), digest);
-  const absl::string_view bytes(reinterpret_cast<const char*>(digest), sizeof(digest));
-  return absl::StrCat(kSocketDirectory, "/", absl::BytesToHexString(bytes));
+namespace {
+
+constexpr char kScheme[] = "unix://";
+constexpr size_t kAddressFileMax = 4096;
+
+}  // namespace
+
+std::string SocketPath(const std::string& directory, const std::string& address, const std::string& name_space,
+                       const std::string& group) {
+  return absl::StrCat(directory.empty() ? kSocketDirectory : directory, "/",
+                      Sha256Hex(absl::StrCat(address, "/", name_space, "/", group)));
 }
 
-std::string SocketAddress(const std::string& path) { return absl::StrCat("unix://", path); }
+std::string SocketAddress(const std::string& path) { return absl::StrCat(kScheme, path); }
+
+std::string RecordedSocketPath(const std::string& bundle) {
+  auto text = ReadFile(absl::StrCat(bundle, "/address"), kAddressFileMax);
+  if (!text.ok()) return "";
+  absl::string_view path = absl::StripAsciiWhitespace(*text);
+  if (!absl::ConsumePrefix(&path, kScheme) || path.empty() || path[0] != '/') return "";
+  return std::string(path);
+}
+
 
 bool IsListening(const std::string& path) { return ttrpc::ConnectUnix(path).ok(); }
 
+void RemoveStaleSocket(const std::string& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode) || IsListening(path)) return;
+  ::unlink(path.c_str());
+}
+
 absl::StatusOr<UniqueFd> ListenOn(const std::string& path) {
-  RETURN_IF_ERROR(MakeDirs(kSocketDirectory, 0711));
+  RETURN_IF_ERROR(MakeDirs(path.substr(0, path.rfind('/')), 0711));
   if (IsListening(path)) {
     return absl::AlreadyExistsError(absl::StrCat("listening on \"", path, "\": another shim of this id is running"));
   }

@@ -2,7 +2,9 @@
 #include "shimv2/start.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -11,10 +13,12 @@
 
 #include "proto/base/fd.h"
 #include "proto/base/status.h"
-#include "shimv2/bundle.h"
 #include "shimv2/daemon.h"
+#include "shimv2/runtime_options.h"
 #include "shimv2/shim_process.h"
 #include "shimv2/socket_address.h"
+#include "shimv2/start_input.h"
+#include "virtcontainers/ids.h"
 
 namespace kata::shimv2 {
 namespace {
@@ -42,46 +46,77 @@ void AdjustOomScore() {
   WriteExisting("/proc/self/oom_score_adj", std::to_string(score + 1)).IgnoreError();
 }
 
+absl::StatusOr<std::string> Join(const std::string& bundle, const std::string& path) {
+  const std::string address = SocketAddress(path);
+  RETURN_IF_ERROR(WriteAddress(bundle, address));
+  return address;
+}
+
+// Does not return in the daemon.
+absl::Status StartDaemon(const Arguments& arguments, const std::string& bundle, const BundleInfo& info,
+                         const std::string& path, UniqueFd socket, wire::Any options) {
+  RETURN_IF_ERROR(WriteAddress(bundle, SocketAddress(path)));
+  const pid_t child = ::fork();
+  if (child < 0) return ErrnoStatus(errno, "starting the shim process");
+  if (child == 0) {
+    ::setpgid(0, 0);
+    DetachStandardStreams();
+    AdjustOomScore();
+    std::_Exit(RunDaemon(arguments, bundle, info.sandbox_id, path, std::move(socket), std::move(options)));
+  }
+  // Before the answer: a `delete` may come as soon as it is out, and must find the process.
+  absl::Status recorded = RecordShimProcess(bundle, child);
+  if (recorded.ok()) return recorded;
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  return Annotate(recorded, "recording the shim process");
+}
+
 }  // namespace
+
+absl::StatusOr<std::string> FindSandboxSocket(const std::string& bundle, const std::string& computed_path,
+                                              const BundleInfo& info) {
+  if (IsListening(computed_path)) return computed_path;
+  // A sandbox whose socket lies elsewhere, as its caller asked.
+  const std::string parent = bundle.substr(0, bundle.rfind('/'));
+  if (virtcontainers::IsValidSandboxId(info.sandbox_id)) {
+    const std::string recorded = RecordedSocketPath(absl::StrCat(parent, "/", info.sandbox_id));
+    if (!recorded.empty() && IsListening(recorded)) return recorded;
+  }
+  return absl::UnavailableError(
+      absl::StrCat("joining sandbox \"", info.sandbox_id, "\": it has no running shim; delete the pod"));
+}
 
 absl::StatusOr<std::string> Start(const Arguments& arguments) {
   char* cwd = ::get_current_dir_name();
   if (cwd == nullptr) return ErrnoStatus(errno, "finding the bundle (the working directory)");
   const std::string bundle = cwd;
   std::free(cwd);
+  ASSIGN_OR_RETURN(std::string bytes, ReadCallerInput(STDIN_FILENO, kCallerInputTimeout));
+  ASSIGN_OR_RETURN(StartInput input, ParseStartInput(bytes, arguments.id, arguments.name_space));
+  RETURN_IF_ERROR(ParseRuntimeOptions(input.options).status());
   ASSIGN_OR_RETURN(BundleInfo info, ReadBundle(bundle, arguments.id));
-  const std::string path = SocketPath(arguments.address, arguments.name_space, info.sandbox_id);
-  const std::string address = SocketAddress(path);
+  const std::string path = SocketPath(input.socket_directory, arguments.address, arguments.name_space, info.group);
   if (info.joins_sandbox) {
-    if (!IsListening(path)) {
-      return absl::UnavailableError(absl::StrCat("starting container \"", arguments.id, "\": sandbox \"",
-                                                 info.sandbox_id, "\" has no running shim; delete the pod"));
-    }
-    RETURN_IF_ERROR(WriteAddress(bundle, address));
-    return address;
+    auto joined = FindSandboxSocket(bundle, path, info);
+    if (!joined.ok()) return Annotate(joined.status(), absl::StrCat("starting container \"", arguments.id, "\""));
+    return Join(bundle, *joined);
   }
+  if (info.may_join && IsListening(path)) return Join(bundle, path);
   if (std::getenv("SCHED_CORE") != nullptr &&
       ::prctl(PR_SCHED_CORE, kSchedCoreCreate, 0, kSchedCoreScopeProcessGroup, 0) != 0) {
     return ErrnoStatus(errno, "making a core scheduling group (SCHED_CORE is set)");
   }
-  ASSIGN_OR_RETURN(UniqueFd socket, ListenOn(path));
-  if (absl::Status status = WriteAddress(bundle, address); !status.ok()) {
+  auto socket = ListenOn(path);
+  // Another container of the group was faster.
+  if (info.may_join && absl::IsAlreadyExists(socket.status())) return Join(bundle, path);
+  if (!socket.ok()) return socket.status();
+  absl::Status started = StartDaemon(arguments, bundle, info, path, std::move(*socket), std::move(input.options));
+  if (!started.ok()) {
     ::unlink(path.c_str());
-    return status;
+    return started;
   }
-  const pid_t child = ::fork();
-  if (child < 0) {
-    ::unlink(path.c_str());
-    return ErrnoStatus(errno, "starting the shim process");
-  }
-  if (child == 0) {
-    ::setpgid(0, 0);
-    DetachStandardStreams();
-    AdjustOomScore();
-    RecordShimProcess(bundle, ::getpid()).IgnoreError();
-    std::_Exit(RunDaemon(arguments, bundle, info.sandbox_id, path, std::move(socket)));
-  }
-  return address;
+  return SocketAddress(path);
 }
 
 }  // namespace kata::shimv2

@@ -8,9 +8,14 @@
 #include <absl/strings/strip.h>
 
 #include "proto/base/status.h"
+#include "shimv2/logger_uri.h"
 
 namespace kata::shimv2 {
 namespace {
+
+constexpr char kFileScheme[] = "file://";
+
+bool TakesBoth(const std::string& out) { return absl::StartsWith(out, kFileScheme) || IsLoggerUri(out); }
 
 absl::StatusOr<UniqueFd> Open(const std::string& path, int flags, mode_t mode, const char* which) {
   UniqueFd fd(::open(path.c_str(), flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, mode));
@@ -19,19 +24,21 @@ absl::StatusOr<UniqueFd> Open(const std::string& path, int flags, mode_t mode, c
 }
 
 absl::StatusOr<UniqueFd> OpenOutput(std::string path, const char* which) {
-  if (absl::StartsWith(path, "file://")) {
-    path = path.substr(7);
+  if (absl::StartsWith(path, kFileScheme)) {
+    path = std::string(absl::StripPrefix(path, kFileScheme));
     const size_t slash = path.rfind('/');
-    if (slash == std::string::npos) {
-      return absl::InvalidArgumentError(absl::StrCat("opening ", which, " \"file://", path, "\": not an absolute path"));
+    if (path.empty() || path[0] != '/') {
+      return absl::InvalidArgumentError(
+          absl::StrCat("opening ", which, " \"", kFileScheme, path, "\": not an absolute path"));
     }
     if (slash > 0) RETURN_IF_ERROR(MakeDirs(path.substr(0, slash), 0755));
     return Open(path, O_WRONLY | O_APPEND | O_CREAT, 0644, which);
   }
   path = std::string(absl::StripPrefix(path, "fifo://"));
   if (absl::StrContains(path, "://")) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("opening ", which, " \"", path, "\": this scheme is not supported; use a fifo or file://"));
+    const char* why = IsLoggerUri(path) ? "a logger is given as stdout and takes both"
+                                        : "this scheme is not supported; use a fifo, file:// or binary://";
+    return absl::InvalidArgumentError(absl::StrCat("opening ", which, " \"", path, "\": ", why));
   }
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, absl::StrCat("opening ", which, " \"", path, "\""));
@@ -42,6 +49,12 @@ absl::StatusOr<UniqueFd> OpenOutput(std::string path, const char* which) {
 
 }  // namespace
 
+bool HasOutput(const StdioPaths& paths) { return !paths.out.empty(); }
+
+bool HasErrors(const StdioPaths& paths) {
+  return !paths.terminal && (!paths.err.empty() || TakesBoth(paths.out));
+}
+
 absl::StatusOr<StdioFiles> OpenStdioFiles(const StdioPaths& paths) {
   StdioFiles files;
   if (!paths.in.empty()) {
@@ -49,11 +62,15 @@ absl::StatusOr<StdioFiles> OpenStdioFiles(const StdioPaths& paths) {
     ASSIGN_OR_RETURN(files.in, Open(path, O_RDONLY, 0, "stdin"));
     ASSIGN_OR_RETURN(files.in_keeper, Open(path, O_WRONLY, 0, "stdin"));
   }
-  if (!paths.out.empty()) {
+  if (IsLoggerUri(paths.out)) {
+    RETURN_IF_ERROR(ParseLoggerUri(paths.out).status());
+    return files;
+  }
+  if (HasOutput(paths)) {
     ASSIGN_OR_RETURN(files.out, OpenOutput(paths.out, "stdout"));
   }
-  if (!paths.err.empty() && !paths.terminal) {
-    files.err_is_out = paths.err == paths.out;
+  if (HasErrors(paths)) {
+    files.err_is_out = paths.err == paths.out || TakesBoth(paths.out);
     if (!files.err_is_out) {
       ASSIGN_OR_RETURN(files.err, OpenOutput(paths.err, "stderr"));
     }

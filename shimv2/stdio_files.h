@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opens what a client gave as stdin, stdout and stderr (shim-contract section 6, stdio). Opening never waits for a peer.
+// Opens what a client gave as stdin, stdout and stderr (shim-contract section 6, stdio). Opening never waits for a
+// peer. stdout decides when it is a file:// or a logger: both streams go to it then.
 #pragma once
 
 #include <string>
@@ -25,7 +26,9 @@ struct StdioFiles {
   bool err_is_out = false;
 };
 
-// InvalidArgument for a scheme that is not supported.
+bool HasOutput(const StdioPaths& paths);
+bool HasErrors(const StdioPaths& paths);
+// InvalidArgument for a scheme that is not supported. The outputs of a logger (see IsLoggerUri) are left to the caller.
 absl::StatusOr<StdioFiles> OpenStdioFiles(const StdioPaths& paths);
 
 }  // namespace kata::shimv2

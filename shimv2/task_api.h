@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "proto/base/coro.h"
 #include "proto/schema/task_messages.pb.h"
@@ -17,10 +18,15 @@ inline constexpr std::chrono::seconds kDrainTimeout{2};
 // A created container that is deleted is killed first; how long its end may take.
 inline constexpr std::chrono::seconds kKillTimeout{10};
 
+struct TaskApiOptions {
+  std::string name_space;
+  wire::Any start_options;  // given with `start`; those of Create win
+};
+
 class TaskApi {
  public:
   static std::shared_ptr<TaskApi> Make(asio::any_io_executor executor, asio::thread_pool& pool,
-                                       std::shared_ptr<EventPublisher> events);
+                                       std::shared_ptr<EventPublisher> events, TaskApiOptions options);
   virtual ~TaskApi() = default;
 
   template <typename T>

@@ -26,6 +26,13 @@ GuestContainer::GuestContainer(asio::any_io_executor executor,
   init_ = std::make_shared<GuestProcess>(executor_, connection_, options_.id, "");
 }
 
+// Only once `this` is in a shared_ptr.
+void GuestContainer::Adopt(GuestProcess& process) {
+  process.OnOomKills([weak = weak_from_this()](uint64_t kills) {
+    if (auto self = weak.lock()) self->CountOomKills(kills);
+  });
+}
+
 std::shared_ptr<Process> GuestContainer::FindExec(const std::string& exec_id) const {
   auto at = execs_.find(exec_id);
   return at != execs_.end() ? at->second->process : nullptr;
@@ -70,6 +77,7 @@ absl::StatusOr<std::shared_ptr<Process>> GuestContainer::AddExec(ExecOptions opt
     return absl::AlreadyExistsError(what + ": it exists already");
   if (init_->state() == ProcessState::kStopped)
     return absl::FailedPreconditionError(what + ": the container has stopped");
+  if (is_paused_) return absl::FailedPreconditionError(what + ": the container is paused");
   if (execs_.size() >= kExecsMax)
     return absl::ResourceExhaustedError(what + ": too many processes");
   auto process_json = MakeGuestProcess(options.process_json, options.terminal);
@@ -79,6 +87,7 @@ absl::StatusOr<std::shared_ptr<Process>> GuestContainer::AddExec(ExecOptions opt
   exec->options.process_json = std::move(*process_json);
   exec->process =
       std::make_shared<GuestProcess>(executor_, connection_, options_.id, exec->options.exec_id);
+  Adopt(*exec->process);
   execs_[exec->options.exec_id] = exec;
   return std::shared_ptr<Process>(exec->process);
 }
@@ -93,6 +102,7 @@ Co<absl::Status> GuestContainer::StartExec(std::string exec_id) {
   if (exec->process->state() != ProcessState::kCreated) {
     co_return absl::FailedPreconditionError(what + ": it was started already");
   }
+  if (is_paused_ || is_freezing_) co_return absl::FailedPreconditionError(what + ": the container is paused");
   if (init_->state() != ProcessState::kRunning) {
     exec->process->SetStoppedNow(kNeverStartedStatus);
     co_return absl::FailedPreconditionError(what + ": the container is not running");

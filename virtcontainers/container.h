@@ -3,6 +3,7 @@
 // only.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -18,6 +19,8 @@ namespace kata::virtcontainers {
 inline constexpr size_t kExecsMax = 1024;
 // Calls that the agent answers at once; a guest that takes longer does not answer at all.
 inline constexpr std::chrono::seconds kAgentCallTimeout{30};
+// Before the guest is asked again after an answer about OOM kills that told nothing new.
+inline constexpr std::chrono::seconds kOomPause{1};
 
 class GuestContainer final : public Container, public std::enable_shared_from_this<GuestContainer> {
  public:
@@ -29,6 +32,12 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
   std::shared_ptr<Process> FindExec(const std::string& exec_id) const override;
   std::vector<std::string> ExecIds() const override;
   Co<absl::Status> Start() override;
+  Co<absl::Status> Pause() override;
+  Co<absl::Status> Resume() override;
+  bool is_paused() const override { return is_paused_; }
+  Co<absl::Status> Update(std::string resources_json) override;
+  Co<absl::StatusOr<agent::v1::StatsContainerResponse>> Stats() override;
+  void OnOom(std::function<void()> handler) override { oom_handler_ = std::move(handler); }
   absl::StatusOr<std::shared_ptr<Process>> AddExec(ExecOptions options) override;
   Co<absl::Status> StartExec(std::string exec_id) override;
   Co<absl::Status> Kill(std::string exec_id, uint32_t signal, bool all) override;
@@ -37,6 +46,8 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
 
   const ContainerOptions& options() const { return options_; }
   std::shared_ptr<GuestProcess> guest_init() const { return init_; }
+  // The agent has made the container: from now on its end and its OOM kills are waited for.
+  void Watch();
   // Every process that has not stopped stops with `status`.
   void StopAll(uint32_t status);
 
@@ -49,12 +60,20 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
     uint32_t height = 0;
   };
   absl::StatusOr<std::shared_ptr<Exec>> Find(const std::string& exec_id) const;
+  void Adopt(GuestProcess& process);
+  Co<absl::Status> SetPaused(bool is_paused);
+  void CountOomKills(uint64_t kills);
+  static Co<absl::Status> WatchOom(std::shared_ptr<GuestContainer> self);
 
   asio::any_io_executor executor_;
   std::shared_ptr<ttrpc::Connection> connection_;
   ContainerOptions options_;
   std::shared_ptr<GuestProcess> init_;
   std::map<std::string, std::shared_ptr<Exec>> execs_;
+  bool is_paused_ = false;
+  bool is_freezing_ = false;  // a pause or resume is under way
+  uint64_t oom_kills_ = 0;    // known so far
+  std::function<void()> oom_handler_;
 };
 
 }  // namespace kata::virtcontainers

@@ -96,7 +96,7 @@ Co<absl::Status> GuestProcess::WatchExit(std::shared_ptr<GuestProcess> self) {
   exit.status = response->exit_status();
   // The host's clock counts: what the guest says of time is not to be trusted.
   exit.exited_at_ns = NowNs();
-  exit.oom_killed = response->oom_killed();
+  if (self->on_oom_kills_) self->on_oom_kills_(response->oom_kills());
   self->SetStopped(exit);
   co_return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 // thread only.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,6 +25,8 @@ class GuestProcess final : public Process, public std::enable_shared_from_this<G
   Co<ExitStatus> WaitExit() override;
   Co<absl::StatusOr<std::shared_ptr<StdioStream>>> OpenStdio() override;
 
+  // `on_oom_kills` is told, before the exit is known, how many processes of the container the kernel has killed.
+  void OnOomKills(std::function<void(uint64_t)> handler) { on_oom_kills_ = std::move(handler); }
   // The agent has made the process: from now on its end is waited for.
   void Watch();
   // created → running; nothing when it has stopped already.
@@ -44,6 +47,7 @@ class GuestProcess final : public Process, public std::enable_shared_from_this<G
   std::optional<ExitStatus> exit_;
   Event exited_;
   bool is_stdio_open_ = false;
+  std::function<void(uint64_t)> on_oom_kills_;
 };
 
 }  // namespace kata::virtcontainers

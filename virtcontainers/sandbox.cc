@@ -295,7 +295,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     auto response = co_await client.CreateContainer(std::move(request), timeout);
     if (state_ != State::kRunning) co_return NotRunning();
     if (!response.ok()) co_return response.status();
-    container->guest_init()->Watch();
+    container->Watch();
     co_return container;
   }
 

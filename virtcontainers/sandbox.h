@@ -19,6 +19,7 @@
 
 namespace kata::agent::v1 {
 class AgentClient;
+class StatsContainerResponse;
 class StdioMessage;
 }  // namespace kata::agent::v1
 namespace kata::ttrpc {
@@ -33,7 +34,6 @@ using StdioStream = ttrpc::MessageStream<agent::v1::StdioMessage, agent::v1::Std
 struct ExitStatus {
   uint32_t status = 0;  // 0-255; 128+signal; 137 when the VM died
   int64_t exited_at_ns = 0;
-  bool oom_killed = false;
 };
 
 enum class ProcessState { kCreated, kRunning, kStopped };
@@ -90,6 +90,18 @@ class Container {
 
   // created → running.
   virtual Co<absl::Status> Start() = 0;
+  // running → paused → running; FailedPrecondition from elsewhere. Only the container's processes stop: an exec's
+  // start is refused meanwhile, a SIGKILL takes effect.
+  virtual Co<absl::Status> Pause() = 0;
+  virtual Co<absl::Status> Resume() = 0;
+  virtual bool is_paused() const = 0;
+  // `resources_json`: the OCI `linux.resources` object. FailedPrecondition when stopped.
+  virtual Co<absl::Status> Update(std::string resources_json) = 0;
+  // NotFound when stopped. Sizes and counts come from the guest: fit to be shown, not to be trusted.
+  virtual Co<absl::StatusOr<agent::v1::StatsContainerResponse>> Stats() = 0;
+  // `handler` runs each time the kernel has killed processes of the container for want of memory, and before the exit
+  // of a process that was killed so is known. One handler.
+  virtual void OnOom(std::function<void()> handler) = 0;
   // Registers only (ProcessState kCreated). AlreadyExists; FailedPrecondition when init has stopped.
   virtual absl::StatusOr<std::shared_ptr<Process>> AddExec(ExecOptions options) = 0;
   // A failed start leaves the exec stopped with status 255, deletable.

@@ -36,26 +36,36 @@ std::string ProcessJson(const std::string& args, bool terminal) {
   return R"({"terminal":)" + std::string(terminal ? "true" : "false") +
          R"(,"user":{"uid":0,"gid":0},"args":[)" + args +
          R"(],"env":["PATH=/bin"],"cwd":"/","capabilities":{"bounding":["CAP_KILL","CAP_CHOWN"],)"
-         R"("effective":["CAP_KILL"],"permitted":["CAP_KILL","CAP_CHOWN"]},"noNewPrivileges":true})";
+         R"("effective":["CAP_KILL"],"permitted":["CAP_KILL","CAP_CHOWN"]},)"
+         R"("noNewPrivileges":true})";
 }
 
 std::string SpecJson(const std::string& rootfs, const std::string& args, bool terminal) {
   return R"({"ociVersion":"1.1.0","process":)" + ProcessJson(args, terminal) +
          R"(,"root":{"path":")" + rootfs +
          R"(","readonly":false},"hostname":"box","mounts":[)"
-         R"({"destination":"/proc","type":"proc","source":"proc","options":["nosuid","noexec","nodev"]},)"
-         R"({"destination":"/dev","type":"tmpfs","source":"tmpfs","options":["nosuid","mode=755","size=65536k"]},)"
-         R"({"destination":"/dev/pts","type":"devpts","source":"devpts","options":["nosuid","noexec","newinstance",)"
+         R"({"destination":"/proc","type":"proc","source":"proc",)"
+         R"("options":["nosuid","noexec","nodev"]},)"
+         R"({"destination":"/dev","type":"tmpfs","source":"tmpfs",)"
+         R"("options":["nosuid","mode=755","size=65536k"]},)"
+         R"({"destination":"/dev/pts","type":"devpts","source":"devpts",)"
+         R"("options":["nosuid","noexec","newinstance",)"
          R"("ptmxmode=0666","mode=0620","gid=5"]},)"
          R"({"destination":"/dev/mqueue","type":"mqueue","source":"mqueue","options":["nosuid"]},)"
          R"({"destination":"/sys","type":"sysfs","source":"sysfs","options":["nosuid","ro"]},)"
-         R"({"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup","options":["ro","nosuid"]},)"
-         R"({"destination":"/etc/a-bound-file","type":"bind","source":"/proc/version","options":["rbind","ro"]}],)"
-         R"("linux":{"namespaces":[{"type":"pid"},{"type":"ipc"},{"type":"uts"},{"type":"mount"},{"type":"network"}],)"
-         R"("resources":{"devices":[{"allow":false,"access":"rwm"}],"memory":{"limit":67108864},"pids":{"limit":64},)"
-         R"("cpu":{"shares":512,"quota":90000,"period":100000}},"maskedPaths":["/proc/meminfo","/proc/acpi"],)"
+         R"({"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup",)"
+         R"("options":["ro","nosuid"]},)"
+         R"({"destination":"/etc/a-bound-file","type":"bind","source":"/proc/version",)"
+         R"("options":["rbind","ro"]}],)"
+         R"("linux":{"namespaces":[{"type":"pid"},{"type":"ipc"},{"type":"uts"},{"type":"mount"},)"
+         R"({"type":"network"}],)"
+         R"("resources":{"devices":[{"allow":false,"access":"rwm"}],"memory":{"limit":67108864},)"
+         R"("pids":{"limit":64},)"
+         R"("cpu":{"shares":512,"quota":90000,"period":100000}},)"
+         R"("maskedPaths":["/proc/meminfo","/proc/acpi"],)"
          R"("readonlyPaths":["/proc/sys"],"seccomp":{"defaultAction":"SCMP_ACT_ALLOW",)"
-         R"("architectures":["SCMP_ARCH_X86_64"],"syscalls":[{"names":["mkdir","mkdirat","no_such_call"],)"
+         R"("architectures":["SCMP_ARCH_X86_64"],"syscalls":[{)"
+         R"("names":["mkdir","mkdirat","no_such_call"],)"
          R"("action":"SCMP_ACT_ERRNO","errnoRet":77}]}}})";
 }
 

@@ -32,5 +32,28 @@ TEST(ParseMountOptions, KnowsBindsAndPropagation) {
   EXPECT_TRUE(options.data.empty());
 }
 
+TEST(ParseMountOptions, KeepsRecursiveOptionsApartFromTheMountsOwn) {
+  MountOptions options = ParseMountOptions({"rbind", "rro", "rnoexec", "rsuid"});
+
+  EXPECT_EQ(options.flags, 0ul);
+  EXPECT_EQ(options.recursive_set, uint64_t{MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC});
+  EXPECT_EQ(options.recursive_cleared, uint64_t{MOUNT_ATTR_NOSUID});
+  EXPECT_TRUE(options.data.empty());
+}
+
+TEST(ParseMountOptions, ARecursiveAccessTimeReplacesTheWholeField) {
+  MountOptions options = ParseMountOptions({"rnoatime", "rstrictatime", "rro", "rrw"});
+
+  EXPECT_EQ(options.recursive_set, uint64_t{MOUNT_ATTR_STRICTATIME});
+  EXPECT_EQ(options.recursive_cleared, uint64_t{MOUNT_ATTR__ATIME | MOUNT_ATTR_RDONLY});
+}
+
+TEST(ParseMountOptions, DoesNotGiveTmpcopyupToTheKernel) {
+  MountOptions options = ParseMountOptions({"tmpcopyup", "size=1m"});
+
+  EXPECT_TRUE(options.copies_up);
+  EXPECT_EQ(options.data, "size=1m");
+}
+
 }  // namespace
 }  // namespace kata::agent

@@ -47,14 +47,75 @@ TEST(ParseContainerSpec, RefusesUserNamespacesWithAReason) {
 }
 
 TEST(ParseContainerSpec, TellsJoinedNamespacesFromNewOnes) {
-  auto spec = ParseContainerSpec(WithLinux(
-      R"({"namespaces":[{"type":"pid"},{"type":"ipc","path":"/proc/9/ns/ipc"},{"type":"network"}]})"));
+  auto spec = ParseContainerSpec(
+      WithLinux(R"({"namespaces":[{"type":"pid"},{"type":"ipc","path":"/proc/9/ns/ipc"},)"
+                R"({"type":"network","path":"/run/netns/a"}]})"));
 
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_TRUE(spec->namespaces.has_pid);
-  EXPECT_FALSE(spec->namespaces.joins_pid);
-  EXPECT_TRUE(spec->namespaces.joins_ipc);
+  EXPECT_TRUE(spec->namespaces.pid_path.empty());
+  EXPECT_FALSE(spec->namespaces.ipc_path.empty());
   EXPECT_FALSE(spec->namespaces.has_uts);
+}
+
+TEST(ParseContainerSpec, RefusesAPathOfAnyOtherNamespace) {
+  auto spec =
+      ParseContainerSpec(WithLinux(R"({"namespaces":[{"type":"mount","path":"/proc/9/ns/mnt"}]})"));
+
+  EXPECT_TRUE(absl::IsInvalidArgument(spec.status()));
+  EXPECT_NE(spec.status().message().find("/proc/9/ns/mnt"), std::string::npos) << spec.status();
+}
+
+TEST(CheckFirstNamespaces, TakesPinnedOnesAndRefusesThoseOfProcesses) {
+  Namespaces names;
+  names.uts_path = "/run/utsns/7c1f";
+  EXPECT_TRUE(CheckFirstNamespaces(names).ok());
+
+  names.pid_path = "/proc/9/ns/pid";
+  absl::Status status = CheckFirstNamespaces(names);
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_NE(status.message().find("pid at \"/proc/9/ns/pid\""), std::string::npos) << status;
+}
+
+TEST(ParseResources, ReadsEveryLimit) {
+  auto parsed = ParseResources(
+      R"({"cpu":{"shares":2,"quota":-1,"period":5,"burst":6,"idle":1,"cpus":"0-1","mems":"0"},)"
+      R"("memory":{"limit":7,"reservation":8,"swap":9,"checkBeforeUpdate":true},)"
+      R"("pids":{"limit":10},"hugepageLimits":[{"pageSize":"2MB","limit":11}],)"
+      R"("blockIO":{"weight":12,"weightDevice":[{"major":8,"minor":16,"weight":13}],)"
+      R"("throttleReadBpsDevice":[{"major":8,"minor":0,"rate":14}],)"
+      R"("throttleWriteIOPSDevice":[{"major":8,"minor":1,"rate":15}]},)"
+      R"("unified":{"memory.high":"16"},"rdma":{},"network":null})");
+
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->cpu_quota, -1);
+  EXPECT_EQ(parsed->cpu_burst, 6u);
+  EXPECT_EQ(parsed->cpu_idle, 1);
+  EXPECT_EQ(parsed->cpuset_cpus, "0-1");
+  EXPECT_EQ(parsed->memory_swap, 9);
+  EXPECT_TRUE(parsed->memory_check_before_update);
+  EXPECT_EQ(parsed->hugepage_limits[0].page_size, "2MB");
+  EXPECT_EQ(parsed->hugepage_limits[0].limit, 11u);
+  EXPECT_EQ(parsed->block_weight, 12u);
+  EXPECT_EQ(parsed->block_weights[0].device, "8:16");
+  ASSERT_EQ(parsed->block_throttles.size(), 2u);
+  EXPECT_STREQ(parsed->block_throttles[0].key, "rbps");
+  EXPECT_EQ(parsed->block_throttles[1].device, "8:1");
+  EXPECT_STREQ(parsed->block_throttles[1].key, "wiops");
+  EXPECT_EQ(parsed->unified["memory.high"], "16");
+}
+
+TEST(ParseResources, TakesWhatEnginesSendForNothing) {
+  auto parsed = ParseResources(
+      R"({"cpu":{"shares":0},"memory":{},"pids":null,"blockIO":{"weight":0},"hugepageLimits":[]})");
+
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+}
+
+TEST(ParseResources, RefusesAPageSizeThatIsAPath) {
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      ParseResources(R"({"hugepageLimits":[{"pageSize":"../2MB","limit":1}]})").status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseResources("[]").status()));
 }
 
 TEST(ParseContainerSpec, ReadsDevices) {

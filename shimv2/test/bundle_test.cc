@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "virtcontainers/ids.h"
+
 namespace kata::shimv2 {
 namespace {
 
@@ -46,6 +48,45 @@ TEST(Bundle, CriOContainerJoinsItsSandbox) {
 
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_TRUE(info->joins_sandbox);
+}
+
+TEST(Bundle, CriOSandboxStartsOne) {
+  auto info = ParseBundle(
+      Spec(R"("io.kubernetes.cri-o.ContainerType":"sandbox","io.kubernetes.cri-o.SandboxID":"pod")"), "pod");
+
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_EQ(info->sandbox_id, "pod");
+  EXPECT_EQ(info->group, "pod");
+  EXPECT_FALSE(info->joins_sandbox);
+  EXPECT_FALSE(info->may_join);
+}
+
+TEST(Bundle, ContainerOfAPodThatIsNotNamedIsAnError) {
+  auto info = ParseBundle(Spec(R"("io.kubernetes.cri.container-type":"container")"), "box");
+
+  EXPECT_NE(info.status().message().find("\"io.kubernetes.cri.sandbox-id\" does not say of which"), std::string::npos);
+}
+
+TEST(Bundle, GroupMayBeJoinedAndGivesTheMachineItsName) {
+  auto first = ParseBundle(Spec(R"("io.containerd.runc.v2.group":"a/b c")"), "box");
+  auto second = ParseBundle(Spec(R"("io.containerd.runc.v2.group":"a/b c")"), "other");
+
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_EQ(first->group, "a/b c");
+  EXPECT_TRUE(first->may_join);
+  EXPECT_FALSE(first->joins_sandbox);
+  EXPECT_EQ(first->sandbox_id, second->sandbox_id);
+  EXPECT_TRUE(virtcontainers::IsValidSandboxId(first->sandbox_id)) << first->sandbox_id;
+}
+
+TEST(Bundle, PodGoesBeforeGroup) {
+  auto info = ParseBundle(Spec(R"("io.kubernetes.cri.container-type":"container","io.kubernetes.cri.sandbox-id":"pod",)"
+                               R"("io.containerd.runc.v2.group":"g")"),
+                          "box");
+
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_EQ(info->group, "pod");
+  EXPECT_FALSE(info->may_join);
 }
 
 TEST(Bundle, GarbageIsNamed) {

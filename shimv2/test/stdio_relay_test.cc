@@ -5,75 +5,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <deque>
 #include <filesystem>
 
 #include <boost/asio/io_context.hpp>
 #include <gtest/gtest.h>
 
 #include "proto/base/stdio_limits.h"
-#include "proto/schema/agent.pb.h"
-#include "proto/ttrpc/message_stream.h"
+#include "shimv2/test/guest_end.h"
 
 namespace kata::shimv2 {
 namespace {
 
-using agent::v1::StdioMessage;
-
 constexpr std::chrono::seconds kPatience{20};
-
-// The guest's end of the stream: the test puts in what the guest says and reads what it was told.
-class GuestEnd final : public ttrpc::Stream {
- public:
-  explicit GuestEnd(asio::any_io_executor executor) : executor_(executor), changed_(std::make_shared<Event>(executor)) {}
-
-  Co<absl::StatusOr<std::string>> Receive() override {
-    while (from_guest_.empty()) {
-      std::shared_ptr<Event> changed = changed_;
-      if (is_over_) co_return absl::OutOfRangeError("over");
-      co_await changed->Wait();
-    }
-    std::string message = std::move(from_guest_.front());
-    from_guest_.pop_front();
-    co_return message;
-  }
-  Co<absl::Status> Send(std::string message) override {
-    to_guest.emplace_back();
-    to_guest.back().ParseFromString(message);
-    co_return absl::OkStatus();
-  }
-  Co<absl::Status> CloseSend() override { co_return absl::OkStatus(); }
-
-  void Say(const StdioMessage& message) {
-    from_guest_.push_back(message.SerializeAsString());
-    Wake();
-  }
-  void SayData(StdioMessage::Channel channel, std::string data) {
-    StdioMessage message;
-    message.mutable_data()->set_channel(channel);
-    message.mutable_data()->set_data(std::move(data));
-    Say(message);
-  }
-  void SayEnd(StdioMessage::Channel channel) {
-    StdioMessage message;
-    message.set_end(channel);
-    Say(message);
-  }
-  void End() {
-    is_over_ = true;
-    Wake();
-  }
-
-  std::vector<StdioMessage> to_guest;
-
- private:
-  void Wake() { std::exchange(changed_, std::make_shared<Event>(executor_))->Set(); }
-
-  asio::any_io_executor executor_;
-  std::deque<std::string> from_guest_;
-  bool is_over_ = false;
-  std::shared_ptr<Event> changed_;
-};
 
 class StdioRelayTest : public testing::Test {
  protected:
@@ -222,9 +165,38 @@ TEST_F(StdioRelayTest, MissingFifoIsNamed) {
 
 TEST_F(StdioRelayTest, UnknownSchemeIsRefused) {
   StdioPaths paths;
-  paths.out = "binary:///bin/logger";
+  paths.out = "carrier-pigeon:///bin/logger";
 
   EXPECT_EQ(OpenStdioFiles(paths).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(StdioRelayTest, LoggerThatOnlyStderrNamesIsRefused) {
+  StdioPaths paths;
+  paths.err = "binary:///bin/logger";
+
+  EXPECT_NE(OpenStdioFiles(paths).status().message().find("given as stdout"), std::string::npos);
+}
+
+TEST_F(StdioRelayTest, LoggerWithABadPathIsRefusedBeforeItIsStarted) {
+  StdioPaths paths;
+  paths.out = "binary://logger";
+
+  EXPECT_NE(OpenStdioFiles(paths).status().message().find("not absolute"), std::string::npos);
+}
+
+TEST_F(StdioRelayTest, FileTakesBothStreams) {
+  StdioPaths paths;
+  paths.out = "file://" + directory_ + "/logs/box.log";
+  paths.err = "file:///nonexistent/box.log";
+  StartRelay(paths);
+
+  guest_->SayData(StdioMessage::STDOUT, "one ");
+  guest_->SayData(StdioMessage::STDERR, "two");
+  guest_->SayEnd(StdioMessage::STDOUT);
+  guest_->SayEnd(StdioMessage::STDERR);
+
+  EXPECT_TRUE(RunUntil([&] { return guest_->to_guest.size() == 2; }));
+  EXPECT_EQ(*ReadFile(directory_ + "/logs/box.log", 100), "one two");
 }
 
 }  // namespace

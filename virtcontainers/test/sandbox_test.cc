@@ -24,7 +24,7 @@ using ttrpc::CallContext;
 
 class FakeAgent final : public v1::AgentService {
  public:
-  explicit FakeAgent(asio::any_io_executor executor) : exited(executor), forever(executor) {
+  explicit FakeAgent(asio::any_io_executor executor) : exited(executor), forever(executor), oom(executor) {
     Register(map);
   }
 
@@ -61,6 +61,7 @@ class FakeAgent final : public v1::AgentService {
     co_await exited.Wait();
     v1::WaitProcessResponse response;
     response.set_exit_status(exit_status);
+    response.set_oom_kills(oom_kills_at_exit);
     co_return response;
   }
   Co<absl::StatusOr<wire::Empty>> SignalProcess(CallContext, v1::SignalRequest) override {
@@ -83,10 +84,41 @@ class FakeAgent final : public v1::AgentService {
   Co<absl::StatusOr<wire::Empty>> Shutdown(CallContext, wire::Empty) override {
     co_return wire::Empty();
   }
+  Co<absl::StatusOr<wire::Empty>> PauseContainer(CallContext, v1::ProcessId) override {
+    if (!pause_status.ok()) co_return pause_status;
+    co_return wire::Empty();
+  }
+  Co<absl::StatusOr<wire::Empty>> ResumeContainer(CallContext, v1::ProcessId) override {
+    co_return wire::Empty();
+  }
+  Co<absl::StatusOr<wire::Empty>> UpdateContainer(CallContext,
+                                                  v1::UpdateContainerRequest request) override {
+    updated = request.resources_json();
+    co_return wire::Empty();
+  }
+  Co<absl::StatusOr<v1::StatsContainerResponse>> StatsContainer(CallContext,
+                                                                v1::ProcessId) override {
+    v1::StatsContainerResponse response;
+    response.mutable_metrics()->mutable_pids()->set_current(3);
+    for (int i = 0; i < interfaces; ++i) response.add_interfaces()->set_name("eth");
+    co_return response;
+  }
+  Co<absl::StatusOr<v1::WaitOomResponse>> WaitOom(CallContext, v1::WaitOomRequest request) override {
+    if (request.seen() > 0) co_await forever.Wait();
+    co_await oom.Wait();
+    v1::WaitOomResponse response;
+    response.set_oom_kills(1);
+    co_return response;
+  }
 
   ttrpc::ServiceMap map;
   Event exited;
   Event forever;
+  Event oom;
+  uint64_t oom_kills_at_exit = 0;
+  absl::Status pause_status;
+  std::string updated;
+  int interfaces = 1;
   uint32_t exit_status = 7;
   bool is_silent = false;
   absl::Status create_status;
@@ -189,6 +221,7 @@ class SandboxTest : public testing::Test {
     EXPECT_FALSE(std::filesystem::exists(SharedDirectory("box")));
     test->agent_->forever.Set();
     test->agent_->exited.Set();
+    test->agent_->oom.Set();
     test->is_done_ = true;
     co_return absl::OkStatus();
   }
@@ -255,6 +288,71 @@ class SandboxTest : public testing::Test {
     EXPECT_EQ(sandbox_->VmPid(), 0);
     co_return co_await sandbox_->DeleteContainer("c1");
   }
+  Co<absl::Status> Resources() {
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    auto made = co_await sandbox_->CreateContainer(Options("c1"));
+    if (!made.ok()) co_return made.status();
+    std::shared_ptr<Container> container = *made;
+    absl::Status early = co_await container->Pause();
+    EXPECT_TRUE(absl::IsFailedPrecondition(early)) << early;
+    CO_RETURN_IF_ERROR(co_await container->Start());
+    agent_->pause_status = absl::InternalError("frozen stiff");
+    absl::Status failed = co_await container->Pause();
+    EXPECT_EQ(failed.message(), "pausing container \"c1\": frozen stiff");
+    EXPECT_FALSE(container->is_paused());
+    agent_->pause_status = absl::OkStatus();
+    CO_RETURN_IF_ERROR(co_await container->Pause());
+    EXPECT_TRUE(container->is_paused());
+    absl::Status twice = co_await container->Pause();
+    EXPECT_TRUE(absl::IsFailedPrecondition(twice)) << twice;
+    ExecOptions exec;
+    exec.exec_id = "e";
+    exec.process_json = "{}";
+    EXPECT_TRUE(absl::IsFailedPrecondition(container->AddExec(exec).status()));
+    CO_RETURN_IF_ERROR(co_await container->Resume());
+    EXPECT_FALSE(container->is_paused());
+    absl::Status running = co_await container->Resume();
+    EXPECT_TRUE(absl::IsFailedPrecondition(running)) << running;
+    CO_RETURN_IF_ERROR(co_await container->Update("{\"cpu\":{}}"));
+    EXPECT_EQ(agent_->updated, "{\"cpu\":{}}");
+    auto stats = co_await container->Stats();
+    if (!stats.ok()) co_return stats.status();
+    EXPECT_EQ(stats->metrics().pids().current(), 3u);
+    agent_->interfaces = 1000;
+    auto flood = co_await container->Stats();
+    EXPECT_TRUE(absl::IsResourceExhausted(flood.status())) << flood.status();
+    CO_RETURN_IF_ERROR(co_await container->Kill("", 9, false));
+    co_await container->init()->WaitExit();
+    auto late = co_await container->Stats();
+    EXPECT_TRUE(absl::IsNotFound(late.status())) << late.status();
+    absl::Status gone = co_await container->Update("{}");
+    EXPECT_TRUE(absl::IsFailedPrecondition(gone)) << gone;
+    co_return absl::OkStatus();
+  }
+  Co<absl::Status> OutOfMemory() {
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    auto made = co_await sandbox_->CreateContainer(Options("c1"));
+    if (!made.ok()) co_return made.status();
+    std::shared_ptr<Container> container = *made;
+    Event told(co_await asio::this_coro::executor);
+    int kills = 0;
+    container->OnOom([&] {
+      ++kills;
+      told.Set();
+      // Whoever counts the exit as one for want of memory must know of it before.
+      EXPECT_EQ(container->init()->state() == ProcessState::kStopped, false);
+    });
+    CO_RETURN_IF_ERROR(co_await container->Start());
+    agent_->oom.Set();
+    co_await told.Wait();
+    EXPECT_EQ(kills, 1);
+    agent_->oom_kills_at_exit = 2;
+    agent_->exited.Set();
+    co_await container->init()->WaitExit();
+    EXPECT_EQ(kills, 2);
+    container->OnOom(nullptr);
+    co_return absl::OkStatus();
+  }
   Co<absl::Status> CreateFails() {
     agent_->create_status =
         absl::NotFoundError("exec: \"nope\": executable file not found in $PATH");
@@ -278,6 +376,8 @@ class SandboxTest : public testing::Test {
 
 TEST_F(SandboxTest, LifeOfAContainer) { Run(Life()); }
 TEST_F(SandboxTest, ProcessesEndWith137WhenTheMachineDies) { Run(MachineDies()); }
+TEST_F(SandboxTest, FreezerLimitsAndStatisticsAskTheAgent) { Run(Resources()); }
+TEST_F(SandboxTest, OomKillsAreToldOnceEachAndBeforeTheExit) { Run(OutOfMemory()); }
 TEST_F(SandboxTest, FailedCreateIsUndone) { Run(CreateFails()); }
 TEST_F(SandboxTest, SilentAgentEndsTheStartWithTheConsole) { Run(AgentIsSilent()); }
 

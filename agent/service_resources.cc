@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// The calls of the Agent service about a container's cgroup: freezer, limits, statistics, OOM
+// kills.
+#include <utility>
+
+#include "agent/cgroup_stats.h"
+#include "agent/service.h"
+#include "proto/base/fd.h"
+#include "proto/base/status.h"
+
+namespace kata::agent {
+namespace {
+
+constexpr char kInterfacesFile[] = "/proc/self/net/dev";
+constexpr size_t kInterfacesSizeMax = 1u << 18;
+
+}  // namespace
+
+Co<absl::StatusOr<wire::Empty>> Service::PauseContainer(ttrpc::CallContext, v1::ProcessId request) {
+  CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
+  CO_RETURN_IF_ERROR(co_await container->Pause());
+  co_return wire::Empty();
+}
+
+Co<absl::StatusOr<wire::Empty>> Service::ResumeContainer(ttrpc::CallContext,
+                                                         v1::ProcessId request) {
+  CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
+  CO_RETURN_IF_ERROR(co_await container->Resume());
+  co_return wire::Empty();
+}
+
+Co<absl::StatusOr<wire::Empty>> Service::UpdateContainer(ttrpc::CallContext,
+                                                         v1::UpdateContainerRequest request) {
+  CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
+  CO_ASSIGN_OR_RETURN(Resources resources, ParseResources(request.resources_json()));
+  CO_RETURN_IF_ERROR(container->Update(resources));
+  co_return wire::Empty();
+}
+
+Co<absl::StatusOr<v1::StatsContainerResponse>> Service::StatsContainer(ttrpc::CallContext,
+                                                                       v1::ProcessId request) {
+  CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
+  v1::StatsContainerResponse response;
+  ReadMetrics(container->CgroupPath(), *response.mutable_metrics());
+  auto text = ReadFile(kInterfacesFile, kInterfacesSizeMax);
+  if (text.ok()) ParseInterfaces(*text, response);
+  co_return response;
+}
+
+Co<absl::StatusOr<v1::WaitOomResponse>> Service::WaitOom(ttrpc::CallContext,
+                                                         v1::WaitOomRequest request) {
+  CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
+  auto oom = container->oom();
+  container.reset();
+  if (oom == nullptr) co_return absl::NotFoundError("waiting for OOM kills: there is no cgroup");
+  CO_ASSIGN_OR_RETURN(const uint64_t kills, co_await oom->Wait(request.seen()));
+  v1::WaitOomResponse response;
+  response.set_oom_kills(kills);
+  co_return response;
+}
+
+}  // namespace kata::agent

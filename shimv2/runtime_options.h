@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The options that a caller of the runtime gives, with `start` or with Create (shim-contract section 6). Pure.
+#pragma once
+
+#include <string>
+
+#include <absl/status/statusor.h>
+
+#include "proto/schema/wire.pb.h"
+
+namespace kata::shimv2 {
+
+struct RuntimeOptions {
+  std::string config_path;
+  std::string config_body;  // TOML; counts only when there is no path
+
+  bool empty() const { return config_path.empty() && config_body.empty(); }
+};
+
+// Options made for another runtime, and those of a type nobody here knows, count as none. InvalidArgument when ours
+// cannot be read.
+absl::StatusOr<RuntimeOptions> ParseRuntimeOptions(const wire::Any& any);
+bool IsRuntimeOptions(const wire::Any& any);
+// An Any that holds an Any is taken out of it.
+wire::Any Unwrapped(wire::Any any);
+
+}  // namespace kata::shimv2

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+// The part of SandboxTaskApi that makes and removes tasks, and the sandbox with the first and the last of them.
+#include <signal.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "proto/base/log.h"
+#include "proto/base/status.h"
+#include "shimv2/installation.h"
+#include "shimv2/runtime_options.h"
+#include "shimv2/sandbox_task_api.h"
+
+namespace kata::shimv2 {
+namespace {
+
+namespace task = containerd::task;
+namespace vc = virtcontainers;
+
+// For the exit's event to be queued before the delete's; the exit is known by then.
+constexpr std::chrono::seconds kExitEventTimeout{2};
+
+StdioPaths PathsOf(const task::CreateTaskRequest& request) {
+  StdioPaths paths;
+  paths.in = request.stdin();
+  paths.out = request.stdout();
+  paths.err = request.stderr();
+  paths.terminal = request.terminal();
+  return paths;
+}
+
+vc::ContainerOptions ContainerOptionsOf(const task::CreateTaskRequest& request, const StdioPaths& paths) {
+  vc::ContainerOptions options;
+  options.id = request.id();
+  options.bundle = request.bundle();
+  options.terminal = request.terminal();
+  options.stdio.has_stdin = !paths.in.empty();
+  options.stdio.has_stdout = HasOutput(paths);
+  options.stdio.has_stderr = HasErrors(paths);
+  for (const task::Mount& mount : request.rootfs()) {
+    vc::RootfsMount entry;
+    entry.type = mount.type();
+    entry.source = mount.source();
+    entry.target = mount.target();
+    entry.options.assign(mount.options().begin(), mount.options().end());
+    options.rootfs.push_back(std::move(entry));
+  }
+  return options;
+}
+
+// The error of a failed start reaches the caller through CreateContainer, which waits for it.
+Co<absl::Status> StartSandbox(std::shared_ptr<vc::Sandbox> sandbox) {
+  absl::Status status = co_await sandbox->Start();
+  if (!status.ok()) log::Debug("the sandbox did not start: {}", status.message());
+  co_return absl::OkStatus();
+}
+
+}  // namespace
+
+TaskApi::Answer<task::CreateTaskResponse> SandboxTaskApi::Create(task::CreateTaskRequest request) {
+  if (!request.checkpoint().empty()) {
+    co_return absl::UnimplementedError("creating a container from a checkpoint is not supported");
+  }
+  const std::string id = request.id();
+  if (tasks_.contains(id)) {
+    co_return absl::AlreadyExistsError(absl::StrCat("creating container \"", id, "\": it exists already"));
+  }
+  // The empty slot makes a concurrent Create of the same id fail.
+  tasks_[id] = nullptr;
+  auto created = co_await CreateTask(request);
+  if (!created.ok()) {
+    tasks_.erase(id);
+    if (tasks_.empty()) co_await StopSandbox();
+    co_return Annotate(created.status(), absl::StrCat("creating container \"", id, "\""));
+  }
+  Task entry = *created;
+  tasks_[id] = entry;
+  events_.Created(request, *entry);
+  WatchOom(entry);
+  Spawn(executor_, "watching a process", WatchExit(shared_from_this(), entry, entry->init));
+  task::CreateTaskResponse response;
+  response.set_pid(static_cast<uint32_t>(entry->pid));
+  co_return response;
+}
+
+Co<absl::StatusOr<Task>> SandboxTaskApi::CreateTask(task::CreateTaskRequest request) {
+  std::function<absl::StatusOr<BundleInfo>()> read = [bundle = request.bundle(), id = request.id()] {
+    return ReadBundle(bundle, id);
+  };
+  auto info = co_await RunBlockingFor<BundleInfo>(pool_, std::move(read));
+  if (!info.ok()) co_return info.status();
+  auto init = std::make_shared<ProcessRecord>(executor_);
+  init->container_id = request.id();
+  init->paths = PathsOf(request);
+  CO_ASSIGN_OR_RETURN(StdioFiles opened, OpenStdioFiles(init->paths));
+  auto files = std::make_shared<StdioFiles>(std::move(opened));
+  if (sandbox_ == nullptr) {
+    absl::Status made = MakeSandbox(request, *info);
+    if (!made.ok()) co_return made;
+  }
+  // The machine boots meanwhile.
+  absl::Status logging = co_await StartLogger(init, files);
+  if (!logging.ok()) co_return logging;
+  StdioFiles ready = std::move(*files);
+  auto entry = co_await FillTask(request, init, std::move(ready));
+  if (!entry.ok()) {
+    std::vector<Record> failed(1, init);
+    co_await StopLoggers(std::move(failed));
+  }
+  co_return entry;
+}
+
+Co<absl::StatusOr<Task>> SandboxTaskApi::FillTask(task::CreateTaskRequest request, Record init, StdioFiles files) {
+  std::shared_ptr<vc::Sandbox> sandbox = sandbox_;
+  if (sandbox == nullptr) co_return absl::UnavailableError("the sandbox was stopped meanwhile");
+  vc::ContainerOptions options = ContainerOptionsOf(request, init->paths);
+  auto container = co_await sandbox->CreateContainer(std::move(options));
+  if (!container.ok()) co_return container.status();
+  auto entry = std::make_shared<TaskRecord>();
+  entry->id = request.id();
+  entry->bundle = request.bundle();
+  entry->container = *container;
+  // A machine that ended this very moment has no pid any more; what names a task must name a live process.
+  entry->pid = sandbox->VmPid() > 0 ? sandbox->VmPid() : ::getpid();
+  entry->init = init;
+  init->process = (*container)->init();
+  absl::Status attached = co_await AttachStdio(init, std::move(files));
+  if (!attached.ok()) {
+    co_await RemoveFailed(sandbox, request.id());
+    co_return attached;
+  }
+  co_return entry;
+}
+
+Co<void> SandboxTaskApi::RemoveFailed(std::shared_ptr<vc::Sandbox> sandbox, std::string id) {
+  std::shared_ptr<vc::Container> container = sandbox->FindContainer(id);
+  if (container != nullptr) {
+    absl::Status killed = co_await container->Kill("", SIGKILL, true);
+    if (killed.ok()) co_await container->init()->WaitExit();
+  }
+  absl::Status removed = co_await sandbox->DeleteContainer(id);
+  if (!removed.ok()) log::Warn("undoing a failed create: {}", removed.message());
+}
+
+absl::Status SandboxTaskApi::MakeSandbox(const task::CreateTaskRequest& request, const BundleInfo& info) {
+  if (is_stopping_sandbox_) return absl::UnavailableError("the sandbox is being stopped");
+  if (info.joins_sandbox) {
+    return absl::FailedPreconditionError(absl::StrCat("sandbox \"", info.sandbox_id, "\" has ended; delete the pod"));
+  }
+  ASSIGN_OR_RETURN(RuntimeOptions caller, ParseRuntimeOptions(request.options()));
+  if (caller.empty()) {
+    ASSIGN_OR_RETURN(caller, ParseRuntimeOptions(options_.start_options));
+  }
+  if (!caller.config_body.empty()) {
+    return absl::InvalidArgumentError(
+        "reading the runtime options: a configuration as text (ConfigBody) is not supported; give its ConfigPath");
+  }
+  vc::SandboxOptions options;
+  options.id = info.sandbox_id;
+  ASSIGN_OR_RETURN(options.config, vc::LoadConfig(InstallationPrefix(), caller.config_path));
+  options.netns_path = info.netns_path;
+  options.hostname = info.hostname;
+  if (options.config.enable_debug) log::SetLevel(log::Level::kDebug);
+  sandbox_ = make_sandbox_(std::move(options));
+  Spawn(executor_, "starting the sandbox", StartSandbox(sandbox_));
+  return absl::OkStatus();
+}
+
+Co<void> SandboxTaskApi::StopSandbox() {
+  auto self = shared_from_this();
+  std::shared_ptr<vc::Sandbox> sandbox = std::exchange(sandbox_, nullptr);
+  if (sandbox == nullptr) co_return;
+  is_stopping_sandbox_ = true;
+  absl::Status status = co_await sandbox->Stop();
+  is_stopping_sandbox_ = false;
+  if (!status.ok()) log::Warn("stopping the sandbox: {}", status.message());
+}
+
+TaskApi::Answer<task::DeleteResponse> SandboxTaskApi::Delete(task::DeleteRequest request) {
+  auto self = shared_from_this();
+  CO_ASSIGN_OR_RETURN(Task entry, Find(request.id()));
+  CO_ASSIGN_OR_RETURN(Record record, FindProcess(entry, request.exec_id()));
+  absl::Status status;
+  if (request.exec_id().empty()) {
+    status = co_await DeleteTask(entry);
+  } else {
+    status = co_await DeleteExec(entry, record);
+  }
+  if (!status.ok()) co_return status;
+  task::DeleteResponse response;
+  response.set_pid(static_cast<uint32_t>(entry->pid));
+  FillExit(*record->process, response);
+  co_return response;
+}
+
+Co<absl::Status> SandboxTaskApi::DeleteTask(Task entry) {
+  if (entry->is_deleting) {
+    co_return absl::NotFoundError(absl::StrCat("container \"", entry->id, "\" is being deleted"));
+  }
+  if (entry->init->is_starting || entry->init->process->state() == vc::ProcessState::kRunning) {
+    const char* state = entry->container->is_paused() ? "paused" : "running";
+    co_return absl::FailedPreconditionError(
+        absl::StrCat("deleting container \"", entry->id, "\": it is ", state, "; kill it first"));
+  }
+  entry->is_deleting = true;
+  absl::Status removed = co_await RemoveTask(entry);
+  if (!removed.ok()) {
+    entry->is_deleting = false;
+    co_return removed;
+  }
+  // Every process of it has stopped now.
+  co_await entry->init->exit_published.WaitFor(kExitEventTimeout);
+  tasks_.erase(entry->id);
+  events_.Deleted(*entry);
+  co_return absl::OkStatus();
+}
+
+Co<absl::Status> SandboxTaskApi::RemoveTask(Task entry) {
+  if (entry->init->process->state() == vc::ProcessState::kCreated) {
+    absl::Status killed = co_await entry->container->Kill("", SIGKILL, true);
+    if (killed.ok()) co_await entry->init->exit_published.WaitFor(kKillTimeout);
+  }
+  if (entry->init->relay) {
+    co_await entry->init->relay->WaitDrained(kDrainTimeout);
+    entry->init->relay->Close();
+  }
+  std::shared_ptr<vc::Sandbox> sandbox = sandbox_;
+  absl::Status removed;
+  // A container that is being created counts: its sandbox must not go.
+  if (sandbox != nullptr && tasks_.size() > 1) {
+    removed = co_await sandbox->DeleteContainer(entry->id);
+    // An earlier try took it out and met an error on the way.
+    if (absl::IsNotFound(removed)) removed = absl::OkStatus();
+  } else {
+    co_await StopSandbox();
+  }
+  std::vector<Record> records(1, entry->init);
+  for (auto& [exec_id, record] : entry->execs) {
+    if (record->relay) record->relay->Close();
+    records.push_back(record);
+  }
+  co_await StopLoggers(std::move(records));
+  co_return removed;
+}
+
+Co<absl::Status> SandboxTaskApi::DeleteExec(Task entry, Record record) {
+  if (record->is_deleting) {
+    co_return absl::NotFoundError(absl::StrCat("process \"", record->exec_id, "\" is being deleted"));
+  }
+  if (record->is_starting || record->process->state() == vc::ProcessState::kRunning) {
+    co_return absl::FailedPreconditionError(
+        absl::StrCat("deleting process \"", record->exec_id, "\": it is running; kill it first"));
+  }
+  record->is_deleting = true;
+  if (record->relay) {
+    co_await record->relay->WaitDrained(kDrainTimeout);
+    record->relay->Close();
+  }
+  std::vector<Record> records(1, record);
+  co_await StopLoggers(std::move(records));
+  absl::Status removed = co_await entry->container->DeleteExec(record->exec_id);
+  if (!removed.ok() && !absl::IsNotFound(removed)) {
+    record->is_deleting = false;
+    co_return removed;
+  }
+  entry->execs.erase(record->exec_id);
+  co_return absl::OkStatus();
+}
+
+}  // namespace kata::shimv2

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// The part of SandboxTaskApi about one process, init or exec.
+#include <utility>
+
+#include "proto/base/log.h"
+#include "proto/base/status.h"
+#include "shimv2/sandbox_task_api.h"
+
+namespace kata::shimv2 {
+namespace {
+
+namespace task = containerd::task;
+namespace vc = virtcontainers;
+
+// The execs of a container end with its init; how long the init's exit event waits for theirs.
+constexpr std::chrono::seconds kExecExitTimeout{1};
+
+}  // namespace
+
+TaskApi::Answer<task::StartResponse> SandboxTaskApi::Start(task::StartRequest request) {
+  auto self = shared_from_this();
+  CO_ASSIGN_OR_RETURN(Task entry, Find(request.id()));
+  CO_ASSIGN_OR_RETURN(Record record, FindProcess(entry, request.exec_id()));
+  const std::string what = absl::StrCat("starting process \"", record->name(), "\"");
+  if (entry->is_deleting || record->is_deleting) {
+    co_return absl::FailedPreconditionError(what + ": it is being deleted");
+  }
+  if (record->is_starting || record->process->state() != vc::ProcessState::kCreated) {
+    co_return absl::FailedPreconditionError(what + ": it was started already");
+  }
+  record->is_starting = true;
+  record->start_settled = std::make_shared<Event>(executor_);
+  absl::Status status;
+  if (request.exec_id().empty()) {
+    status = co_await entry->container->Start();
+    log::Info("timeline: container started");
+  } else {
+    status = co_await StartExec(entry, record);
+  }
+  if (status.ok()) {
+    record->has_started = true;
+    events_.Started(*entry, *record);
+  }
+  record->is_starting = false;
+  record->start_settled->Set();
+  if (!status.ok()) co_return status;
+  if (std::exchange(record->has_late_size, false)) {
+    absl::Status resized = co_await entry->container->ResizeTerminal(record->exec_id, record->width, record->height);
+    if (!resized.ok()) log::Debug("resizing a terminal after the start: {}", resized.message());
+  }
+  task::StartResponse response;
+  response.set_pid(static_cast<uint32_t>(entry->pid));
+  co_return response;
+}
+
+Co<absl::Status> SandboxTaskApi::OpenExecStdio(Record record, std::shared_ptr<StdioFiles> files) {
+  CO_ASSIGN_OR_RETURN(*files, OpenStdioFiles(record->paths));
+  co_return co_await StartLogger(record, files);
+}
+
+Co<absl::Status> SandboxTaskApi::StartExec(Task entry, Record record) {
+  auto files = std::make_shared<StdioFiles>();
+  absl::Status opened = co_await OpenExecStdio(record, files);
+  if (!opened.ok()) {
+    // Ends it where it was registered, so that its waiters are released; the record here stays to be deleted.
+    absl::Status ended = co_await entry->container->DeleteExec(record->exec_id);
+    if (!ended.ok()) log::Debug("ending exec \"{}\" that cannot start: {}", record->exec_id, ended.message());
+    co_return opened;
+  }
+  // On failure the files close, and a logger sees the end of output that never came.
+  absl::Status status = co_await entry->container->StartExec(record->exec_id);
+  if (!status.ok()) co_return status;
+  StdioFiles ready = std::move(*files);
+  absl::Status attached = co_await AttachStdio(record, std::move(ready));
+  // The process runs already; without its streams it is still there to be waited for and killed.
+  if (!attached.ok()) log::Warn("attaching stdio of exec \"{}\": {}", record->exec_id, attached.message());
+  co_return absl::OkStatus();
+}
+
+TaskApi::Answer<wire::Empty> SandboxTaskApi::Exec(task::ExecProcessRequest request) {
+  CO_ASSIGN_OR_RETURN(Task entry, Find(request.id()));
+  const std::string what = absl::StrCat("adding process \"", request.exec_id(), "\" to container \"", entry->id, "\"");
+  if (entry->is_deleting) co_return absl::FailedPreconditionError(what + ": it is being deleted");
+  if (entry->execs.contains(request.exec_id())) co_return absl::AlreadyExistsError(what + ": it exists already");
+  auto record = std::make_shared<ProcessRecord>(executor_);
+  record->container_id = request.id();
+  record->exec_id = request.exec_id();
+  record->paths.in = request.stdin();
+  record->paths.out = request.stdout();
+  record->paths.err = request.stderr();
+  record->paths.terminal = request.terminal();
+  vc::ExecOptions options;
+  options.exec_id = request.exec_id();
+  options.process_json = request.spec().value();
+  options.terminal = request.terminal();
+  options.stdio.has_stdin = !record->paths.in.empty();
+  options.stdio.has_stdout = HasOutput(record->paths);
+  options.stdio.has_stderr = HasErrors(record->paths);
+  CO_ASSIGN_OR_RETURN(record->process, entry->container->AddExec(std::move(options)));
+  entry->execs[record->exec_id] = record;
+  Spawn(executor_, "watching an exec", WatchExit(shared_from_this(), entry, record));
+  events_.ExecAdded(*record);
+  co_return wire::Empty();
+}
+
+TaskApi::Answer<wire::Empty> SandboxTaskApi::Kill(task::KillRequest request) {
+  CO_ASSIGN_OR_RETURN(Task entry, Find(request.id()));
+  CO_ASSIGN_OR_RETURN(Record record, FindProcess(entry, request.exec_id()));
+  absl::Status status = co_await entry->container->Kill(request.exec_id(), request.signal(), request.all());
+  if (!status.ok()) co_return status;
+  co_return wire::Empty();
+}
+
+TaskApi::Answer<wire::Empty> SandboxTaskApi::ResizePty(task::ResizePtyRequest request) {
+  CO_ASSIGN_OR_RETURN(Task entry, Find(request.id()));
+  CO_ASSIGN_OR_RETURN(Record record, FindProcess(entry, request.exec_id()));
+  if (!record->paths.terminal) co_return wire::Empty();
+  if (record->process->state() == vc::ProcessState::kStopped) {
+    co_return absl::FailedPreconditionError(
+        absl::StrCat("resizing the terminal of process \"", record->name(), "\": it has stopped"));
+  }
+  // The guest has the exec's earlier size on its way already.
+  if (record->is_starting && !record->exec_id.empty()) {
+    record->has_late_size = true;
+    record->width = request.width();
+    record->height = request.height();
+    co_return wire::Empty();
+  }
+  absl::Status status =
+      co_await entry->container->ResizeTerminal(request.exec_id(), request.width(), request.height());
+  if (!status.ok()) co_return status;
+  co_return wire::Empty();
+}
+
+TaskApi::Answer<wire::Empty> SandboxTaskApi::CloseIO(task::CloseIORequest request) {
+  CO_ASSIGN_OR_RETURN(Task entry, Find(request.id()));
+  CO_ASSIGN_OR_RETURN(Record record, FindProcess(entry, request.exec_id()));
+  if (request.stdin()) {
+    record->close_stdin_requested = true;
+    if (record->relay) record->relay->CloseStdin();
+  }
+  co_return wire::Empty();
+}
+
+TaskApi::Answer<task::WaitResponse> SandboxTaskApi::Wait(task::WaitRequest request) {
+  CO_ASSIGN_OR_RETURN(Task entry, Find(request.id()));
+  CO_ASSIGN_OR_RETURN(Record record, FindProcess(entry, request.exec_id()));
+  vc::ExitStatus exit = co_await record->process->WaitExit();
+  task::WaitResponse response;
+  response.set_exit_status(exit.status);
+  SetTimestamp(response.mutable_exited_at(), exit.exited_at_ns);
+  co_return response;
+}
+
+Co<void> SandboxTaskApi::WaitForExecExits(Task entry) {
+  const auto end = std::chrono::steady_clock::now() + kExecExitTimeout;
+  std::vector<Record> execs;
+  for (const auto& [exec_id, record] : entry->execs) {
+    if (record->has_started) execs.push_back(record);
+  }
+  for (const Record& record : execs) {
+    const auto left = end - std::chrono::steady_clock::now();
+    if (left <= left.zero()) co_return;
+    co_await record->exit_published.WaitFor(left);
+  }
+}
+
+Co<absl::Status> SandboxTaskApi::WatchExit(std::shared_ptr<SandboxTaskApi> self, Task entry, Record record) {
+  vc::ExitStatus exit = co_await record->process->WaitExit();
+  const bool is_init = record->exec_id.empty();
+  if (is_init) log::Info("timeline: container exited with status {}", exit.status);
+  if (record->is_starting) {
+    std::shared_ptr<Event> settled = record->start_settled;
+    co_await settled->Wait();
+  }
+  if (is_init) co_await WaitForExecExits(entry);
+  // An exec that never ran has no exit that a caller could know of.
+  if (is_init || record->has_started) self->events_.Exited(*entry, *record);
+  record->exit_published.Set();
+  co_return absl::OkStatus();
+}
+
+}  // namespace kata::shimv2

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include "shimv2/test/task_api_fixture.h"
+
+namespace kata::shimv2 {
+namespace {
+
+constexpr char kOfPod[] =
+    R"("io.kubernetes.cri.container-type":"container","io.kubernetes.cri.sandbox-id":"pod")";
+constexpr char kIsPod[] = R"("io.kubernetes.cri.container-type":"sandbox","io.kubernetes.cri.sandbox-id":"pod")";
+
+TEST_F(TaskApiTest, EventsComeInOrder) {
+  ASSERT_TRUE(Create("box").ok());
+  ASSERT_TRUE(Start("box").ok());
+  ASSERT_TRUE(Exec("box", "e").ok());
+  ASSERT_TRUE(Start("box", "e").ok());
+  // The machine dies: init is the first that is known to have stopped.
+  Fake("box")->StopAll(137);
+  ASSERT_TRUE(RunUntil([&] { return publisher_->topics.size() >= 6; }));
+  ASSERT_TRUE(Delete("box").ok());
+
+  const std::vector<std::string> expected = {"/tasks/create",       "/tasks/start", "/tasks/exec-added",
+                                             "/tasks/exec-started", "/tasks/exit",  "/tasks/exit",
+                                             "/tasks/delete"};
+  EXPECT_EQ(publisher_->topics, expected);
+  containerd::events::TaskExit last;
+  ASSERT_TRUE(last.ParseFromString(publisher_->payloads[5]));
+  EXPECT_EQ(last.id(), "box");
+}
+
+TEST_F(TaskApiTest, ExitNeverOvertakesTheStart) {
+  ASSERT_TRUE(Create("box").ok());
+  Fake("box")->init_ends_in_start = true;
+  Fake("box")->gate = std::make_shared<Event>(io_.get_executor());
+
+  auto started = Begin(api_->Start(Of<task::StartRequest>("box", "")));
+  ASSERT_TRUE(RunUntil([&] { return State("box").status() == task::STOPPED; }));
+  EXPECT_FALSE(HasEvent("/tasks/exit"));
+  Fake("box")->gate->Set();
+  ASSERT_TRUE(RunUntil([&] { return HasEvent("/tasks/exit"); }));
+
+  EXPECT_EQ(publisher_->topics, (std::vector<std::string>{"/tasks/create", "/tasks/start", "/tasks/exit"}));
+  EXPECT_TRUE((*started)->ok());
+}
+
+TEST_F(TaskApiTest, DeleteOfACreatedContainerTellsOfItsExitFirst) {
+  ASSERT_TRUE(Create("box").ok());
+
+  EXPECT_TRUE(Delete("box").ok());
+
+  EXPECT_EQ(publisher_->topics, (std::vector<std::string>{"/tasks/create", "/tasks/exit", "/tasks/delete"}));
+}
+
+TEST_F(TaskApiTest, RunningContainerIsNotDeletedAndASecondDeleteFindsNothing) {
+  ASSERT_TRUE(Create("box").ok());
+  ASSERT_TRUE(Start("box").ok());
+
+  EXPECT_EQ(Delete("box").code(), absl::StatusCode::kFailedPrecondition);
+  ASSERT_TRUE(Kill("box", SIGTERM).ok());
+  EXPECT_EQ(Kill("box", SIGTERM).message(), "process already finished");
+  auto deleted = Call(api_->Delete(Of<task::DeleteRequest>("box", "")));
+  ASSERT_TRUE(deleted.ok()) << deleted.status();
+  EXPECT_EQ(deleted->exit_status(), 143u);
+  EXPECT_EQ(deleted->pid(), 4711u);
+  EXPECT_EQ(Delete("box").code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(TaskApiTest, WaitersAreReleasedWhenTheContainerIsDeleted) {
+  ASSERT_TRUE(Create("box").ok());
+  ASSERT_TRUE(Exec("box", "e").ok());
+  auto first = Begin(api_->Wait(Of<task::WaitRequest>("box", "")));
+  auto second = Begin(api_->Wait(Of<task::WaitRequest>("box", "")));
+  auto of_exec = Begin(api_->Wait(Of<task::WaitRequest>("box", "e")));
+
+  ASSERT_TRUE(Delete("box").ok());
+
+  ASSERT_TRUE(RunUntil([&] { return first->has_value() && second->has_value() && of_exec->has_value(); }));
+  EXPECT_EQ((**first)->exit_status(), 137u);
+  EXPECT_EQ((**second)->exit_status(), 137u);
+  EXPECT_NE((**of_exec)->exit_status(), 0u);
+}
+
+TEST_F(TaskApiTest, SandboxLivesAsLongAsAnyContainer) {
+  ASSERT_TRUE(Call(api_->Create(CreateRequest("pod", kIsPod))).ok());
+  ASSERT_TRUE(Call(api_->Create(CreateRequest("a", kOfPod))).ok());
+  EXPECT_EQ(sandbox_->options.id, "pod");
+  EXPECT_EQ(sandbox_->containers.size(), 2u);
+
+  ASSERT_TRUE(Delete("pod").ok());
+  EXPECT_FALSE(sandbox_->is_stopped);
+  bool is_over = false;
+  const auto wait = [](std::shared_ptr<TaskApi> api, bool* over) -> Co<absl::Status> {
+    co_await api->WaitShutDown();
+    *over = true;
+    co_return absl::OkStatus();
+  };
+  Spawn(io_.get_executor(), "waiting", wait(api_, &is_over));
+  ASSERT_TRUE(Call(api_->Shutdown(Of<task::ShutdownRequest>("pod"))).ok());
+  io_.run_for(std::chrono::milliseconds(20));
+  EXPECT_FALSE(is_over);
+
+  ASSERT_TRUE(Delete("a").ok());
+  EXPECT_TRUE(sandbox_->is_stopped);
+  ASSERT_TRUE(Call(api_->Shutdown(Of<task::ShutdownRequest>("a"))).ok());
+  EXPECT_TRUE(RunUntil([&] { return is_over; }));
+}
+
+TEST_F(TaskApiTest, PodContainerWithoutItsSandboxIsRefused) {
+  const absl::Status status = Call(api_->Create(CreateRequest("a", kOfPod))).status();
+
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(status.message(), "creating container \"a\": sandbox \"pod\" has ended; delete the pod");
+  EXPECT_EQ(sandbox_, nullptr);
+}
+
+TEST_F(TaskApiTest, FailedCreateLeavesNothing) {
+  ASSERT_TRUE(Call(api_->Create(CreateRequest("pod", kIsPod))).ok());
+  sandbox_->create_status = absl::InternalError("no such file or directory");
+
+  EXPECT_EQ(Call(api_->Create(CreateRequest("a", kOfPod))).status().message(),
+            "creating container \"a\": no such file or directory");
+  EXPECT_EQ(Delete("a").code(), absl::StatusCode::kNotFound);
+  EXPECT_FALSE(sandbox_->is_stopped);
+  sandbox_->create_status = absl::OkStatus();
+  EXPECT_TRUE(Call(api_->Create(CreateRequest("a", kOfPod))).ok());
+  EXPECT_EQ(Call(api_->Create(CreateRequest("a", kOfPod))).status().code(), absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(TaskApiTest, FailedFirstCreateStopsTheSandbox) {
+  task::CreateTaskRequest request = CreateRequest("box");
+  request.set_stdout("binary:///nonexistent/logger");
+
+  const absl::Status status = Call(api_->Create(request)).status();
+
+  EXPECT_EQ(status.message(),
+            "creating container \"box\": starting logger \"/nonexistent/logger\": no such file or directory");
+  EXPECT_TRUE(sandbox_->is_stopped);
+}
+
+TEST_F(TaskApiTest, PidsAreNeverZeroAndNameTheExecs) {
+  ASSERT_TRUE(Create("box").ok());
+  ASSERT_TRUE(Start("box").ok());
+  ASSERT_TRUE(Exec("box", "e").ok());
+  ASSERT_TRUE(Start("box", "e").ok());
+  auto pids = Call(api_->Pids(Of<task::PidsRequest>("box")));
+  ASSERT_TRUE(pids.ok()) << pids.status();
+  ASSERT_EQ(pids->processes_size(), 2);
+  EXPECT_EQ(pids->processes(0).pid(), 4711u);
+  EXPECT_EQ(pids->processes(1).info().type_url(), "containerd.runc.v1.ProcessDetails");
+  EXPECT_EQ(pids->processes(1).info().value(), std::string("\x0a\x01") + "e");
+
+  sandbox_->vm_pid = 0;
+  ASSERT_TRUE(Create("late").ok());
+  pids = Call(api_->Pids(Of<task::PidsRequest>("late")));
+  ASSERT_TRUE(pids.ok()) << pids.status();
+  EXPECT_EQ(pids->processes(0).pid(), static_cast<uint32_t>(::getpid()));
+}
+
+TEST_F(TaskApiTest, ConnectAnswersForAnyId) {
+  auto answer = Call(api_->Connect(Of<task::ConnectRequest>("nobody")));
+
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->shim_pid(), static_cast<uint32_t>(::getpid()));
+  EXPECT_EQ(answer->task_pid(), 0u);
+}
+
+TEST_F(TaskApiTest, OptionsOfCreateWinOverThoseOfStart) {
+  task::CreateTaskRequest request = CreateRequest("box");
+  runtimeoptions::v1::Options options;
+  options.set_config_path("/nonexistent/config.toml");
+  request.mutable_options()->set_type_url("runtimeoptions.v1.Options");
+  request.mutable_options()->set_value(options.SerializeAsString());
+
+  const absl::Status status = Call(api_->Create(request)).status();
+
+  EXPECT_NE(status.message().find("/nonexistent/config.toml"), std::string::npos) << status;
+}
+
+TEST_F(TaskApiTest, OptionsOfAnotherRuntimeAreIgnored) {
+  task::CreateTaskRequest request = CreateRequest("box");
+  request.mutable_options()->set_type_url("containerd.runc.v1.Options");
+  request.mutable_options()->set_value("\xff\xff");
+
+  ASSERT_TRUE(Call(api_->Create(request)).ok());
+  EXPECT_EQ(sandbox_->options.config.file, directory_ + "/config.toml");
+}
+
+TEST_F(TaskApiTest, CheckpointToCreateFromIsRefused) {
+  task::CreateTaskRequest request = CreateRequest("box");
+  request.set_checkpoint("/somewhere");
+
+  EXPECT_EQ(Call(api_->Create(request)).status().code(), absl::StatusCode::kUnimplemented);
+}
+
+}  // namespace
+}  // namespace kata::shimv2

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// The calls of GuestContainer about the container's cgroup in the guest: freezer, limits, statistics, OOM kills.
+#include "proto/base/status.h"
+#include "proto/schema/agent.ttrpc.h"
+#include "virtcontainers/container.h"
+
+namespace kata::virtcontainers {
+namespace {
+
+constexpr std::chrono::nanoseconds kNoTimeout{0};  // most containers never run out of memory
+constexpr size_t kInterfacesMax = 64;
+constexpr size_t kDisksMax = 256;
+
+}  // namespace
+
+Co<absl::Status> GuestContainer::Pause() { return SetPaused(true); }
+Co<absl::Status> GuestContainer::Resume() { return SetPaused(false); }
+
+Co<absl::Status> GuestContainer::SetPaused(bool is_paused) {
+  auto self = shared_from_this();
+  const std::string what = absl::StrCat(is_paused ? "pausing" : "resuming", " container \"", options_.id, "\"");
+  if (init_->state() != ProcessState::kRunning)
+    co_return absl::FailedPreconditionError(what + ": it is not running");
+  if (is_freezing_) co_return absl::FailedPreconditionError(what + ": another pause or resume is under way");
+  if (is_paused_ == is_paused)
+    co_return absl::FailedPreconditionError(what + (is_paused ? ": it is paused already" : ": it is not paused"));
+  is_freezing_ = true;
+  agent::v1::AgentClient client(connection_);
+  agent::v1::ProcessId request;
+  request.set_container_id(options_.id);
+  absl::Status status;
+  if (is_paused) {
+    auto response = co_await client.PauseContainer(std::move(request), kAgentCallTimeout);
+    status = response.status();
+  } else {
+    auto response = co_await client.ResumeContainer(std::move(request), kAgentCallTimeout);
+    status = response.status();
+  }
+  is_freezing_ = false;
+  if (!status.ok()) co_return Annotate(status, what);
+  is_paused_ = is_paused;
+  co_return absl::OkStatus();
+}
+
+Co<absl::Status> GuestContainer::Update(std::string resources_json) {
+  auto self = shared_from_this();
+  const std::string what = absl::StrCat("updating container \"", options_.id, "\"");
+  if (init_->state() == ProcessState::kStopped) co_return absl::FailedPreconditionError(what + ": it has stopped");
+  agent::v1::UpdateContainerRequest request;
+  request.set_container_id(options_.id);
+  request.set_resources_json(std::move(resources_json));
+  agent::v1::AgentClient client(connection_);
+  auto response = co_await client.UpdateContainer(std::move(request), kAgentCallTimeout);
+  co_return Annotate(response.status(), what);
+}
+
+Co<absl::StatusOr<agent::v1::StatsContainerResponse>> GuestContainer::Stats() {
+  auto self = shared_from_this();
+  const std::string what = absl::StrCat("reading statistics of container \"", options_.id, "\"");
+  if (init_->state() == ProcessState::kStopped) co_return absl::NotFoundError(what + ": it has stopped");
+  agent::v1::AgentClient client(connection_);
+  agent::v1::ProcessId request;
+  request.set_container_id(options_.id);
+  auto response = co_await client.StatsContainer(std::move(request), kAgentCallTimeout);
+  if (!response.ok()) co_return Annotate(response.status(), what);
+  if (response->interfaces_size() > static_cast<int>(kInterfacesMax) ||
+      response->metrics().io().usage_size() > static_cast<int>(kDisksMax)) {
+    co_return absl::ResourceExhaustedError(what + ": the guest's answer is too long");
+  }
+  co_return std::move(*response);
+}
+
+void GuestContainer::Watch() {
+  Adopt(*init_);
+  init_->Watch();
+  Spawn(executor_, "waiting for OOM kills", WatchOom(shared_from_this()));
+}
+
+void GuestContainer::CountOomKills(uint64_t kills) {
+  if (kills <= oom_kills_) return;
+  oom_kills_ = kills;
+  if (oom_handler_) oom_handler_();
+}
+
+// A guest that answers without end costs one event per round trip; that it may, its pod pays for it.
+Co<absl::Status> GuestContainer::WatchOom(std::shared_ptr<GuestContainer> self) {
+  while (self->init_->state() != ProcessState::kStopped) {
+    agent::v1::WaitOomRequest request;
+    request.set_container_id(self->options_.id);
+    request.set_seen(self->oom_kills_);
+    agent::v1::AgentClient client(self->connection_);
+    auto response = co_await client.WaitOom(std::move(request), kNoTimeout);
+    if (!response.ok()) co_return absl::OkStatus();  // the container or its machine is gone
+    const bool is_news = response->oom_kills() > self->oom_kills_;
+    self->CountOomKills(response->oom_kills());
+    if (!is_news) co_await Sleep(kOomPause);
+  }
+  co_return absl::OkStatus();
+}
+
+}  // namespace kata::virtcontainers
