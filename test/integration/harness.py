@@ -23,6 +23,9 @@ import time
 
 IMAGE = "localhost/busybox:latest"
 RUNTIME = os.environ.get("KATA_RUNTIME", "io.containerd.kata.v2")
+# Programs of another version than the host's: test/matrix/run sets them.
+CONTAINERD = os.environ.get("KATA_TEST_CONTAINERD", "containerd")
+CTR = os.environ.get("KATA_TEST_CTR", "ctr")
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 KATA_RUN = pathlib.Path("/run/kata-containers")
 SHIM_SOCKETS = pathlib.Path("/run/containerd/s")
@@ -85,7 +88,7 @@ class Containerd:
             f'[grpc]\n  address = "{self.address}"\n[debug]\n  level = "debug"\n', encoding="utf-8")
         environment = dict(os.environ, PATH=f"{self.prefix}/bin:{os.environ['PATH']}")
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(["containerd", "--config", str(config)], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([CONTAINERD, "--config", str(config)], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, env=environment, start_new_session=True)
         wait_for(lambda: self.process.poll() is not None or self.ctr("version").code == 0, "containerd's answer", 60)
         assert self.process.poll() is None, f"containerd did not start: {self.log_tail()}"
@@ -109,7 +112,7 @@ class Containerd:
     # --- ctr ---
 
     def command(self, *arguments):
-        return ["ctr", "--address", self.address, "--namespace", NAMESPACE, *[str(a) for a in arguments]]
+        return [CTR, "--address", self.address, "--namespace", NAMESPACE, *[str(a) for a in arguments]]
 
     def ctr(self, *arguments, stdin=b"", timeout=COMMAND_SECONDS):
         """Runs ctr to its end. Output is bytes, errors are text. A timeout fails the test."""
