@@ -23,7 +23,8 @@ absl::StatusOr<UniqueFd> Open(const std::string& path, int flags, mode_t mode, c
   return fd;
 }
 
-absl::StatusOr<UniqueFd> OpenOutput(std::string path, const char* which) {
+// `late` gets the path of a fifo that has no reader yet.
+absl::StatusOr<UniqueFd> OpenOutput(std::string path, const char* which, std::string* late) {
   if (absl::StartsWith(path, kFileScheme)) {
     path = std::string(absl::StripPrefix(path, kFileScheme));
     const size_t slash = path.rfind('/');
@@ -42,12 +43,20 @@ absl::StatusOr<UniqueFd> OpenOutput(std::string path, const char* which) {
   }
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, absl::StrCat("opening ", which, " \"", path, "\""));
-  // Both ends of a fifo: neither a missing nor a restarting reader makes a write fail.
-  if (S_ISFIFO(info.st_mode)) return Open(path, O_RDWR, 0, which);
-  return Open(path, O_WRONLY | O_APPEND, 0, which);
+  if (!S_ISFIFO(info.st_mode)) return Open(path, O_WRONLY | O_APPEND, 0, which);
+  ASSIGN_OR_RETURN(UniqueFd fd, OpenOutputFifo(path, which));
+  if (!fd.valid()) *late = path;
+  return fd;
 }
 
 }  // namespace
+
+absl::StatusOr<UniqueFd> OpenOutputFifo(const std::string& path, const char* which) {
+  UniqueFd probe(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!probe.valid() && errno == ENXIO) return UniqueFd();
+  if (!probe.valid()) return ErrnoStatus(errno, absl::StrCat("opening ", which, " \"", path, "\""));
+  return Open(path, O_RDWR, 0, which);
+}
 
 bool HasOutput(const StdioPaths& paths) { return !paths.out.empty(); }
 
@@ -67,12 +76,12 @@ absl::StatusOr<StdioFiles> OpenStdioFiles(const StdioPaths& paths) {
     return files;
   }
   if (HasOutput(paths)) {
-    ASSIGN_OR_RETURN(files.out, OpenOutput(paths.out, "stdout"));
+    ASSIGN_OR_RETURN(files.out, OpenOutput(paths.out, "stdout", &files.late_out));
   }
   if (HasErrors(paths)) {
     files.err_is_out = paths.err == paths.out || TakesBoth(paths.out);
     if (!files.err_is_out) {
-      ASSIGN_OR_RETURN(files.err, OpenOutput(paths.err, "stderr"));
+      ASSIGN_OR_RETURN(files.err, OpenOutput(paths.err, "stderr", &files.late_err));
     }
   }
   return files;

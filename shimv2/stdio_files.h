@@ -24,7 +24,14 @@ struct StdioFiles {
   UniqueFd out;
   UniqueFd err;        // not valid when it is the same file as out (see err_is_out)
   bool err_is_out = false;
+  // Fifos that nobody reads yet: what is written and closed before a reader comes is lost, so they are opened later.
+  std::string late_out;
+  std::string late_err;
 };
+
+// A fifo's both ends, so that neither a missing nor a restarted reader makes a later write fail. The descriptor is not
+// valid while the fifo has no reader.
+absl::StatusOr<UniqueFd> OpenOutputFifo(const std::string& path, const char* which);
 
 bool HasOutput(const StdioPaths& paths);
 bool HasErrors(const StdioPaths& paths);

@@ -23,6 +23,10 @@ namespace {
 using agent::v1::StdioMessage;
 using Channel = StdioMessage::Channel;
 
+// Between two looks for the reader of a fifo.
+constexpr std::chrono::milliseconds kReaderPollMin{2};
+constexpr std::chrono::milliseconds kReaderPollMax{100};
+
 struct Chunk {
   Channel channel = StdioMessage::STDOUT;  // two channels may share one file
   std::string data;
@@ -32,6 +36,7 @@ struct Chunk {
 struct Output {
   explicit Output(asio::any_io_executor executor) : file(executor) {}
   asio::posix::stream_descriptor file;
+  std::string late_fifo;  // not open yet: it has no reader
   std::deque<Chunk> queue;
   size_t queued_bytes = 0;
   std::shared_ptr<Event> changed;
@@ -50,8 +55,8 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
         err_is_out_(files.err_is_out),
         drained_(executor) {
     if (files.in.valid()) in_.assign(files.in.release());
-    OpenOutput(outputs_[0], std::move(files.out));
-    OpenOutput(outputs_[1], std::move(files.err));
+    OpenOutput(outputs_[0], std::move(files.out), std::move(files.late_out));
+    OpenOutput(outputs_[1], std::move(files.err), std::move(files.late_err));
     credit_changed_ = std::make_shared<Event>(executor_);
   }
 
@@ -92,10 +97,11 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
     file.close(ignored);
   }
 
-  void OpenOutput(Output& output, UniqueFd fd) {
+  void OpenOutput(Output& output, UniqueFd fd, std::string late_fifo) {
     output.changed = std::make_shared<Event>(executor_);
-    if (!fd.valid()) return;
-    output.file.assign(fd.release());
+    if (!fd.valid() && late_fifo.empty()) return;
+    if (fd.valid()) output.file.assign(fd.release());
+    output.late_fifo = std::move(late_fifo);
     output.has_ended = false;
     output.is_closed = false;
   }
@@ -171,9 +177,31 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
     }
   }
 
+  // Waits for the fifo's reader, until the relay is closed; the process is held up by its credit meanwhile.
+  static Co<absl::Status> OpenLateFifo(std::shared_ptr<Relay> self, size_t index) {
+    Output& output = self->outputs_[index];
+    std::chrono::milliseconds pause = kReaderPollMin;
+    while (!output.is_closed) {
+      auto fd = OpenOutputFifo(output.late_fifo, "an output");
+      if (!fd.ok()) co_return fd.status();
+      if (fd->valid()) {
+        output.file.assign(fd->release());
+        co_return absl::OkStatus();
+      }
+      co_await Sleep(pause);
+      pause = std::min(2 * pause, kReaderPollMax);
+    }
+    co_return absl::OkStatus();
+  }
+
   static Co<absl::Status> OutputLoop(std::shared_ptr<Relay> self, size_t index) {
     Output& output = self->outputs_[index];
     bool can_write = true;
+    if (!output.late_fifo.empty()) {
+      absl::Status opened = co_await OpenLateFifo(self, index);
+      if (!opened.ok()) log::Warn("writing output of a process: {}", opened.message());
+      can_write = opened.ok();
+    }
     while (!output.is_closed) {
       if (output.queue.empty()) {
         if (output.has_ended) break;

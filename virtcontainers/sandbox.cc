@@ -28,7 +28,7 @@ namespace {
 constexpr char kCapabilitiesCache[] = "/var/cache/kata-containers/capabilities";
 constexpr char kKernelParams[] =
     "console=ttyS0 quiet panic=-1 noreplace-smp no_timer_check tsc=reliable cryptomgr.notests "
-    "rcupdate.rcu_expedited=1 8250.nr_uarts=1";
+    "rcupdate.rcu_expedited=1 8250.nr_uarts=1 dummy.numdummies=0";
 // Without hardware virtualization a guest shares nothing with the host's CPU that these would
 // protect.
 constexpr char kTcgKernelParams[] = " nokaslr mitigations=off";

@@ -100,6 +100,39 @@ TEST_F(StdioRelayTest, ClientSeesEndOfFileAfterTheLastByte) {
   EXPECT_EQ(seen, "last");
 }
 
+Co<absl::Status> Drain(std::shared_ptr<StdioRelay> relay, bool* is_drained) {
+  *is_drained = co_await relay->WaitDrained(kPatience);
+  co_return absl::OkStatus();
+}
+
+TEST_F(StdioRelayTest, OutputOfAShortProcessWaitsForALateClient) {
+  StdioPaths paths;
+  paths.out = Fifo("out");
+  paths.err = Fifo("err");
+  StartRelay(paths);
+
+  guest_->SayData(StdioMessage::STDOUT, "quick");
+  guest_->SayEnd(StdioMessage::STDOUT);
+  guest_->SayEnd(StdioMessage::STDERR);
+  io_.run_for(std::chrono::milliseconds(50));
+  UniqueFd client(::open(paths.out.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  std::string seen;
+  bool is_over = false;
+  EXPECT_TRUE(RunUntil([&] {
+    char buffer[16];
+    ssize_t n = ::read(client.get(), buffer, sizeof(buffer));
+    if (n > 0) seen.append(buffer, static_cast<size_t>(n));
+    is_over = n == 0 && !seen.empty();
+    return is_over;
+  }));
+
+  EXPECT_EQ(seen, "quick");
+  relay_->Close();  // nobody ever reads stderr
+  bool is_drained = false;
+  Spawn(io_.get_executor(), "drain", Drain(relay_, &is_drained));
+  EXPECT_TRUE(RunUntil([&] { return is_drained; }));
+}
+
 TEST_F(StdioRelayTest, StalledStdoutDoesNotHoldUpStderr) {
   StdioPaths paths;
   paths.out = Fifo("out");
