@@ -15,6 +15,7 @@
 namespace kata::virtcontainers {
 namespace {
 
+constexpr char kBodyName[] = "ConfigBody";
 constexpr char kEtcFile[] = "/etc/kata-containers/configuration.toml";
 constexpr char kShareFile[] = "/share/defaults/kata-containers/configuration.toml";
 constexpr int64_t kMemoryMibMin = 64;
@@ -170,9 +171,11 @@ class Reader {
   std::map<std::string, Table> schema_;
 };
 
-absl::Status ReadInto(Config& config, const std::string& file, const std::string& prefix) {
+// `text` null: the file's own.
+absl::Status ReadInto(Config& config, const std::string& file, const std::string& prefix,
+                      const std::string* text = nullptr) {
   try {
-    const toml::table table = toml::parse_file(file);
+    const toml::table table = text != nullptr ? toml::parse(*text, file) : toml::parse_file(file);
     return Reader(file, Schema(config, prefix)).Read(table, "");
   } catch (const toml::parse_error& error) {
     return absl::InvalidArgumentError(absl::StrCat("configuration \"", file, "\" line ",
@@ -183,11 +186,18 @@ absl::Status ReadInto(Config& config, const std::string& file, const std::string
 
 }  // namespace
 
-absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& explicit_path) {
+absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& explicit_path,
+                                  const std::string& body) {
   Config config;
   config.file = explicit_path;
   if (config.file.empty())
     config.file = ::access(kEtcFile, F_OK) == 0 ? kEtcFile : prefix + kShareFile;
+  const bool is_body_enough = explicit_path.empty() && !body.empty();
+  if (is_body_enough && ::access(config.file.c_str(), F_OK) != 0) {
+    config.file = kBodyName;
+    RETURN_IF_ERROR(ReadInto(config, kBodyName, prefix, &body));
+    return config;
+  }
   if (::access(config.file.c_str(), R_OK) != 0) {
     return ErrnoStatus(errno, absl::StrCat("reading configuration \"", config.file, "\""));
   }
@@ -200,6 +210,7 @@ absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& 
   }
   std::sort(drop_ins.begin(), drop_ins.end());
   for (const std::string& drop_in : drop_ins) RETURN_IF_ERROR(ReadInto(config, drop_in, prefix));
+  if (!body.empty()) RETURN_IF_ERROR(ReadInto(config, kBodyName, prefix, &body));
   return config;
 }
 

@@ -19,7 +19,7 @@ namespace kata::virtcontainers {
 inline constexpr size_t kExecsMax = 1024;
 // Calls that the agent answers at once; a guest that takes longer does not answer at all.
 inline constexpr std::chrono::seconds kAgentCallTimeout{30};
-// Before the guest is asked again after an answer about OOM kills that told nothing new.
+// Between an answer of the guest about OOM kills and the next question.
 inline constexpr std::chrono::seconds kOomPause{1};
 
 class GuestContainer final : public Container, public std::enable_shared_from_this<GuestContainer> {

@@ -82,7 +82,7 @@ void GuestContainer::CountOomKills(uint64_t kills) {
   if (oom_handler_) oom_handler_();
 }
 
-// A guest that answers without end costs one event per round trip; that it may, its pod pays for it.
+// One answer per pause at most: a hostile guest must not flood the events. An exit in between brings its own count.
 Co<absl::Status> GuestContainer::WatchOom(std::shared_ptr<GuestContainer> self) {
   while (self->init_->state() != ProcessState::kStopped) {
     agent::v1::WaitOomRequest request;
@@ -91,9 +91,8 @@ Co<absl::Status> GuestContainer::WatchOom(std::shared_ptr<GuestContainer> self) 
     agent::v1::AgentClient client(self->connection_);
     auto response = co_await client.WaitOom(std::move(request), kNoTimeout);
     if (!response.ok()) co_return absl::OkStatus();  // the container or its machine is gone
-    const bool is_news = response->oom_kills() > self->oom_kills_;
     self->CountOomKills(response->oom_kills());
-    if (!is_news) co_await Sleep(kOomPause);
+    co_await Sleep(kOomPause);
   }
   co_return absl::OkStatus();
 }

@@ -132,7 +132,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     container->StopAll(kVmDiedStatus);
     std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
     absl::Status status = co_await RunBlocking(pool_, std::move(undo));
-    containers_.erase(id);
+    if (status.ok()) containers_.erase(id);  // else a second try has something to undo
     co_return status;
   }
 

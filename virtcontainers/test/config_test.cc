@@ -52,6 +52,20 @@ TEST_F(ConfigTest, DropInsWinInTheOrderOfTheirNames) {
   EXPECT_EQ(config->accelerator, hypervisors::Accelerator::kTcg);
 }
 
+TEST_F(ConfigTest, BodyWinsOverTheFilesKeyByKey) {
+  const std::string file =
+      Write("c.toml", "[hypervisor.qemu]\ndefault_vcpus = 1\ndefault_memory = 256\n");
+  Write("config.d/10-a.toml", "[hypervisor.qemu]\ndefault_vcpus = 2\n");
+  auto config = LoadConfig("/opt/kata", file, "[hypervisor.qemu]\ndefault_vcpus = 3\n");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->default_vcpus, 3u);
+  EXPECT_EQ(config->default_memory, 256u);
+  auto bad = LoadConfig("/opt/kata", file, "[hypervisor.qemu]\nkernal = \"/k\"\n");
+  EXPECT_EQ(bad.status().message(),
+            "configuration \"ConfigBody\" line 2: unknown key \"kernal\" in [hypervisor.qemu]; did "
+            "you mean \"kernel\"?");
+}
+
 TEST_F(ConfigTest, UnknownKeyNamesFileLineAndNearestKey) {
   EXPECT_EQ(ErrorOf("[hypervisor.qemu]\npath = \"/q\"\nkernal = \"/k\"\n"),
             "configuration \"" + file_ +

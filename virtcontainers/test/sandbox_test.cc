@@ -313,8 +313,10 @@ class SandboxTest : public testing::Test {
     EXPECT_FALSE(container->is_paused());
     absl::Status running = co_await container->Resume();
     EXPECT_TRUE(absl::IsFailedPrecondition(running)) << running;
-    CO_RETURN_IF_ERROR(co_await container->Update("{\"cpu\":{}}"));
-    EXPECT_EQ(agent_->updated, "{\"cpu\":{}}");
+    std::string resources = "{\"cpu\":{}}";
+    absl::Status updated = co_await container->Update(resources);
+    EXPECT_TRUE(updated.ok()) << updated;
+    EXPECT_EQ(agent_->updated, resources);
     auto stats = co_await container->Stats();
     if (!stats.ok()) co_return stats.status();
     EXPECT_EQ(stats->metrics().pids().current(), 3u);
@@ -325,7 +327,7 @@ class SandboxTest : public testing::Test {
     co_await container->init()->WaitExit();
     auto late = co_await container->Stats();
     EXPECT_TRUE(absl::IsNotFound(late.status())) << late.status();
-    absl::Status gone = co_await container->Update("{}");
+    absl::Status gone = co_await container->Update(resources);
     EXPECT_TRUE(absl::IsFailedPrecondition(gone)) << gone;
     co_return absl::OkStatus();
   }
