@@ -26,6 +26,7 @@ namespace {
 constexpr std::chrono::seconds kServerGrace{2};
 constexpr std::chrono::seconds kEventFlushTimeout{5};
 constexpr int kPoolThreads = 2;
+constexpr std::chrono::seconds kForgottenPoll{5};
 constexpr int kMallocArenas = 2;  // an arena per thread would cost more memory than contention costs time
 
 // The fifo is held open by containerd; our own read end keeps a write from failing while containerd restarts.
@@ -54,6 +55,17 @@ Co<absl::Status> ShutDown(Daemon* daemon) {
   ::unlink(daemon->socket_path.c_str());
   co_await daemon->server->Stop(kServerGrace);
   daemon->io.stop();
+  co_return absl::OkStatus();
+}
+
+// A `start` that is killed before its answer is out, or a caller that dies between Delete and Shutdown, leaves a shim
+// that nobody knows. Its bundle is removed then, and without a task there is nothing to stay for.
+Co<absl::Status> EndWhenForgotten(Daemon* daemon, std::string bundle) {
+  do {
+    co_await Sleep(kForgottenPoll);
+  } while (daemon->api->HasTasks() || ::access(bundle.c_str(), F_OK) == 0);
+  log::Info("shutting down: no container, and the bundle is gone");
+  daemon->api->RequestShutDown();
   co_return absl::OkStatus();
 }
 
@@ -92,6 +104,7 @@ int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::
   daemon.server = ttrpc::Server::Start(daemon.io.get_executor(), std::move(socket), &services);
   Spawn(daemon.io.get_executor(), "handling signals", HandleSignals(&daemon));
   Spawn(daemon.io.get_executor(), "shutting down", ShutDown(&daemon));
+  Spawn(daemon.io.get_executor(), "watching the bundle", EndWhenForgotten(&daemon, bundle));
   log::Info("timeline: shim started");
   daemon.io.run();
   // Coroutines that still wait hold references into `daemon`; the process ends here without unwinding them.

@@ -49,6 +49,8 @@ class TaskApi {
   virtual Answer<containerd::task::ConnectResponse> Connect(containerd::task::ConnectRequest request) = 0;
   virtual Answer<wire::Empty> Shutdown(containerd::task::ShutdownRequest request) = 0;
 
+  // A task that is being created counts.
+  virtual bool HasTasks() const = 0;
   // Returns once Shutdown was called with no container left, or RequestShutDown.
   virtual Co<void> WaitShutDown() = 0;
   virtual void RequestShutDown() = 0;

@@ -151,13 +151,9 @@ absl::Status SandboxTaskApi::MakeSandbox(const task::CreateTaskRequest& request,
   if (caller.empty()) {
     ASSIGN_OR_RETURN(caller, ParseRuntimeOptions(options_.start_options));
   }
-  if (!caller.config_body.empty()) {
-    return absl::InvalidArgumentError(
-        "reading the runtime options: a configuration as text (ConfigBody) is not supported; give its ConfigPath");
-  }
   vc::SandboxOptions options;
   options.id = info.sandbox_id;
-  ASSIGN_OR_RETURN(options.config, vc::LoadConfig(InstallationPrefix(), caller.config_path));
+  ASSIGN_OR_RETURN(options.config, vc::LoadConfig(InstallationPrefix(), caller.config_path, caller.config_body));
   options.netns_path = info.netns_path;
   options.hostname = info.hostname;
   if (options.config.enable_debug) log::SetLevel(log::Level::kDebug);
@@ -229,8 +225,6 @@ Co<absl::Status> SandboxTaskApi::RemoveTask(Task entry) {
   // A container that is being created counts: its sandbox must not go.
   if (sandbox != nullptr && tasks_.size() > 1) {
     removed = co_await sandbox->DeleteContainer(entry->id);
-    // An earlier try took it out and met an error on the way.
-    if (absl::IsNotFound(removed)) removed = absl::OkStatus();
   } else {
     co_await StopSandbox();
   }

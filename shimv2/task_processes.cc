@@ -33,7 +33,7 @@ TaskApi::Answer<task::StartResponse> SandboxTaskApi::Start(task::StartRequest re
   absl::Status status;
   if (request.exec_id().empty()) {
     status = co_await entry->container->Start();
-    log::Info("timeline: container started");
+    if (status.ok()) log::Info("timeline: container started");
   } else {
     status = co_await StartExec(entry, record);
   }

@@ -52,6 +52,16 @@ class StdioRelayTest : public testing::Test {
     }
     return condition();
   }
+  std::string ReadToEnd(int fd) {
+    std::string seen;
+    EXPECT_TRUE(RunUntil([&] {
+      char buffer[16];
+      ssize_t n = ::read(fd, buffer, sizeof(buffer));
+      if (n > 0) seen.append(buffer, static_cast<size_t>(n));
+      return n == 0 && !seen.empty();
+    }));
+    return seen;
+  }
   static std::string ReadAvailable(int fd) {
     std::string out;
     char buffer[65536];
@@ -87,17 +97,7 @@ TEST_F(StdioRelayTest, ClientSeesEndOfFileAfterTheLastByte) {
 
   guest_->SayData(StdioMessage::STDOUT, "last");
   guest_->SayEnd(StdioMessage::STDOUT);
-  std::string seen;
-  bool is_over = false;
-  EXPECT_TRUE(RunUntil([&] {
-    char buffer[16];
-    ssize_t n = ::read(client.get(), buffer, sizeof(buffer));
-    if (n > 0) seen.append(buffer, static_cast<size_t>(n));
-    is_over = n == 0 && !seen.empty();
-    return is_over;
-  }));
-
-  EXPECT_EQ(seen, "last");
+  EXPECT_EQ(ReadToEnd(client.get()), "last");
 }
 
 Co<absl::Status> Drain(std::shared_ptr<StdioRelay> relay, bool* is_drained) {
@@ -116,17 +116,7 @@ TEST_F(StdioRelayTest, OutputOfAShortProcessWaitsForALateClient) {
   guest_->SayEnd(StdioMessage::STDERR);
   io_.run_for(std::chrono::milliseconds(50));
   UniqueFd client(::open(paths.out.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  std::string seen;
-  bool is_over = false;
-  EXPECT_TRUE(RunUntil([&] {
-    char buffer[16];
-    ssize_t n = ::read(client.get(), buffer, sizeof(buffer));
-    if (n > 0) seen.append(buffer, static_cast<size_t>(n));
-    is_over = n == 0 && !seen.empty();
-    return is_over;
-  }));
-
-  EXPECT_EQ(seen, "quick");
+  EXPECT_EQ(ReadToEnd(client.get()), "quick");
   relay_->Close();  // nobody ever reads stderr
   bool is_drained = false;
   Spawn(io_.get_executor(), "drain", Drain(relay_, &is_drained));

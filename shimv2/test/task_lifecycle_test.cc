@@ -177,6 +177,18 @@ TEST_F(TaskApiTest, OptionsOfCreateWinOverThoseOfStart) {
   EXPECT_NE(status.message().find("/nonexistent/config.toml"), std::string::npos) << status;
 }
 
+TEST_F(TaskApiTest, ConfigurationAsTextIsRead) {
+  task::CreateTaskRequest request = CreateRequest("box");
+  runtimeoptions::v1::Options options;
+  options.set_config_body("[hypervisor.qemu]\nkernal = 1\n");
+  request.mutable_options()->set_type_url("runtimeoptions.v1.Options");
+  request.mutable_options()->set_value(options.SerializeAsString());
+
+  const absl::Status status = Call(api_->Create(request)).status();
+
+  EXPECT_NE(status.message().find("configuration \"ConfigBody\" line 2: unknown key"), std::string::npos) << status;
+}
+
 TEST_F(TaskApiTest, OptionsOfAnotherRuntimeAreIgnored) {
   task::CreateTaskRequest request = CreateRequest("box");
   request.mutable_options()->set_type_url("containerd.runc.v1.Options");
