@@ -28,6 +28,7 @@ CONTAINERD = os.environ.get("KATA_TEST_CONTAINERD", "containerd")
 CTR = os.environ.get("KATA_TEST_CTR", "ctr")
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 KATA_RUN = pathlib.Path("/run/kata-containers")
+KATA_SHORT = pathlib.Path("/run/kata-vm")
 SHIM_SOCKETS = pathlib.Path("/run/containerd/s")
 NAMESPACE = "default"
 COMMAND_SECONDS = 180  # a machine without virtualization, loaded by other tests
@@ -285,6 +286,10 @@ class Containerd:
             with contextlib.suppress(FileNotFoundError):
                 found += [f"left in {parent}: {path.name}" for path in parent.iterdir()
                           if parent.is_relative_to(self.directory) or self.token in path.name]
+        # Named by a digest; what they lead to has the name.
+        with contextlib.suppress(FileNotFoundError):
+            found += [f"left: {path}" for path in KATA_SHORT.iterdir()
+                      if path.is_symlink() and self.token in os.readlink(path)]
         return found
 
     @staticmethod

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens when one of the processes dies."""
 import os
+import shutil
 import signal
 import subprocess
 
@@ -93,3 +94,21 @@ def test_client_that_goes_away_leaves_the_container(kata):
 
     assert kata.tasks()[identity][1] == "RUNNING"
     kata.remove(identity)
+
+
+def test_shim_that_nobody_knows_ends_with_its_bundle(kata):
+    """As after a `start` that was killed before its answer: containerd removes the bundle and never comes back."""
+    identity = kata.new_id()
+    bundle = kata.directory / "forgotten" / identity
+    bundle.mkdir(parents=True)
+    (bundle / "config.json").write_text('{"process": {"args": ["true"]}, "root": {"path": "rootfs"}}', encoding="utf-8")
+    started = subprocess.run(
+        [kata.prefix / "bin/containerd-shim-kata-v2", "-namespace", "default", "-address", kata.address,
+         "-id", identity, "start"], cwd=bundle, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
+    socket_path = started.stdout.decode().removeprefix("unix://")
+    assert os.path.exists(socket_path) and kata.shim_pids(identity)
+
+    shutil.rmtree(bundle)
+
+    harness.wait_for(lambda: not kata.shim_pids(identity), "the shim to end")
+    assert not os.path.exists(socket_path)
