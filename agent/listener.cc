@@ -18,6 +18,7 @@
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
 #include "proto/ttrpc/connection.h"
+#include "proto/ttrpc/session.h"
 
 namespace kata::agent {
 namespace {
@@ -32,10 +33,10 @@ bool HostIsConnected(int fd) {
   return ::poll(&entry, 1, 0) >= 0 && (entry.revents & POLLHUP) == 0;
 }
 
-Co<absl::Status> ServeOne(Service* service, UniqueFd fd, const ttrpc::ServiceMap* map) {
+Co<absl::Status> ServeOne(Service* service, std::unique_ptr<ttrpc::Transport> transport,
+                          const ttrpc::ServiceMap* map) {
   auto executor = co_await asio::this_coro::executor;
   service->ConnectionStarts();
-  auto transport = ttrpc::MakeFdTransport(executor, std::move(fd));
   auto connection = ttrpc::Connection::Start(executor, std::move(transport), map);
   absl::Status reason = co_await connection->WaitClosed();
   log::Debug("connection closed: {}", std::string(reason.message()));
@@ -65,13 +66,22 @@ Co<absl::Status> ServeVirtioPort(Service* service) {
   // Kept open for ever: closing the port would throw away what the host has already sent.
   UniqueFd port(::open(path->c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
   if (!port.valid()) co_return SystemError(errno, absl::StrCat("opening \"", *path, "\""));
+  auto executor = co_await asio::this_coro::executor;
+  ttrpc::SessionAcceptor sessions;
   ttrpc::ServiceMap map;
   service->Register(map);
   for (;;) {
     while (!HostIsConnected(port.get())) co_await Sleep(kPortPoll);
     UniqueFd copy(::fcntl(port.get(), F_DUPFD_CLOEXEC, 3));
     if (!copy.valid()) co_return SystemError(errno, "duplicating the port's descriptor");
-    CO_RETURN_IF_ERROR(co_await ServeOne(service, std::move(copy), &map));
+    auto channel = ttrpc::MakeFdTransport(executor, std::move(copy));
+    auto session = co_await sessions.Accept(std::move(channel));
+    if (!session.ok()) {
+      log::Debug("waiting for a session: {}", std::string(session.status().message()));
+      co_await Sleep(kPortPoll);
+      continue;
+    }
+    CO_RETURN_IF_ERROR(co_await ServeOne(service, *std::move(session), &map));
   }
 }
 
@@ -95,7 +105,8 @@ Co<absl::Status> ServeVsock(Service* service, uint32_t port) {
     if (ec) co_return FromErrorCode(ec, "waiting for a vsock connection");
     UniqueFd fd(::accept4(raw, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!fd.valid()) continue;
-    CO_RETURN_IF_ERROR(co_await ServeOne(service, std::move(fd), &map));
+    auto transport = ttrpc::MakeFdTransport(executor, std::move(fd));
+    CO_RETURN_IF_ERROR(co_await ServeOne(service, std::move(transport), &map));
   }
 }
 

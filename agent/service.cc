@@ -150,7 +150,11 @@ Co<absl::StatusOr<v1::PingResponse>> Service::Ping(ttrpc::CallContext, v1::PingR
         absl::StrCat("ping: reply of ", request.reply_size(), " bytes is too large"));
   }
   v1::PingResponse response;
-  response.set_payload(std::string(request.reply_size(), 'p'));
+  std::string& reply = *response.mutable_payload();
+  reply.reserve(request.reply_size());
+  const std::string payload = request.payload().empty() ? "p" : std::move(*request.mutable_payload());
+  while (reply.size() < request.reply_size())
+    reply.append(payload, 0, request.reply_size() - reply.size());
   co_return response;
 }
 

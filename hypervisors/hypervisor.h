@@ -13,6 +13,7 @@
 
 #include "proto/base/coro.h"
 #include "proto/base/fd.h"
+#include "proto/ttrpc/transport.h"
 
 namespace kata::hypervisors {
 
@@ -50,8 +51,9 @@ class Hypervisor {
   // `netns` (a namespace descriptor that stays open for the call). One-line error that names file and fix.
   // Legal once, in `defined`.
   virtual Co<absl::Status> Start(VmSpec spec, int netns) = 0;
-  // Connected stream socket to the agent's channel; legal once running. The peer may not answer yet.
-  virtual absl::StatusOr<UniqueFd> ConnectAgent() = 0;
+  // Connected to the agent's channel; legal once running, and again after the one before was closed. The peer may not
+  // answer yet: what is written waits for it.
+  virtual absl::StatusOr<std::unique_ptr<ttrpc::Transport>> ConnectAgent() = 0;
   // Host pid of the machine's process; 0 when not running.
   virtual pid_t Pid() const = 0;
   virtual Co<absl::Status> Pause() = 0;

@@ -4,10 +4,8 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -23,6 +21,7 @@
 #include "hypervisors/machine_files.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
+#include "proto/ttrpc/session.h"
 
 namespace kata::hypervisors {
 namespace {
@@ -156,19 +155,10 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
   co_return absl::OkStatus();
 }
 
-absl::StatusOr<UniqueFd> LibvirtMachine::ConnectAgent() {
+absl::StatusOr<std::unique_ptr<ttrpc::Transport>> LibvirtMachine::ConnectAgent() {
   if (pid() == 0) return RequireState(State::kRunning, "connect to the agent of");
-  const std::string what = absl::StrCat("connect to agent socket \"", paths_->agent_socket, "\"");
-  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd.valid()) return ErrnoStatus(errno, what);
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  if (paths_->agent_socket.size() >= sizeof(address.sun_path)) return ErrnoStatus(ENAMETOOLONG, what);
-  std::memcpy(address.sun_path, paths_->agent_socket.data(), paths_->agent_socket.size());
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return ErrnoStatus(errno, what);
-  }
-  return fd;
+  ASSIGN_OR_RETURN(UniqueFd fd, ttrpc::ConnectUnix(paths_->agent_socket));
+  return ttrpc::MakeHostSession(ttrpc::MakeFdTransport(executor_, std::move(fd)));
 }
 
 Co<absl::Status> LibvirtMachine::Pause() {
@@ -307,7 +297,7 @@ class LibvirtHypervisor : public Hypervisor {
   ~LibvirtHypervisor() override { machine_->Abandon(); }
 
   Co<absl::Status> Start(VmSpec spec, int netns) override { return machine_->Start(std::move(spec), netns); }
-  absl::StatusOr<UniqueFd> ConnectAgent() override { return machine_->ConnectAgent(); }
+  absl::StatusOr<std::unique_ptr<ttrpc::Transport>> ConnectAgent() override { return machine_->ConnectAgent(); }
   pid_t Pid() const override { return machine_->pid(); }
   Co<absl::Status> Pause() override { return machine_->Pause(); }
   Co<absl::Status> Resume() override { return machine_->Resume(); }

@@ -22,7 +22,7 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   explicit LibvirtMachine(asio::any_io_executor executor);
 
   Co<absl::Status> Start(VmSpec spec, int netns);
-  absl::StatusOr<UniqueFd> ConnectAgent();
+  absl::StatusOr<std::unique_ptr<ttrpc::Transport>> ConnectAgent();
   pid_t pid() const { return state_ == State::kRunning || state_ == State::kPaused ? pid_ : 0; }
   Co<absl::Status> Pause();
   Co<absl::Status> Resume();

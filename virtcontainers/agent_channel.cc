@@ -56,10 +56,9 @@ Co<absl::StatusOr<std::shared_ptr<ttrpc::Connection>>> ConnectAgent(
     std::shared_ptr<hypervisors::Hypervisor> hypervisor, BootToken token,
     std::chrono::seconds timeout) {
   auto executor = co_await asio::this_coro::executor;
-  auto fd = hypervisor->ConnectAgent();
-  if (!fd.ok()) co_return fd.status();
-  auto connection =
-      ttrpc::Connection::Start(executor, ttrpc::MakeFdTransport(executor, std::move(*fd)), nullptr);
+  auto transport = hypervisor->ConnectAgent();
+  if (!transport.ok()) co_return transport.status();
+  auto connection = ttrpc::Connection::Start(executor, *std::move(transport), nullptr);
   Spawn(executor, "watching the machine", CloseWhenStopped(hypervisor, connection));
   agent::v1::AgentClient client(connection);
   agent::v1::HelloRequest request;

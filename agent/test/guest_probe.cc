@@ -13,6 +13,7 @@
 #include "proto/base/stdio_limits.h"
 #include "proto/schema/agent.ttrpc.h"
 #include "proto/ttrpc/connection.h"
+#include "proto/ttrpc/session.h"
 
 namespace {
 
@@ -332,8 +333,9 @@ Co<absl::Status> ProbeTwice(std::string path, std::string token, std::string roo
   auto executor = co_await asio::this_coro::executor;
   for (int round = 0; round < 2; ++round) {
     CO_ASSIGN_OR_RETURN(UniqueFd fd, ttrpc::ConnectUnix(path));
-    auto transport = ttrpc::MakeFdTransport(executor, std::move(fd));
-    auto connection = ttrpc::Connection::Start(executor, std::move(transport), nullptr);
+    auto channel = ttrpc::MakeFdTransport(executor, std::move(fd));
+    CO_ASSIGN_OR_RETURN(auto session, ttrpc::MakeHostSession(std::move(channel)));
+    auto connection = ttrpc::Connection::Start(executor, std::move(session), nullptr);
     absl::Status status = co_await Probe(connection, token, rootfs);
     Check(status.ok(), round == 0 ? "first connection" : "second connection", status.ToString());
     if (round == 1) {
@@ -343,9 +345,6 @@ Co<absl::Status> ProbeTwice(std::string path, std::string token, std::string roo
       Check(down.ok(), "shutdown", down.status().ToString());
     }
     connection->Close(absl::CancelledError("done"));
-    // The guest has to see the hang-up before the next connection, or it would take it for the old
-    // one.
-    co_await Sleep(std::chrono::milliseconds(100));
   }
   *is_done = true;
   co_return absl::OkStatus();

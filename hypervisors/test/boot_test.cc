@@ -157,7 +157,7 @@ TEST_F(BootTest, BootsPausesAndStops) {
   EXPECT_FALSE(fs::is_empty(spec.capabilities_cache_dir));
   EXPECT_TRUE(WaitForConsole(*machine, "Linux version")) << machine->ConsoleTail(2000);
   std::cout << "console " << Milliseconds(begin) << " ms\n";
-  absl::StatusOr<UniqueFd> agent = machine->ConnectAgent();
+  auto agent = machine->ConnectAgent();
   EXPECT_TRUE(agent.ok()) << agent.status();
 
   absl::Status status = Run(machine->Pause());

@@ -17,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int kExecTries = 3000;
+
 class CleanupTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -25,24 +27,34 @@ class CleanupTest : public ::testing::Test {
     directory_ = pattern;
     fs::create_directories(directory_ + "/libvirt/run/qemu");
   }
-  void TearDown() override { fs::remove_all(directory_); }
+  void TearDown() override {
+    // Only when it is a child still: a test that failed must not wait for it.
+    if (child_ > 0 && waitpid(child_, nullptr, WNOHANG) == 0) {
+      kill(child_, SIGKILL);
+      waitpid(child_, nullptr, 0);
+    }
+    fs::remove_all(directory_);
+  }
   // A process whose command line looks as `words` say.
   pid_t Run(const std::string& first, const std::string& second) {
     const pid_t pid = fork();
     if (pid == 0) {
-      execl("/bin/sh", "sh", "-c", "read line < /dev/zero; sleep 60", first.c_str(), second.c_str(), nullptr);
+      execl("/bin/sh", "sh", "-c", "kill -STOP $$", first.c_str(), second.c_str(), nullptr);
       _exit(1);
     }
     std::ofstream(directory_ + "/libvirt/run/qemu/pod.pid") << pid;
     // Until exec has happened the command line is this program's.
-    for (int i = 0; i < 500; ++i) {
-      std::error_code ec;
-      if (fs::read_symlink("/proc/" + std::to_string(pid) + "/exe", ec) != fs::read_symlink("/proc/self/exe")) break;
+    for (int i = 0; i < kExecTries; ++i) {
+      std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline");
+      const std::string words((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+      if (words.find(second) != std::string::npos) break;
       usleep(10000);
     }
+    child_ = pid;
     return pid;
   }
   std::string directory_;
+  pid_t child_ = 0;
 };
 
 TEST_F(CleanupTest, KillsOurMachineAndRemovesItsFiles) {
@@ -52,7 +64,7 @@ TEST_F(CleanupTest, KillsOurMachineAndRemovesItsFiles) {
   EXPECT_TRUE(IsMachineProcess(pid, paths, "pod"));
   EXPECT_FALSE(IsMachineProcess(pid, paths, "po"));
   const absl::Status status = CleanUpMachine("pod", directory_, std::chrono::seconds(10));
-  EXPECT_TRUE(status.ok()) << status;
+  ASSERT_TRUE(status.ok()) << status;
   int result = 0;
   ASSERT_EQ(waitpid(pid, &result, 0), pid);
   EXPECT_TRUE(WIFSIGNALED(result));
