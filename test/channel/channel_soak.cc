@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// Boots one virtual machine of an installation and soaks the channel to its agent. usage:
+//   channel_soak PREFIX CALLS RECONNECTS SEED
+// CALLS pings of 64 B to 1 MiB either way, kParallel at once, with idle gaps; RECONNECTS times the
+// host hangs up in the middle of them and connects again. Every answer is compared byte by byte. A
+// call that is not answered in kCallTimeout is a stall. Exit status 0 when every call was answered.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <random>
+#include <string>
+
+#include <absl/strings/numbers.h>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include "hypervisors/hypervisor.h"
+#include "proto/base/status.h"
+#include "proto/schema/agent.ttrpc.h"
+#include "virtcontainers/agent_channel.h"
+#include "virtcontainers/config.h"
+#include "virtcontainers/netns.h"
+
+namespace {
+
+using namespace kata;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kParallel = 8;
+constexpr double kSizeMin = 64;
+constexpr double kSizeMax = 1 << 20;
+constexpr std::chrono::seconds kCallTimeout{60};
+constexpr std::chrono::seconds kBootTimeout{120};
+constexpr int kIdleEvery = 50;
+constexpr std::chrono::milliseconds kIdle{200};
+// QEMU's user: unprivileged and of this process alone.
+constexpr uid_t kUserBase = 0x60000000;
+
+struct Plan {
+  std::string prefix;
+  int calls = 0;
+  int reconnects = 0;
+  uint64_t seed = 0;
+};
+
+struct Soak {
+  std::shared_ptr<hypervisors::Hypervisor> machine;
+  virtcontainers::BootToken token;
+  std::mt19937_64 random;
+  std::string bytes;      // what payloads are cut from
+  int answered = 0;
+  int broken = 0;         // by a hang-up of this side
+  Clock::duration slowest{};
+};
+
+size_t RandomSize(std::mt19937_64& random) {
+  std::uniform_real_distribution<double> exponent(std::log(kSizeMin), std::log(kSizeMax));
+  return static_cast<size_t>(std::exp(exponent(random)));
+}
+
+// The agent repeats the payload up to the size asked for.
+bool IsRepeated(const std::string& payload, const std::string& reply) {
+  if (reply.compare(0, payload.size(), payload, 0, reply.size()) != 0) return false;
+  return reply.size() <= payload.size() ||
+         reply.compare(payload.size(), std::string::npos, reply, 0,
+                       reply.size() - payload.size()) == 0;
+}
+
+struct Round {
+  explicit Round(asio::any_io_executor executor) : done(std::move(executor)) {}
+  std::shared_ptr<ttrpc::Connection> connection;
+  int left = 0;  // calls to begin
+  int running = 0;
+  bool is_cut = false;
+  absl::Status status;
+  Event done;
+};
+
+Co<absl::Status> MakeCalls(Soak* soak, std::shared_ptr<Round> round) {
+  agent::v1::AgentClient client(round->connection);
+  while (round->left > 0 && round->status.ok() && !round->is_cut) {
+    const int number = round->left--;
+    agent::v1::PingRequest request;
+    const size_t size = RandomSize(soak->random);
+    const std::string payload = soak->bytes.substr(soak->random() % 4096, size);
+    request.set_payload(payload);
+    request.set_reply_size(static_cast<uint32_t>(RandomSize(soak->random)));
+    const size_t wanted = request.reply_size();
+    const auto begin = Clock::now();
+    auto response = co_await client.Ping(std::move(request), kCallTimeout);
+    if (round->is_cut) {
+      ++soak->broken;
+      break;
+    }
+    if (!response.ok()) {
+      round->status = Annotate(response.status(), absl::StrCat("a call with ", size, " and ",
+                                                               wanted, " bytes"));
+    } else if (response->payload().size() != wanted || !IsRepeated(payload, response->payload())) {
+      round->status = absl::DataLossError(absl::StrCat("an answer of ", wanted, " bytes is wrong"));
+    } else {
+      ++soak->answered;
+      soak->slowest = std::max(soak->slowest, Clock::now() - begin);
+    }
+    if (number % kIdleEvery == 0) co_await Sleep(kIdle);
+  }
+  if (--round->running == 0) round->done.Set();
+  co_return absl::OkStatus();
+}
+
+// `calls` calls on a connection of its own; with `cuts` the host hangs up before the last of them.
+Co<absl::Status> RunRound(Soak* soak, int calls, bool cuts) {
+  auto executor = co_await asio::this_coro::executor;
+  auto connection = co_await virtcontainers::ConnectAgent(soak->machine, soak->token, kBootTimeout);
+  if (!connection.ok()) co_return connection.status();
+  auto round = std::make_shared<Round>(executor);
+  round->connection = *connection;
+  round->left = calls;
+  round->running = kParallel;
+  const int before = soak->answered;
+  for (int i = 0; i < kParallel; ++i) Spawn(executor, "calls", MakeCalls(soak, round));
+  while (cuts && !round->done.is_set() && soak->answered - before < calls / 2) {
+    co_await Sleep(std::chrono::milliseconds(1));
+  }
+  if (cuts) {
+    round->is_cut = true;
+    round->connection->Close(absl::CancelledError("hung up"));
+  }
+  co_await round->done.Wait();
+  round->connection->Close(absl::CancelledError("done"));
+  co_return round->status;
+}
+
+absl::StatusOr<hypervisors::VmSpec> MakeSpec(const virtcontainers::Config& config,
+                                             const std::string& directory,
+                                             const virtcontainers::BootToken& token) {
+  hypervisors::VmSpec spec;
+  spec.name = absl::StrCat("channel-soak-", ::getpid());
+  spec.runtime_dir = directory;
+  spec.emulator = config.path;
+  spec.machine_type = config.machine_type;
+  spec.firmware = config.firmware;
+  spec.kernel = config.kernel;
+  spec.initrd = config.initrd;
+  spec.kernel_params = absl::StrCat("console=ttyS0 quiet panic=-1 agent.token_sha256=",
+                                    token.sha256_hex);
+  spec.memory_mib = config.default_memory;
+  spec.uid = kUserBase + static_cast<uid_t>(::getpid());
+  spec.gid = spec.uid;
+  spec.capabilities_cache_dir = absl::StrCat(directory, "-capabilities");
+  return spec;
+}
+
+Co<absl::Status> RunSoak(Plan plan, std::string directory) {
+  auto executor = co_await asio::this_coro::executor;
+  CO_ASSIGN_OR_RETURN(auto config, virtcontainers::LoadConfig(plan.prefix, std::string()));
+  Soak soak;
+  CO_ASSIGN_OR_RETURN(soak.token, virtcontainers::MakeBootToken());
+  CO_ASSIGN_OR_RETURN(auto spec, MakeSpec(config, directory, soak.token));
+  CO_ASSIGN_OR_RETURN(UniqueFd netns, virtcontainers::OpenNetworkNamespace(std::string()));
+  soak.random.seed(plan.seed);
+  while (soak.bytes.size() < static_cast<size_t>(kSizeMax) + 4096)
+    soak.bytes += static_cast<char>(soak.random());
+  soak.machine = hypervisors::MakeLibvirtHypervisor(executor);
+  const auto begin = Clock::now();
+  absl::Status status = co_await soak.machine->Start(std::move(spec), netns.get());
+  const int rounds = plan.reconnects + 1;
+  for (int i = 0; status.ok() && i < rounds; ++i) {
+    const bool is_last = i + 1 == rounds;
+    const int calls = is_last ? plan.calls - soak.answered : plan.calls / rounds;
+    status = co_await RunRound(&soak, calls, !is_last);
+    if (!status.ok()) status = Annotate(status, absl::StrCat("connection ", i + 1));
+  }
+  using std::chrono::duration_cast;
+  using std::chrono::milliseconds;
+  std::printf("%d calls answered on %d connections, %d cut off by us, slowest %lld ms, all %lld ms\n",
+              soak.answered, rounds, soak.broken,
+              static_cast<long long>(duration_cast<milliseconds>(soak.slowest).count()),
+              static_cast<long long>(duration_cast<milliseconds>(Clock::now() - begin).count()));
+  absl::Status stopped = co_await soak.machine->Stop();
+  co_return status.ok() ? stopped : status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Plan plan;
+  if (argc != 5 || !absl::SimpleAtoi(argv[2], &plan.calls) || plan.calls < 1 ||
+      !absl::SimpleAtoi(argv[3], &plan.reconnects) || plan.reconnects < 0 ||
+      !absl::SimpleAtoi(argv[4], &plan.seed)) {
+    std::fprintf(stderr, "usage: %s PREFIX CALLS RECONNECTS SEED\n", argv[0]);
+    return 64;
+  }
+  plan.prefix = argv[1];
+  char directory[] = "/run/channel-soak-XXXXXX";
+  if (::mkdtemp(directory) == nullptr || ::chmod(directory, 0711) != 0) {
+    std::perror("making a directory below /run");
+    return 1;
+  }
+  int code = 1;
+  asio::io_context context(1);
+  asio::co_spawn(context, RunSoak(plan, directory),
+                 [&code, &context](std::exception_ptr error, absl::Status status) {
+                   if (!error && status.ok()) code = 0;
+                   if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
+                   context.stop();
+                 });
+  context.run();
+  std::error_code ignored;
+  std::filesystem::remove_all(directory, ignored);
+  std::filesystem::remove_all(std::string(directory) + "-capabilities", ignored);
+  return code;
+}
