@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <thread>
 
+#include "hypervisors/probe_boot.h"
 #include "proto/base/status.h"
 
 namespace kata::hypervisors {
@@ -55,15 +56,30 @@ std::string WhyNotKvm(uid_t uid, gid_t gid, const std::string& device, const std
   return "";
 }
 
+std::string WhyNotBooted(const VmSpec& spec) {
+  ProbeMachine machine;
+  machine.accelerator = "kvm";
+  machine.emulator = spec.emulator;
+  machine.machine_type = spec.machine_type;
+  machine.firmware = spec.firmware;
+  machine.kernel = spec.kernel;
+  machine.initrd = spec.initrd;
+  machine.uid = spec.uid;
+  machine.gid = spec.gid;
+  const std::string verdicts = spec.cache_dir.empty() ? "" : spec.cache_dir + "/boots";
+  const absl::Status status = ProbeBootOnce(machine, verdicts, kProbeTimeout);
+  return std::string(status.message());
+}
+
 }  // namespace
 
-AcceleratorChoice ChooseAccelerator(Accelerator wanted, uid_t uid, gid_t gid, const std::string& kvm_device,
-                                    const std::string& module_dir) {
+AcceleratorChoice ChooseAccelerator(const VmSpec& spec, const std::string& kvm_device, const std::string& module_dir) {
   AcceleratorChoice choice;
-  if (wanted == Accelerator::kTcg) return choice;
+  if (spec.accelerator == Accelerator::kTcg) return choice;
   choice.is_kvm = true;
-  if (wanted == Accelerator::kKvm) return choice;
-  choice.why_not_kvm = WhyNotKvm(uid, gid, kvm_device, module_dir);
+  if (spec.accelerator == Accelerator::kKvm) return choice;
+  choice.why_not_kvm = WhyNotKvm(spec.uid, spec.gid, kvm_device, module_dir);
+  if (choice.why_not_kvm.empty()) choice.why_not_kvm = WhyNotBooted(spec);
   choice.is_kvm = choice.why_not_kvm.empty();
   return choice;
 }

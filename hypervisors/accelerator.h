@@ -16,9 +16,10 @@ struct AcceleratorChoice {
   std::string why_not_kvm;  // for one warning; empty with KVM or when emulation was asked for
 };
 
-// `kvm_device` and `module_dir` are /dev/kvm and /sys/module outside tests.
-AcceleratorChoice ChooseAccelerator(Accelerator wanted, uid_t uid, gid_t gid, const std::string& kvm_device,
-                                    const std::string& module_dir);
+// kAuto takes KVM when the machine's user may open it, the processor's module is loaded and a probe boot of the spec's
+// kernel has gone well (probe_boot.h; kept in the spec's cache). `kvm_device` and `module_dir` are /dev/kvm and
+// /sys/module outside tests.
+AcceleratorChoice ChooseAccelerator(const VmSpec& spec, const std::string& kvm_device, const std::string& module_dir);
 
 // An error of `path`, the value of configuration key `key`, unless it is a regular file that `uid` can read
 // (and execute, with `is_program`).

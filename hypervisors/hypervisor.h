@@ -27,7 +27,7 @@ struct VmSpec {
   std::string firmware;         // empty = QEMU's default
   std::string kernel;
   std::string initrd;
-  std::string kernel_params;    // whole command line
+  std::string kernel_params;    // kernel_params.h and more; an emulated machine gets kTcgKernelParams besides
   uint32_t vcpus = 1;
   uint64_t memory_mib = 512;
   Accelerator accelerator = Accelerator::kAuto;
@@ -37,7 +37,7 @@ struct VmSpec {
   std::string virtiofs_tag;
   std::string share_9p_dir;     // 9p fallback; empty = none
   std::string share_9p_tag;
-  std::string capabilities_cache_dir;  // host-wide cache of libvirt's capability files, seeded once, 0700 root
+  std::string cache_dir;        // host-wide, 0700 root: libvirt's capability files, verdicts of probe boots; empty = none
 };
 
 // Why a machine stopped.

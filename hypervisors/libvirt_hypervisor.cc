@@ -18,6 +18,7 @@
 #include "hypervisors/accelerator.h"
 #include "hypervisors/capability_cache.h"
 #include "hypervisors/cleanup.h"
+#include "hypervisors/kernel_params.h"
 #include "hypervisors/machine_files.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
@@ -119,9 +120,9 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
     });
   };
   std::function<absl::Status()> create = [job, paths, netns, handler]() -> absl::Status {
-    const VmSpec& spec = job->spec;
-    const AcceleratorChoice choice =
-        ChooseAccelerator(spec.accelerator, spec.uid, spec.gid, "/dev/kvm", "/sys/module");
+    VmSpec& spec = job->spec;
+    const AcceleratorChoice choice = ChooseAccelerator(spec, "/dev/kvm", "/sys/module");
+    if (!choice.is_kvm) spec.kernel_params += kTcgKernelParams;
     job->warning = choice.why_not_kvm;
     ASSIGN_OR_RETURN(const std::string xml, DomainXml(spec, paths, choice.is_kvm));
     ASSIGN_OR_RETURN(job->session,
@@ -147,8 +148,8 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
     log::Warn("machine {} runs without hardware virtualization, many times slower: {}", domain_, job->warning);
   }
   std::function<absl::Status()> store = [job, paths] {
-    if (job->spec.capabilities_cache_dir.empty()) return absl::OkStatus();
-    return StoreCapabilities(job->spec.capabilities_cache_dir, paths.libvirt_root);
+    if (job->spec.cache_dir.empty()) return absl::OkStatus();
+    return StoreCapabilities(CapabilitiesDir(job->spec), paths.libvirt_root);
   };
   status = co_await RunBlocking(Pool(), std::move(store));
   if (!status.ok()) log::Warn("keep libvirt's capability files: {}", status.message());

@@ -58,6 +58,8 @@ std::string QemuConf(uid_t uid, gid_t gid) {
       uid, gid);
 }
 
+std::string CapabilitiesDir(const VmSpec& spec) { return spec.cache_dir + "/capabilities"; }
+
 absl::Status PrepareMachine(const VmSpec& spec, const MachinePaths& paths) {
   RETURN_IF_ERROR(CheckSpec(spec));
   RETURN_IF_ERROR(MakeShortLink(paths));
@@ -66,8 +68,8 @@ absl::Status PrepareMachine(const VmSpec& spec, const MachinePaths& paths) {
     return ErrnoStatus(errno, absl::StrCat("open up \"", paths.runtime_dir, "/libvirt\""));
   }
   RETURN_IF_ERROR(WriteFileAtomically(paths.libvirt_root + "/etc/qemu.conf", QemuConf(spec.uid, spec.gid), 0600));
-  if (spec.capabilities_cache_dir.empty()) return absl::OkStatus();
-  const absl::StatusOr<int> seeded = SeedCapabilities(spec.capabilities_cache_dir, paths.libvirt_root);
+  if (spec.cache_dir.empty()) return absl::OkStatus();
+  const absl::StatusOr<int> seeded = SeedCapabilities(CapabilitiesDir(spec), paths.libvirt_root);
   // Without the cache libvirt probes the emulator: slower, not wrong.
   if (!seeded.ok()) log::Warn("seed libvirt's capability files: {}", seeded.status().message());
   return absl::OkStatus();

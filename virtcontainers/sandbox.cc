@@ -7,7 +7,7 @@
 
 #include <set>
 
-#include "hypervisors/accelerator.h"
+#include "hypervisors/kernel_params.h"
 #include "hypervisors/trim_memory.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
@@ -25,13 +25,7 @@
 namespace kata::virtcontainers {
 namespace {
 
-constexpr char kCapabilitiesCache[] = "/var/cache/kata-containers/capabilities";
-constexpr char kKernelParams[] =
-    "console=ttyS0 quiet panic=-1 noreplace-smp no_timer_check tsc=reliable cryptomgr.notests "
-    "rcupdate.rcu_expedited=1 8250.nr_uarts=1 dummy.numdummies=0";
-// Without hardware virtualization a guest shares nothing with the host's CPU that these would
-// protect.
-constexpr char kTcgKernelParams[] = " nokaslr mitigations=off";
+constexpr char kCacheDirectory[] = "/var/cache/kata-containers";
 constexpr uid_t kQemuUidBase =
     0x70000000;  // + the shim's pid: unprivileged and of this sandbox alone
 constexpr std::chrono::seconds kRemoveTimeout{2};
@@ -207,12 +201,12 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     spec.uid = kQemuUidBase + static_cast<uid_t>(::getpid());
     spec.gid = QemuGid(spec.uid);
     spec.kernel_params =
-        absl::StrCat(kKernelParams, " agent.token_sha256=", token.sha256_hex,
+        absl::StrCat(hypervisors::kKernelParams, " agent.token_sha256=", token.sha256_hex,
                      config.kernel_params.empty() ? "" : " ", config.kernel_params);
     spec.vcpus = config.default_vcpus;
     spec.memory_mib = config.default_memory;
     spec.accelerator = config.accelerator;
-    spec.capabilities_cache_dir = kCapabilitiesCache;
+    spec.cache_dir = kCacheDirectory;
     return spec;
   }
 
@@ -230,9 +224,6 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     std::function<absl::Status()> job = [id = options_.id, options, uses_9p, daemon,
                                          spec]() -> absl::Status {
       RETURN_IF_ERROR(MakeDirs(RuntimeDirectory(id), 0711));
-      const auto choice = hypervisors::ChooseAccelerator(spec->accelerator, spec->uid, spec->gid,
-                                                         "/dev/kvm", "/sys/module");
-      if (!choice.is_kvm) spec->kernel_params += kTcgKernelParams;
       RETURN_IF_ERROR(MakeSharedDirectory(id, uses_9p ? spec->uid : 0));
       if (uses_9p) return absl::OkStatus();
       ASSIGN_OR_RETURN(*daemon, StartVirtiofsd(*options));

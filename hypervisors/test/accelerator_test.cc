@@ -30,12 +30,24 @@ class AcceleratorTest : public ::testing::Test {
     chmod(path.c_str(), mode);
     return path;
   }
+  // A spec of an unprivileged user whose emulator prints what `script` says.
+  VmSpec Spec(Accelerator wanted, const std::string& script = "echo 'Run /init as init process'; sleep 1000") {
+    VmSpec spec;
+    spec.accelerator = wanted;
+    spec.uid = 12345;
+    spec.gid = 12345;
+    spec.emulator = Make("qemu", 0755);
+    std::ofstream(spec.emulator) << "#!/bin/sh\n" << script << "\n";
+    spec.kernel = Make("vmlinux", 0644);
+    spec.initrd = Make("initrd", 0644);
+    return spec;
+  }
   std::string directory_;
 };
 
 TEST_F(AcceleratorTest, AutoFallsBackWithReasonWhenDeviceIsMissing) {
   const AcceleratorChoice choice =
-      ChooseAccelerator(Accelerator::kAuto, 12345, 12345, directory_ + "/kvm", directory_);
+      ChooseAccelerator(Spec(Accelerator::kAuto), directory_ + "/kvm", directory_);
   EXPECT_FALSE(choice.is_kvm);
   EXPECT_THAT(choice.why_not_kvm, HasSubstr("no such file"));
 }
@@ -43,7 +55,7 @@ TEST_F(AcceleratorTest, AutoFallsBackWithReasonWhenDeviceIsMissing) {
 TEST_F(AcceleratorTest, AutoFallsBackWhenUserMayNotOpenDevice) {
   const std::string device = Make("kvm", 0600);
   std::filesystem::create_directory(directory_ + "/kvm_intel");
-  const AcceleratorChoice choice = ChooseAccelerator(Accelerator::kAuto, 12345, 12345, device, directory_);
+  const AcceleratorChoice choice = ChooseAccelerator(Spec(Accelerator::kAuto), device, directory_);
   EXPECT_FALSE(choice.is_kvm);
   EXPECT_THAT(choice.why_not_kvm, HasSubstr("permission denied"));
 }
@@ -51,16 +63,26 @@ TEST_F(AcceleratorTest, AutoFallsBackWhenUserMayNotOpenDevice) {
 TEST_F(AcceleratorTest, AutoNeedsAModuleOfTheProcessor) {
   const std::string device = Make("kvm", 0666);
 #if defined(__x86_64__)
-  EXPECT_FALSE(ChooseAccelerator(Accelerator::kAuto, 12345, 12345, device, directory_).is_kvm);
+  EXPECT_FALSE(ChooseAccelerator(Spec(Accelerator::kAuto), device, directory_).is_kvm);
   std::filesystem::create_directory(directory_ + "/kvm_amd");
 #endif
-  EXPECT_TRUE(ChooseAccelerator(Accelerator::kAuto, 12345, 12345, device, directory_).is_kvm);
+  EXPECT_TRUE(ChooseAccelerator(Spec(Accelerator::kAuto), device, directory_).is_kvm);
+}
+
+// As on a host that answers every call of KVM and yet lets no kernel start.
+TEST_F(AcceleratorTest, AutoFallsBackWhenTheProbeBootFails) {
+  const std::string device = Make("kvm", 0666);
+  std::filesystem::create_directory(directory_ + "/kvm_intel");
+  const AcceleratorChoice choice =
+      ChooseAccelerator(Spec(Accelerator::kAuto, "echo could not start >&2"), device, directory_);
+  EXPECT_FALSE(choice.is_kvm);
+  EXPECT_EQ(choice.why_not_kvm, "boot a guest under kvm: the machine ended; it wrote: could not start");
 }
 
 TEST_F(AcceleratorTest, ForcedChoicesAreTaken) {
   const std::string missing = directory_ + "/kvm";
-  EXPECT_TRUE(ChooseAccelerator(Accelerator::kKvm, 1, 1, missing, directory_).is_kvm);
-  const AcceleratorChoice tcg = ChooseAccelerator(Accelerator::kTcg, 1, 1, missing, directory_);
+  EXPECT_TRUE(ChooseAccelerator(Spec(Accelerator::kKvm), missing, directory_).is_kvm);
+  const AcceleratorChoice tcg = ChooseAccelerator(Spec(Accelerator::kTcg), missing, directory_);
   EXPECT_FALSE(tcg.is_kvm);
   EXPECT_EQ(tcg.why_not_kvm, "");
 }

@@ -19,6 +19,7 @@
 
 #include "hypervisors/cleanup.h"
 #include "hypervisors/hypervisor.h"
+#include "hypervisors/probe_boot.h"
 #include "proto/base/fd.h"
 
 namespace kata::hypervisors {
@@ -95,7 +96,7 @@ class BootTest : public ::testing::Test {
     spec.memory_mib = 256;
     spec.uid = kUser;
     spec.gid = kUser;
-    spec.capabilities_cache_dir = base_ + "/capabilities";
+    spec.cache_dir = base_ + "/cache";
     return spec;
   }
 
@@ -154,7 +155,7 @@ TEST_F(BootTest, BootsPausesAndStops) {
   EXPECT_EQ(OwnerOf(pid), kUser);
   EXPECT_NE(fs::read_symlink("/proc/" + std::to_string(pid) + "/ns/net"), fs::read_symlink("/proc/self/ns/net"));
   EXPECT_GT(CountCgroups(DomainName(spec.name)), 0);
-  EXPECT_FALSE(fs::is_empty(spec.capabilities_cache_dir));
+  EXPECT_FALSE(fs::is_empty(spec.cache_dir));
   EXPECT_TRUE(WaitForConsole(*machine, "Linux version")) << machine->ConsoleTail(2000);
   std::cout << "console " << Milliseconds(begin) << " ms\n";
   auto agent = machine->ConnectAgent();
@@ -203,6 +204,22 @@ TEST_F(BootTest, CleanUpNeedsNoLibvirt) {
   const absl::Status stopped = Run(machine->Stop());
   EXPECT_TRUE(stopped.ok()) << stopped;
   ExpectNothingLeft(spec, pid);
+}
+
+TEST_F(BootTest, ProbeBootReachesTheFirstProgram) {
+  const VmSpec spec = Spec("probe");
+  ProbeMachine machine;
+  machine.accelerator = "tcg";
+  machine.emulator = spec.emulator;
+  machine.machine_type = spec.machine_type;
+  machine.firmware = spec.firmware;
+  machine.kernel = spec.kernel;
+  machine.initrd = spec.initrd;
+  machine.uid = machine.gid = kUser;
+  const absl::Status status = ProbeBoot(machine, std::chrono::seconds(120));
+  EXPECT_TRUE(status.ok()) << status;
+  machine.accelerator = "nonesuch";
+  EXPECT_THAT(std::string(ProbeBoot(machine, std::chrono::seconds(120)).message()), HasSubstr("nonesuch"));
 }
 
 TEST_F(BootTest, MissingKernelIsNamed) {

@@ -19,6 +19,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include "hypervisors/hypervisor.h"
+#include "hypervisors/kernel_params.h"
 #include "proto/base/status.h"
 #include "proto/schema/agent.ttrpc.h"
 #include "virtcontainers/agent_channel.h"
@@ -145,12 +146,12 @@ absl::StatusOr<hypervisors::VmSpec> MakeSpec(const virtcontainers::Config& confi
   spec.firmware = config.firmware;
   spec.kernel = config.kernel;
   spec.initrd = config.initrd;
-  spec.kernel_params = absl::StrCat("console=ttyS0 quiet panic=-1 agent.token_sha256=",
+  spec.kernel_params = absl::StrCat(hypervisors::kKernelParams, " agent.token_sha256=",
                                     token.sha256_hex);
   spec.memory_mib = config.default_memory;
   spec.uid = kUserBase + static_cast<uid_t>(::getpid());
   spec.gid = spec.uid;
-  spec.capabilities_cache_dir = absl::StrCat(directory, "-capabilities");
+  spec.cache_dir = absl::StrCat(directory, "-cache");
   return spec;
 }
 
@@ -211,6 +212,6 @@ int main(int argc, char** argv) {
   context.run();
   std::error_code ignored;
   std::filesystem::remove_all(directory, ignored);
-  std::filesystem::remove_all(std::string(directory) + "-capabilities", ignored);
+  std::filesystem::remove_all(std::string(directory) + "-cache", ignored);
   return code;
 }
