@@ -123,7 +123,7 @@ MountOptions ParseMountOptions(const std::vector<std::string>& options) {
 
 absl::Status MountRootfs(const std::string& rootfs, const std::vector<RootfsMount>& mounts) {
   for (const RootfsMount& mount : mounts) {
-    absl::Status status = MakeDirs(rootfs, 0711);
+    absl::Status status = MakeDirs(rootfs, 0755);
     if (status.ok())
       status = mount.target.empty() ? MountOne(mount, rootfs) : MountBelow(mount, rootfs);
     if (!status.ok()) {
@@ -139,9 +139,9 @@ absl::Status BindMount(const std::string& source, const std::string& target, boo
   const std::string what = absl::StrCat("sharing \"", source, "\" with the guest");
   if (::stat(source.c_str(), &info) != 0) return ErrnoStatus(errno, what);
   if (S_ISDIR(info.st_mode)) {
-    RETURN_IF_ERROR(MakeDirs(target, 0711));
+    RETURN_IF_ERROR(MakeDirs(target, 0755));
   } else {
-    RETURN_IF_ERROR(MakeDirs(target.substr(0, target.rfind('/')), 0711));
+    RETURN_IF_ERROR(MakeDirs(target.substr(0, target.rfind('/')), 0755));
     UniqueFd file(::open(target.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!file.valid()) return ErrnoStatus(errno, absl::StrCat("creating \"", target, "\""));
   }

@@ -76,8 +76,9 @@ std::string ContainerGuestPath(const std::string& container_id) {
 absl::Status MakeSharedDirectory(const std::string& sandbox_id, uid_t owner) {
   const std::string rw = ReadWrite(sandbox_id);
   const std::string ro = ExportedDirectory(sandbox_id);
-  RETURN_IF_ERROR(MakeDirs(rw, 0711));
-  RETURN_IF_ERROR(MakeDirs(ro, 0711));
+  // The directory above is closed to others; with 9p the machine's user lists this one.
+  RETURN_IF_ERROR(MakeDirs(rw, 0755));
+  RETURN_IF_ERROR(MakeDirs(ro, 0755));
   // Images hold set-user-ID programs: no user of the host may come near them.
   if (::chmod(SharedDirectory(sandbox_id).c_str(), 0700) != 0 ||
       ::chown(SharedDirectory(sandbox_id).c_str(), owner, static_cast<gid_t>(-1)) != 0) {
