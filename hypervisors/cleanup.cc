@@ -63,9 +63,9 @@ std::vector<fs::path> CgroupsOf(const fs::path& parent, const std::string& domai
   return found;
 }
 
-absl::Status KillAndWait(int pidfd, pid_t pid, std::chrono::milliseconds timeout) {
+absl::Status KillAndWait(int pidfd, const std::string& domain, std::chrono::milliseconds timeout) {
   if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0) != 0 && errno != ESRCH) {
-    return ErrnoStatus(errno, absl::StrCat("kill machine process \"", pid, "\""));
+    return ErrnoStatus(errno, absl::StrCat("kill the process of machine \"", domain, "\""));
   }
   struct pollfd entry = {pidfd, POLLIN, 0};
   const auto deadline = std::chrono::steady_clock::now() + timeout;
@@ -76,7 +76,7 @@ absl::Status KillAndWait(int pidfd, pid_t pid, std::chrono::milliseconds timeout
     if (count > 0) return absl::OkStatus();
     if (count < 0 && errno == EINTR) continue;
     return absl::DeadlineExceededError(
-        absl::StrCat("wait for the end of machine process \"", pid, "\": still there after ", timeout.count(),
+        absl::StrCat("wait for the end of machine \"", domain, "\": still there after ", timeout.count(),
                      " ms"));
   }
 }
@@ -100,6 +100,15 @@ bool IsMachineProcess(pid_t pid, const MachinePaths& paths, const std::string& d
   if (at == std::string::npos) return false;
   const char next = at + name.size() < text->size() ? (*text)[at + name.size()] : '\0';
   return (next == ',' || next == '\0') && text->find(paths.libvirt_root + "/") != std::string::npos;
+}
+
+UniqueFd OpenMachineProcess(const MachinePaths& paths, const std::string& domain) {
+  const pid_t pid = PidFromFile(paths, domain);
+  if (pid == 0) return UniqueFd();
+  UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  // Asked after the descriptor is open: it cannot move to another process any more.
+  if (!pidfd.valid() || !IsMachineProcess(pid, paths, domain)) return UniqueFd();
+  return pidfd;
 }
 
 absl::Status RemoveCgroups(const std::string& cgroup_root, const std::string& domain) {
@@ -138,14 +147,8 @@ absl::Status CleanUpMachine(const std::string& name, const std::string& runtime_
                             std::chrono::milliseconds timeout) {
   const MachinePaths paths(runtime_dir);
   const std::string domain = DomainName(name);
-  const pid_t pid = PidFromFile(paths, domain);
-  if (pid != 0) {
-    UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-    // Asked after the descriptor is open: it cannot move to another process any more.
-    if (pidfd.valid() && IsMachineProcess(pid, paths, domain)) {
-      RETURN_IF_ERROR(KillAndWait(pidfd.get(), pid, timeout));
-    }
-  }
+  const UniqueFd pidfd = OpenMachineProcess(paths, domain);
+  if (pidfd.valid()) RETURN_IF_ERROR(KillAndWait(pidfd.get(), domain, timeout));
   absl::Status status = RemoveCgroups("/sys/fs/cgroup", domain);
   status.Update(RemoveFiles(paths));
   return status;

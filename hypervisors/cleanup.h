@@ -9,6 +9,7 @@
 #include <absl/status/status.h>
 
 #include "hypervisors/domain_xml.h"
+#include "proto/base/fd.h"
 
 namespace kata::hypervisors {
 
@@ -16,6 +17,8 @@ namespace kata::hypervisors {
 pid_t PidFromFile(const MachinePaths& paths, const std::string& domain);
 // True if `pid` now is a QEMU that libvirt started under this domain name and root (pids are used again).
 bool IsMachineProcess(pid_t pid, const MachinePaths& paths, const std::string& domain);
+// A descriptor of that process; not valid if there is none.
+UniqueFd OpenMachineProcess(const MachinePaths& paths, const std::string& domain);
 // Removes the domain's cgroups, which must have no process, in every hierarchy.
 absl::Status RemoveCgroups(const std::string& cgroup_root, const std::string& domain);
 // Removes libvirt's root, sockets, the fifo and the short link; the runtime directory stays.

@@ -29,6 +29,8 @@ namespace {
 
 constexpr std::chrono::seconds kNoticeTimeout{2};   // for libvirt to see that the process ended
 constexpr std::chrono::seconds kProcessTimeout{5};  // for a killed process to end
+constexpr std::chrono::seconds kComeUpTimeout{10};  // for QEMU to come up once its process is there
+constexpr std::chrono::milliseconds kComeUpPoll{500};
 constexpr size_t kTailInError = 400;
 constexpr size_t kPoolThreads = 2;
 
@@ -86,10 +88,12 @@ Co<absl::Status> LibvirtMachine::Start(VmSpec spec, int netns) {
   paths_ = std::make_unique<MachinePaths>(spec.runtime_dir);
   auto job = std::make_shared<Job>();
   job->spec = std::move(spec);
+  Spawn(executor_, "watching a start", EndSlowStart(self));
   absl::Status status = co_await StartOnPool(job, netns);
   started_.Set();
   if (status.ok() && !is_kill_sent_) co_return absl::OkStatus();
   if (status.ok()) status = absl::CancelledError("stopped meanwhile");
+  if (is_late_) status = absl::DeadlineExceededError("QEMU did not come up");
   const std::string tail = console_->Tail(kTailInError);
   const bool is_stop_wanted = is_kill_sent_;
   Kill();
@@ -101,6 +105,23 @@ Co<absl::Status> LibvirtMachine::Start(VmSpec spec, int netns) {
   status = Annotate(status, what);
   if (tail.empty()) co_return status;
   co_return absl::Status(status.code(), absl::StrCat(status.message(), "; its console ends: ", tail));
+}
+
+// libvirt waits for QEMU's monitor without a limit. There is no descriptor of the process yet, so it is found by
+// libvirt's pid file; once it is killed libvirt's call returns.
+Co<absl::Status> LibvirtMachine::EndSlowStart(std::shared_ptr<LibvirtMachine> self) {
+  std::chrono::nanoseconds waited{0};
+  bool is_started = co_await self->started_.WaitFor(kComeUpPoll);
+  while (!is_started && self->state_ == State::kStarting) {
+    const UniqueFd process = OpenMachineProcess(*self->paths_, self->domain_);
+    if (process.valid()) waited += kComeUpPoll;
+    if (waited >= kComeUpTimeout) self->is_late_ = true;
+    if (process.valid() && (self->is_late_ || self->is_kill_sent_)) {
+      syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
+    }
+    is_started = co_await self->started_.WaitFor(kComeUpPoll);
+  }
+  co_return absl::OkStatus();
 }
 
 Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns) {
@@ -193,7 +214,7 @@ Co<absl::Status> LibvirtMachine::Stop() {
   if (state_ == State::kStopped && paths_ == nullptr) co_return absl::OkStatus();
   Kill();
   if (!started_.is_set()) {
-    // Start sees the mark and cleans up.
+    // Start and its watcher see the mark and clean up.
     co_await started_.Wait();
   }
   const bool is_ended = co_await process_ended_.WaitFor(kProcessTimeout);

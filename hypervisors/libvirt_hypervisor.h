@@ -37,6 +37,7 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   struct Job;  // what the pool makes of a spec
 
   Co<absl::Status> StartOnPool(std::shared_ptr<Job> job, int netns);
+  static Co<absl::Status> EndSlowStart(std::shared_ptr<LibvirtMachine> self);
   Co<absl::Status> FinishStopped();
   void WatchProcess(UniqueFd pidfd);
   void OnProcessEnd();
@@ -58,6 +59,7 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   State state_ = State::kDefined;
   StopReason reason_ = StopReason::kFailed;
   bool is_kill_sent_ = false;
+  bool is_late_ = false;
   bool is_cleaning_ = false;
   pid_t pid_ = 0;
   std::string domain_;
