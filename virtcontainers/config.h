@@ -34,7 +34,7 @@ struct Config {
   bool enable_debug = false;
   uint32_t create_container_timeout = 60;  // s, for the guest's part of Create
   // [agent.kata]
-  uint32_t dial_timeout = 30;  // s, until the agent of a booting VM answers
+  uint32_t dial_timeout = 13;  // s, until the agent of a booting VM answers
 };
 
 // `prefix` is the installation the program runs from. `explicit_path` (a caller's ConfigPath) wins when not empty, then

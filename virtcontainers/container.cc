@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/container.h"
 
+#include <signal.h>
+
+#include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "proto/schema/agent.ttrpc.h"
 #include "virtcontainers/oci_spec.h"
@@ -147,11 +150,34 @@ Co<absl::Status> GuestContainer::Kill(std::string exec_id, uint32_t signal, bool
   request.set_exec_id(exec_id);
   request.set_signal(signal);
   request.set_all(all);
+  // What the guest answers does not count then: the init is gone soon, or the machine is.
+  const bool must_end = exec_id.empty() && signal == SIGKILL;
+  if (must_end && !std::exchange(is_end_watched_, true))
+    Spawn(executor_, "ending a container", EnsureEnd(self));
   agent::v1::AgentClient client(connection_);
-  auto response = co_await client.SignalProcess(std::move(request), kAgentCallTimeout);
-  if (absl::IsNotFound(response.status()))
+  auto response = co_await client.SignalProcess(std::move(request), kSignalTimeout);
+  // Unavailable: the machine is going, and the process with it.
+  if (absl::IsNotFound(response.status()) || absl::IsUnavailable(response.status()))
     co_return absl::NotFoundError("process already finished");
-  co_return response.status();
+  if (must_end && absl::IsDeadlineExceeded(response.status())) {
+    EndMachine("the guest does not answer");
+    co_return absl::OkStatus();
+  }
+  const std::string what =
+      absl::StrCat("sending signal ", signal, " to a process of container \"", options_.id, "\"");
+  co_return Annotate(response.status(), what);
+}
+
+// The sandbox ends a machine whose connection has closed.
+void GuestContainer::EndMachine(absl::string_view reason) {
+  log::Warn("ending the machine to end container \"{}\": {}", options_.id, std::string(reason));
+  connection_->Close(absl::UnavailableError(reason));
+}
+
+Co<absl::Status> GuestContainer::EnsureEnd(std::shared_ptr<GuestContainer> self) {
+  const bool is_ended = co_await self->init_->WaitExitFor(kKillEffectTimeout);
+  if (!is_ended) self->EndMachine("its init does not end of SIGKILL");
+  co_return absl::OkStatus();
 }
 
 Co<absl::Status> GuestContainer::ResizeTerminal(std::string exec_id, uint32_t width,
@@ -188,7 +214,7 @@ Co<absl::Status> GuestContainer::DeleteExec(std::string exec_id) {
   if (exec->is_in_guest) {
     agent::v1::AgentClient client(connection_);
     agent::v1::ProcessId request = IdOf(options_.id, exec_id);
-    auto response = co_await client.RemoveProcess(std::move(request), kAgentCallTimeout);
+    auto response = co_await client.RemoveProcess(std::move(request), kSignalTimeout);
     // A guest that is gone has forgotten it as well.
     if (!response.ok() && !absl::IsNotFound(response.status()) &&
         !absl::IsUnavailable(response.status())) {

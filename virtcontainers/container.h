@@ -19,6 +19,10 @@ namespace kata::virtcontainers {
 inline constexpr size_t kExecsMax = 1024;
 // Calls that the agent answers at once; a guest that takes longer does not answer at all.
 inline constexpr std::chrono::seconds kAgentCallTimeout{30};
+// Signals are taken at once as well. A guest that does not take SIGKILL for an init is ended with its machine.
+inline constexpr std::chrono::seconds kSignalTimeout{10};
+// And so is one whose init does not end of SIGKILL: it waits in the guest's kernel for what does not come.
+inline constexpr std::chrono::seconds kKillEffectTimeout{20};
 // Between an answer of the guest about OOM kills and the next question.
 inline constexpr std::chrono::seconds kOomPause{1};
 
@@ -63,6 +67,8 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
   void Adopt(GuestProcess& process);
   Co<absl::Status> SetPaused(bool is_paused);
   void CountOomKills(uint64_t kills);
+  void EndMachine(absl::string_view reason);
+  static Co<absl::Status> EnsureEnd(std::shared_ptr<GuestContainer> self);
   static Co<absl::Status> WatchOom(std::shared_ptr<GuestContainer> self);
 
   asio::any_io_executor executor_;
@@ -72,6 +78,7 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
   std::map<std::string, std::shared_ptr<Exec>> execs_;
   bool is_paused_ = false;
   bool is_freezing_ = false;  // a pause or resume is under way
+  bool is_end_watched_ = false;
   uint64_t oom_kills_ = 0;    // known so far
   std::function<void()> oom_handler_;
 };

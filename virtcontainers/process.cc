@@ -38,6 +38,11 @@ Co<ExitStatus> GuestProcess::WaitExit() {
   co_return *exit_;
 }
 
+Co<bool> GuestProcess::WaitExitFor(std::chrono::nanoseconds timeout) {
+  auto self = shared_from_this();
+  co_return co_await exited_.WaitFor(timeout);
+}
+
 Co<absl::StatusOr<std::shared_ptr<StdioStream>>> GuestProcess::OpenStdio() {
   auto self = shared_from_this();
   if (is_stdio_open_)

@@ -3,6 +3,7 @@
 // thread only.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -23,6 +24,8 @@ class GuestProcess final : public Process, public std::enable_shared_from_this<G
   ProcessState state() const override { return state_; }
   const std::optional<ExitStatus>& exit() const override { return exit_; }
   Co<ExitStatus> WaitExit() override;
+  // False when `timeout` passed first.
+  Co<bool> WaitExitFor(std::chrono::nanoseconds timeout);
   Co<absl::StatusOr<std::shared_ptr<StdioStream>>> OpenStdio() override;
 
   // `on_oom_kills` is told, before the exit is known, how many processes of the container the kernel has killed.

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/sandbox.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <set>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
 
 #include "hypervisors/kernel_params.h"
 #include "hypervisors/trim_memory.h"
@@ -59,6 +62,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       co_return absl::FailedPreconditionError("starting a sandbox: it was started before");
     state_ = State::kBooting;
     absl::Status status = co_await Boot();
+    if (!status.ok() && is_virtiofsd_lost_) status = Annotate(status, "virtiofsd has ended");
     if (!status.ok())
       status = Annotate(status, absl::StrCat("starting sandbox \"", options_.id, "\""));
     start_status_ = status;
@@ -232,6 +236,9 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     absl::Status status = co_await RunBlocking(pool_, std::move(job));
     virtiofsd_ = daemon;
     if (!status.ok()) co_return status;
+    UniqueFd pidfd(::fcntl(daemon->pidfd.get(), F_DUPFD_CLOEXEC, 0));
+    if (pidfd.valid())
+      Spawn(executor_, "watching virtiofsd", WatchVirtiofsd(shared_from_this(), std::move(pidfd)));
     if (uses_9p) {
       spec->share_9p_dir = options->directory;
       spec->share_9p_tag = kShareTag;
@@ -316,6 +323,17 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     co_return co_await self->hypervisor_->Stop();
   }
 
+  // Without it every access to a file in the guest waits for ever, so the machine ends with it.
+  static Co<absl::Status> WatchVirtiofsd(std::shared_ptr<VmSandbox> self, UniqueFd pidfd) {
+    asio::posix::stream_descriptor process(self->executor_, pidfd.release());
+    co_await process.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
+    if (self->state_ != State::kBooting && self->state_ != State::kRunning)
+      co_return absl::OkStatus();
+    log::Warn("virtiofsd has ended unexpectedly");
+    self->is_virtiofsd_lost_ = true;
+    co_return co_await self->hypervisor_->Stop();
+  }
+
   void WakeRelease() {
     if (creating_.empty() && creators_gone_ != nullptr) creators_gone_->Set();
   }
@@ -368,6 +386,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   absl::Status start_status_;
   std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
   std::shared_ptr<Virtiofsd> virtiofsd_;
+  bool is_virtiofsd_lost_ = false;
   std::shared_ptr<ttrpc::Connection> connection_;
   std::map<std::string, Entry> containers_;
   std::set<std::string> creating_;

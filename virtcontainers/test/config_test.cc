@@ -36,7 +36,7 @@ TEST_F(ConfigTest, InstalledFileIsValidAndComplete) {
   EXPECT_EQ(config->accelerator, hypervisors::Accelerator::kAuto);
   EXPECT_EQ(config->shared_fs, SharedFs::kVirtioFs);
   EXPECT_EQ(config->default_memory, 512u);
-  EXPECT_EQ(config->dial_timeout, 30u);
+  EXPECT_EQ(config->dial_timeout, 13u);
 }
 
 TEST_F(ConfigTest, DropInsWinInTheOrderOfTheirNames) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sandbox, containers and processes against a fake machine whose agent answers in this process.
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -65,6 +66,7 @@ class FakeAgent final : public v1::AgentService {
     co_return response;
   }
   Co<absl::StatusOr<wire::Empty>> SignalProcess(CallContext, v1::SignalRequest) override {
+    if (!signal_status.ok()) co_return signal_status;
     exited.Set();
     co_return wire::Empty();
   }
@@ -117,6 +119,7 @@ class FakeAgent final : public v1::AgentService {
   Event oom;
   uint64_t oom_kills_at_exit = 0;
   absl::Status pause_status;
+  absl::Status signal_status;
   std::string updated;
   int interfaces = 1;
   uint32_t exit_status = 7;
@@ -288,6 +291,35 @@ class SandboxTest : public testing::Test {
     EXPECT_EQ(sandbox_->VmPid(), 0);
     co_return co_await sandbox_->DeleteContainer("c1");
   }
+  Co<absl::Status> VirtiofsdDies() {
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    auto made = co_await sandbox_->CreateContainer(Options("c1"));
+    if (!made.ok()) co_return made.status();
+    std::shared_ptr<Container> container = *made;
+    CO_RETURN_IF_ERROR(co_await container->Start());
+    auto pid = ReadFile(RuntimeDirectory("box") + "/virtiofsd.pid", 64);
+    if (!pid.ok()) co_return pid.status();
+    EXPECT_EQ(::kill(std::stoi(*pid), SIGKILL), 0);
+    ExitStatus exit = co_await container->init()->WaitExit();
+    EXPECT_EQ(exit.status, 137u);
+    co_return absl::OkStatus();
+  }
+  Co<absl::Status> KillOfALostGuest() {
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    auto made = co_await sandbox_->CreateContainer(Options("c1"));
+    if (!made.ok()) co_return made.status();
+    std::shared_ptr<Container> container = *made;
+    CO_RETURN_IF_ERROR(co_await container->Start());
+    agent_->signal_status = absl::DeadlineExceededError("no answer");
+    absl::Status term = co_await container->Kill("", SIGTERM, false);
+    EXPECT_TRUE(absl::IsDeadlineExceeded(term)) << term;
+    EXPECT_EQ(container->init()->state(), ProcessState::kRunning);
+    absl::Status killed = co_await container->Kill("", SIGKILL, true);
+    EXPECT_TRUE(killed.ok()) << killed;
+    ExitStatus exit = co_await container->init()->WaitExit();
+    EXPECT_EQ(exit.status, 137u);
+    co_return absl::OkStatus();
+  }
   Co<absl::Status> Resources() {
     CO_RETURN_IF_ERROR(co_await sandbox_->Start());
     auto made = co_await sandbox_->CreateContainer(Options("c1"));
@@ -378,6 +410,8 @@ class SandboxTest : public testing::Test {
 
 TEST_F(SandboxTest, LifeOfAContainer) { Run(Life()); }
 TEST_F(SandboxTest, ProcessesEndWith137WhenTheMachineDies) { Run(MachineDies()); }
+TEST_F(SandboxTest, MachineEndsWithItsVirtiofsd) { Run(VirtiofsdDies()); }
+TEST_F(SandboxTest, SigkillEndsTheMachineOfAGuestThatDoesNotAnswer) { Run(KillOfALostGuest()); }
 TEST_F(SandboxTest, FreezerLimitsAndStatisticsAskTheAgent) { Run(Resources()); }
 TEST_F(SandboxTest, OomKillsAreToldOnceEachAndBeforeTheExit) { Run(OutOfMemory()); }
 TEST_F(SandboxTest, FailedCreateIsUndone) { Run(CreateFails()); }
