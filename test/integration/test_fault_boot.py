@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Machines that do not come up, and a shim or a start that dies while others come up."""
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+import harness
+from test_bad_input import edit, installation, one_line
+
+HANG_SECONDS = 15
+SLACK_SECONDS = 30  # of a busy machine
+FAST_CALLS = 20
+FAST_SECONDS = 0.05
+
+# An ELF file with the note of a kernel that QEMU starts directly. It says so on the serial line and stops.
+WRONG_KERNEL = r"""
+.section .note, "a", @note
+.align 4
+.long 4, 4, 18
+.asciz "Xen"
+.long start
+.text
+.globl start
+start:
+  mov $text, %esi
+  mov $0x3f8, %dx
+1: lodsb
+  test %al, %al
+  jz 2f
+  outb %al, %dx
+  jmp 1b
+2: cli
+  hlt
+  jmp 2b
+text: .asciz "this is the first line\nthis is no kernel for you\n"
+"""
+
+
+def build_wrong_kernel(path):
+    source = path.with_suffix(".s")
+    source.write_text(WRONG_KERNEL, encoding="utf-8")
+    subprocess.run(["as", "--32", "-o", path.with_suffix(".o"), source], check=True)
+    subprocess.run(["ld", "-m", "elf_i386", "-Ttext=0x100000", "-e", "start", "-o", path, path.with_suffix(".o")],
+                   check=True)
+    path.chmod(0o644)
+
+
+def test_wrong_kernel_ends_with_its_last_words(kata):
+    def change(prefix):
+        build_wrong_kernel(prefix / "share/kata-containers/wrong")
+        os.replace(prefix / "share/kata-containers/wrong", prefix / "share/kata-containers/vmlinux")
+
+    with installation(kata, change) as other:
+        began = time.monotonic()
+        result = other.run("true")
+        took = time.monotonic() - began
+
+    print(f"a kernel that hangs: {took:.1f} s, {result.err}")
+    assert result.code != 0
+    one_line(result.err, "waiting for the agent", "this is no kernel for you")
+    assert took < HANG_SECONDS + SLACK_SECONDS
+
+
+def test_agent_that_cannot_start_ends_at_once(kata):
+    def change(prefix):
+        (prefix / "share/kata-containers/kata-initrd.img").write_bytes(b"not an archive")
+
+    with installation(kata, change) as other:
+        began = time.monotonic()
+        result = other.run("true")
+        took = time.monotonic() - began
+
+    print(f"a guest without an agent: {took:.1f} s, {result.err}")
+    assert result.code != 0
+    one_line(result.err, "panic")
+    assert took < HANG_SECONDS + SLACK_SECONDS
+
+
+def test_emulator_that_does_not_come_up(kata):
+    """It stands still before it has opened its monitor, on which libvirt waits."""
+    def change(prefix):
+        emulator = prefix / "bin/qemu-system-x86_64"
+        emulator.write_text('#!/bin/sh\ncase "$*" in *guest=*) kill -STOP $$ ;; esac\n'
+                            'exec /usr/bin/qemu-system-x86_64 "$@"\n', encoding="utf-8")
+        emulator.chmod(0o755)
+        edit(r"^path = .*$", f'path = "{emulator}"')(prefix)
+
+    with installation(kata, change) as other:
+        began = time.monotonic()
+        result = other.run("true")
+        took = time.monotonic() - began
+
+    print(f"an emulator that hangs: {took:.1f} s, {result.err}")
+    assert result.code != 0
+    one_line(result.err, "QEMU did not come up")
+    assert took < HANG_SECONDS + SLACK_SECONDS
+
+
+@pytest.mark.parametrize("victim", ["qemu-system-", "virtiofsd", "containerd-shim-"])
+def test_process_killed_while_its_machine_boots(kata, victim):
+    """The caller gets an error; another container that starts at the same time does not notice."""
+    identity, other = kata.new_id(), kata.new_id()
+    client = subprocess.Popen(kata.run_command("true", identity=identity), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    bystander = subprocess.Popen(kata.run_command("echo", "fine", identity=other), stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE)
+    # The kernel is at its boot then: the shim and virtiofsd are older than QEMU.
+    harness.wait_for(lambda: kata.qemu_pids(identity), "the machine's process")
+    began = time.monotonic()
+
+    for pid in harness.processes(victim, identity):
+        os.kill(pid, signal.SIGKILL)
+
+    error = client.communicate(timeout=harness.COMMAND_SECONDS)[1].decode()
+    print(f"{victim} killed at boot: {time.monotonic() - began:.1f} s, {error}")
+    assert client.returncode != 0 and error
+    assert bystander.communicate(timeout=harness.COMMAND_SECONDS)[0] == b"fine\n"
+    kata.remove(identity)

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""QEMU, virtiofsd and the guest's own kernel and agent: stopped, killed, broken. Nothing hangs, nothing is left."""
+import concurrent.futures
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+import harness
+from ttrpc_client import DEADLINE_EXCEEDED, NOT_FOUND, CallError, Shim
+
+SIGNAL_SECONDS = 10       # a guest that has not taken a signal by then does not answer
+KILL_EFFECT_SECONDS = 20  # a process that SIGKILL has not ended by then waits for ever
+SLACK_SECONDS = 30        # of a busy machine
+FAST_CALLS = 40
+FAST_SECONDS = 0.05
+
+# Rewrites the agent's program in its memory and wakes it: a process that loses its parent becomes its child.
+REWRITE_AGENT = ("set -- $(grep -m 1 r-xp /proc/1/maps | tr - ' '); size=$((0x$2 - 0x$1));"
+                 "{} | dd of=/proc/1/mem bs=4096 seek=$((0x$1 / 4096)) conv=notrunc 2>/dev/null; "
+                 "touch /rewritten; (true &); sleep 1000")
+BREAK_AGENT = REWRITE_AGENT.format("head -c $size /dev/zero")
+# Steps to nowhere, and at their end a jump to itself.
+LOOP_AGENT = REWRITE_AGENT.format(
+    r"(yes | tr -d '\n' | tr y '\220' | head -c $((size - 2)); printf '\353\376')")
+
+
+def virtiofsd_pids(identity):
+    return list(harness.processes("virtiofsd", identity))
+
+
+def send(pids, number):
+    assert pids
+    for pid in pids:
+        os.kill(pid, number)
+
+
+def median(values):
+    return sorted(values)[len(values) // 2]
+
+
+def seconds_of(work):
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def in_background(work):
+    """Starts `work` in a thread; the value is a function that waits for it and returns its result."""
+    result = concurrent.futures.Future()
+
+    def run():
+        try:
+            result.set_result(work())
+        except Exception as error:  # of any kind: it is the caller's
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return lambda: result.result(harness.COMMAND_SECONDS)
+
+
+def powerful(kata, script):
+    """A container in the guest's own pid and cgroup namespaces that may do anything."""
+    spec = kata.default_spec("sh", "-c", script)
+    everything = [f"CAP_{name}" for name in ("SYS_ADMIN", "SYS_PTRACE", "DAC_OVERRIDE", "KILL")]
+    spec["process"]["capabilities"] = dict.fromkeys(("bounding", "permitted", "effective"), everything)
+    spec["linux"]["namespaces"] = [ns for ns in spec["linux"]["namespaces"] if ns["type"] in ("mount", "ipc", "uts")]
+    spec["linux"].pop("seccomp", None)
+    spec["linux"]["maskedPaths"] = spec["linux"]["readonlyPaths"] = []
+    return spec
+
+
+def test_stopped_machine_keeps_no_caller_waiting(kata):
+    """State and Connect at once, a signal's error after its limit, and what was stopped goes on unharmed."""
+    with kata.container() as identity, Shim.of(kata.bundle(identity)) as shim:
+        send(kata.qemu_pids(identity), signal.SIGSTOP)
+
+        def kill():
+            with pytest.raises(CallError) as error:
+                shim.kill(identity, signal.SIGUSR1)
+            assert error.value.code == DEADLINE_EXCEEDED
+
+        killing = in_background(lambda: seconds_of(kill))
+        states = [seconds_of(lambda: shim.state(identity)) for _ in range(FAST_CALLS)]
+        connects = [seconds_of(lambda: shim.connect(identity)) for _ in range(FAST_CALLS)]
+        assert shim.state(identity) == "RUNNING"
+        took = killing()
+        send(kata.qemu_pids(identity), signal.SIGCONT)
+
+        print(f"State {median(states) * 1000:.1f} ms, Connect {median(connects) * 1000:.1f} ms, SIGUSR1 {took:.1f} s")
+        assert median(states) < FAST_SECONDS and median(connects) < FAST_SECONDS
+        assert took < SIGNAL_SECONDS + SLACK_SECONDS
+        assert kata.exec(identity, "echo", "alive").out == b"alive\n"
+
+
+def test_stopped_machine_is_removed_by_force(kata):
+    identity = kata.new_id()
+    kata.start_detached(identity, "sleep", "1000")
+    with Shim.of(kata.bundle(identity)) as shim:
+        waiting = in_background(lambda: shim.wait(identity))
+        send(kata.qemu_pids(identity), signal.SIGSTOP)
+
+        took = seconds_of(lambda: kata.remove(identity))
+
+        print(f"task rm --force of a stopped machine: {took:.1f} s")
+        assert took < SIGNAL_SECONDS + SLACK_SECONDS
+        assert waiting() == 137
+
+
+def test_stopped_virtiofsd_container_is_removed_by_force(kata):
+    """Its process sits in the guest's kernel and does not even end of SIGKILL."""
+    identity = kata.new_id()
+    kata.start_detached(identity, "sh", "-c", "while :; do echo x >/file; done")
+    send(virtiofsd_pids(identity), signal.SIGSTOP)
+    time.sleep(1)  # for the loop to come to its next access
+
+    took = seconds_of(lambda: kata.remove(identity))
+
+    print(f"task rm --force with a stopped virtiofsd: {took:.1f} s")
+    assert took < KILL_EFFECT_SECONDS + SLACK_SECONDS
+
+
+def test_killed_virtiofsd_ends_the_container_with_137(kata):
+    identity = kata.new_id()
+    kata.start_detached(identity, "sleep", "1000")
+    with Shim.of(kata.bundle(identity)) as shim:
+        waiting = in_background(lambda: shim.wait(identity))
+        send(virtiofsd_pids(identity), signal.SIGKILL)
+
+        took = seconds_of(waiting)
+
+        print(f"Wait after kill -9 of virtiofsd: {took:.2f} s")
+        assert waiting() == 137
+        assert shim.state(identity) == "STOPPED"
+        with pytest.raises(CallError) as error:
+            shim.kill(identity, signal.SIGKILL)
+        assert error.value.code == NOT_FOUND
+    kata.remove(identity)
+
+
+def test_broken_agent_ends_the_machine(kata):
+    """Its end is a panic of the guest's kernel as well: it is PID 1."""
+    began = time.monotonic()
+
+    result = kata.run_config(powerful(kata, BREAK_AGENT))
+
+    print(f"ctr run after the agent's end and the guest's panic: {time.monotonic() - began:.1f} s, {result.err}")
+    assert result.code == 137
+
+
+def test_looping_agent_does_not_keep_its_container(kata):
+    identity = kata.new_id()
+    rewritten = kata.unpacked_rootfs() / "rewritten"
+    rewritten.unlink(missing_ok=True)
+    client = in_background(lambda: kata.run_config(powerful(kata, LOOP_AGENT), identity))
+    harness.wait_for(rewritten.exists, "the agent to be rewritten")
+
+    with Shim.of(kata.bundle(identity)) as shim:
+        with pytest.raises(CallError) as error:
+            shim.kill(identity, signal.SIGCONT)
+        assert error.value.code == DEADLINE_EXCEEDED
+        took = seconds_of(lambda: shim.kill(identity, signal.SIGKILL))
+
+    print(f"SIGKILL with an agent that loops: {took:.1f} s")
+    assert took < SIGNAL_SECONDS + SLACK_SECONDS
+    assert client().code == 137
+
+
+def test_guest_without_memory_kills_the_hog_only(kata):
+    with kata.container() as identity:
+        result = kata.exec(identity, "sh", "-c", "tail /dev/zero")
+
+        assert result.code == 137
+        assert kata.exec(identity, "echo", "alive").out == b"alive\n"
+        assert kata.tasks()[identity][1] == "RUNNING"
+
+
+def test_reading_client_goes_on_beside_one_that_never_reads(kata):
+    """The silent one's pipe is full; its container still answers, and ends when it is killed."""
+    with kata.container("sleep", "1000") as identity:
+        silent = subprocess.Popen(kata.exec_command(identity, "yes", exec_id="silent"), stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE)
+        with Shim.of(kata.bundle(identity)) as shim:
+            harness.wait_for(lambda: "silent" in kata.ctr("task", "ps", identity).out.decode(), "the silent exec")
+            read = kata.exec(identity, "sh", "-c", "yes | head -c 3000000")
+            assert len(read.out) == 3_000_000
+            waiting = in_background(lambda: shim.wait(identity, "silent"))
+            shim.kill(identity, signal.SIGKILL, "silent")
+            assert waiting() == 137
+        silent.stdout.read()
+        assert silent.wait(timeout=harness.COMMAND_SECONDS) == 137
