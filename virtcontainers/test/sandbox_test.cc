@@ -187,7 +187,7 @@ class SandboxTest : public testing::Test {
     agent_ = std::make_unique<FakeAgent>(io_.get_executor());
     machine_ = std::make_shared<FakeMachine>(io_.get_executor(), agent_.get());
     const std::string daemon = directory_.path() + "/virtiofsd";
-    ASSERT_TRUE(WriteFileAtomically(daemon, "#!/bin/sh\nsleep 1000\n", 0755).ok());
+    ASSERT_TRUE(WriteFileAtomically(daemon, "#!/bin/sh\nexec sleep 1000\n", 0755).ok());
     ASSERT_TRUE(MakeDirs(bundle() + "/rootfs", 0755).ok());
     ASSERT_TRUE(WriteFileAtomically(bundle() + "/config.json",
                                     R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"}})",
