@@ -76,11 +76,9 @@ std::string WhyNotBooted(const VmSpec& spec) {
 AcceleratorChoice ChooseAccelerator(const VmSpec& spec, const std::string& kvm_device, const std::string& module_dir) {
   AcceleratorChoice choice;
   if (spec.accelerator == Accelerator::kTcg) return choice;
-  choice.is_kvm = true;
-  if (spec.accelerator == Accelerator::kKvm) return choice;
   choice.why_not_kvm = WhyNotKvm(spec.uid, spec.gid, kvm_device, module_dir);
-  if (choice.why_not_kvm.empty()) choice.why_not_kvm = WhyNotBooted(spec);
-  choice.is_kvm = choice.why_not_kvm.empty();
+  if (spec.accelerator == Accelerator::kAuto && choice.why_not_kvm.empty()) choice.why_not_kvm = WhyNotBooted(spec);
+  choice.is_kvm = spec.accelerator == Accelerator::kKvm || choice.why_not_kvm.empty();
   return choice;
 }
 

@@ -13,7 +13,7 @@ namespace kata::hypervisors {
 
 struct AcceleratorChoice {
   bool is_kvm = false;
-  std::string why_not_kvm;  // for one warning; empty with KVM or when emulation was asked for
+  std::string why_not_kvm;  // a warning; an error with is_kvm: it was demanded and does not work
 };
 
 // kAuto takes KVM when the machine's user may open it, the processor's module is loaded and a probe boot of the spec's

@@ -143,6 +143,11 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
   std::function<absl::Status()> create = [job, paths, netns, handler]() -> absl::Status {
     VmSpec& spec = job->spec;
     const AcceleratorChoice choice = ChooseAccelerator(spec, "/dev/kvm", "/sys/module");
+    if (choice.is_kvm && !choice.why_not_kvm.empty()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("use hardware virtualization, as configuration key \"accelerator\" demands: ",
+                       choice.why_not_kvm));
+    }
     if (!choice.is_kvm) spec.kernel_params += kTcgKernelParams;
     job->warning = choice.why_not_kvm;
     ASSIGN_OR_RETURN(const std::string xml, DomainXml(spec, paths, choice.is_kvm));

@@ -81,7 +81,9 @@ TEST_F(AcceleratorTest, AutoFallsBackWhenTheProbeBootFails) {
 
 TEST_F(AcceleratorTest, ForcedChoicesAreTaken) {
   const std::string missing = directory_ + "/kvm";
-  EXPECT_TRUE(ChooseAccelerator(Spec(Accelerator::kKvm), missing, directory_).is_kvm);
+  const AcceleratorChoice kvm = ChooseAccelerator(Spec(Accelerator::kKvm), missing, directory_);
+  EXPECT_TRUE(kvm.is_kvm);
+  EXPECT_NE(kvm.why_not_kvm, "");
   const AcceleratorChoice tcg = ChooseAccelerator(Spec(Accelerator::kTcg), missing, directory_);
   EXPECT_FALSE(tcg.is_kvm);
   EXPECT_EQ(tcg.why_not_kvm, "");
