@@ -58,13 +58,13 @@ Co<absl::Status> ShutDown(Daemon* daemon) {
   co_return absl::OkStatus();
 }
 
-// A `start` that is killed before its answer is out, or a caller that dies between Delete and Shutdown, leaves a shim
-// that nobody knows. Its bundle is removed then, and without a task there is nothing to stay for.
+// A `start` that is killed before its answer is out, or a caller that dies during Create or between Delete and
+// Shutdown, leaves a shim that nobody knows. The bundles are removed then, and there is nothing to stay for.
 Co<absl::Status> EndWhenForgotten(Daemon* daemon, std::string bundle) {
   do {
     co_await Sleep(kForgottenPoll);
   } while (daemon->api->HasTasks() || ::access(bundle.c_str(), F_OK) == 0);
-  log::Info("shutting down: no container, and the bundle is gone");
+  log::Info("shutting down: the bundle is gone, and no container has one");
   daemon->api->RequestShutDown();
   co_return absl::OkStatus();
 }

@@ -38,7 +38,7 @@ class SandboxTaskApi final : public TaskApi, public std::enable_shared_from_this
   Answer<containerd::task::StatsResponse> Stats(containerd::task::StatsRequest request) override;
   Answer<containerd::task::ConnectResponse> Connect(containerd::task::ConnectRequest request) override;
   Answer<wire::Empty> Shutdown(containerd::task::ShutdownRequest request) override;
-  bool HasTasks() const override { return !tasks_.empty(); }
+  bool HasTasks() const override;
   Co<void> WaitShutDown() override;
   void RequestShutDown() override { shut_down_.Set(); }
   Co<void> StopSandbox() override;

@@ -49,7 +49,7 @@ class TaskApi {
   virtual Answer<containerd::task::ConnectResponse> Connect(containerd::task::ConnectRequest request) = 0;
   virtual Answer<wire::Empty> Shutdown(containerd::task::ShutdownRequest request) = 0;
 
-  // A task that is being created counts.
+  // A task whose bundle is gone was forgotten by its caller and does not count; one that is being created does.
   virtual bool HasTasks() const = 0;
   // Returns once Shutdown was called with no container left, or RequestShutDown.
   virtual Co<void> WaitShutDown() = 0;

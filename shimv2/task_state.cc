@@ -86,6 +86,13 @@ TaskApi::Answer<wire::Empty> SandboxTaskApi::Shutdown(task::ShutdownRequest) {
   co_return wire::Empty();
 }
 
+bool SandboxTaskApi::HasTasks() const {
+  for (const auto& [id, entry] : tasks_) {
+    if (entry == nullptr || ::access(entry->bundle.c_str(), F_OK) == 0) return true;
+  }
+  return false;
+}
+
 Co<void> SandboxTaskApi::WaitShutDown() {
   auto self = shared_from_this();
   co_await shut_down_.Wait();

@@ -29,6 +29,16 @@ TEST_F(TaskApiTest, EventsComeInOrder) {
   EXPECT_EQ(last.id(), "box");
 }
 
+TEST_F(TaskApiTest, ContainerWithoutABundleIsForgotten) {
+  EXPECT_FALSE(api_->HasTasks());
+  ASSERT_TRUE(Create("box").ok());
+  EXPECT_TRUE(api_->HasTasks());
+
+  std::filesystem::remove_all(directory_ + "/box");
+
+  EXPECT_FALSE(api_->HasTasks());
+}
+
 TEST_F(TaskApiTest, ExitNeverOvertakesTheStart) {
   ASSERT_TRUE(Create("box").ok());
   Fake("box")->init_ends_in_start = true;
