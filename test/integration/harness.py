@@ -78,6 +78,7 @@ class Containerd:
         self.address = str(self.directory / "containerd.sock")
         self.log = self.directory / "containerd.log"
         self.process = None
+        self.wrapper = ()  # words before containerd's own command; it must end with an exec of them
         self._count = 0
 
     def start(self):
@@ -89,7 +90,7 @@ class Containerd:
             f'[grpc]\n  address = "{self.address}"\n[debug]\n  level = "debug"\n', encoding="utf-8")
         environment = dict(os.environ, PATH=f"{self.prefix}/bin:{os.environ['PATH']}")
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([CONTAINERD, "--config", str(config)], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*self.wrapper, CONTAINERD, "--config", str(config)], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, env=environment, start_new_session=True)
         wait_for(lambda: self.process.poll() is not None or self.ctr("version").code == 0, "containerd's answer", 60)
         assert self.process.poll() is None, f"containerd did not start: {self.log_tail()}"

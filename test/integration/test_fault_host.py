@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host that lacks something: room in the run directory, the right to use /dev/kvm. One clear line, nothing left."""
+import contextlib
+import shutil
+import subprocess
+
+import pytest
+
+import harness
+from test_bad_input import edit, one_line
+
+NODES = {"null": "1 3", "zero": "1 5", "full": "1 7", "random": "1 8", "urandom": "1 9", "tty": "5 0"}
+
+
+@contextlib.contextmanager
+def containerd_after(kata, commands, change=None):
+    """A second containerd in a mount namespace of its own, made ready by shell commands."""
+    directory = kata.directory / "changed"
+    prefix = directory / "prefix"
+    shutil.copytree(kata.prefix / "bin", prefix / "bin")
+    shutil.copytree(kata.prefix / "share", prefix / "share")
+    if change:
+        change(prefix)
+    other = harness.Containerd(directory / "containerd", prefix, f"{kata.token}o")
+    other.wrapper = ("unshare", "--mount", "--propagation", "private", "sh", "-ec", commands + '; exec "$@"', "sh")
+    other.start()
+    try:
+        other.import_busybox()
+        yield other
+    finally:
+        other.stop()
+        shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("kib", [4, 24, 64])
+def test_full_run_directory(kata, kib):
+    """Too small at different steps. The error names the cause; with room again it works."""
+    mount = f"mkdir -p {harness.KATA_RUN}; mount -t tmpfs -o size={kib}k none {harness.KATA_RUN}"
+    with containerd_after(kata, mount) as other:
+        result = other.run("true")
+        print(f"a run directory of {kib} KiB: {result.err}")
+        assert result.code != 0
+        one_line(result.err.lower(), "no space left on device")
+        inside = ("nsenter", "--mount", "--target", str(other.process.pid))
+        left = subprocess.run([*inside, "find", harness.KATA_RUN, "-mindepth", "2"], check=True,
+                                      stdout=subprocess.PIPE).stdout
+        assert left == b""
+        subprocess.run([*inside, "mount", "-o", "remount,size=64m", harness.KATA_RUN], check=True)
+        assert other.run("echo", "room").out == b"room\n"
+
+
+def kvm(mode):
+    nodes = "; ".join(f"mknod -m 666 $d/{name} c {numbers}" for name, numbers in NODES.items())
+    return (f"d=$(mktemp -d); mount -t tmpfs none $d; {nodes}; mkdir $d/net $d/pts $d/shm; mknod -m 666 $d/net/tun c 10 200;"
+            f"mknod -m {mode} $d/kvm c 10 232; mount --move $d /dev; rmdir $d")
+
+
+def test_kvm_without_rights_is_emulated_with_a_warning(kata):
+    with containerd_after(kata, kvm("000")) as other:
+        assert other.run("echo", "emulated").out == b"emulated\n"
+        assert "without hardware virtualization" in harness.read(other.log)
+        assert "/dev/kvm" in harness.read(other.log)
+
+
+def test_kvm_that_is_demanded_and_not_allowed(kata):
+    with containerd_after(kata, kvm("000"), edit(r'^accelerator = "auto"$', 'accelerator = "kvm"')) as other:
+        result = other.run("true")
+
+    print(result.err)
+    assert result.code != 0
+    one_line(result.err, "/dev/kvm", "denied", "accelerator")
