@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include <google/protobuf/stubs/logging.h>
+
 #include "proto/base/fd.h"
 #include "shimv2/arguments.h"
 #include "shimv2/delete.h"
@@ -27,6 +29,9 @@ int Print(const absl::StatusOr<std::string>& text) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // It would write on standard error about input that is tried as one message and then read as another, and containerd
+  // takes that for a part of the answer.
+  google::protobuf::SetLogHandler(nullptr);
   auto arguments = kata::shimv2::ParseArguments(std::vector<std::string>(argv + 1, argv + argc));
   if (!arguments.ok()) return Fail(arguments.status());
   if (arguments->version) return Print(kata::shimv2::VersionText());
