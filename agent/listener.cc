@@ -103,8 +103,12 @@ Co<absl::Status> ServeVsock(Service* service, uint32_t port) {
   for (;;) {
     auto [ec] = co_await listening.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
     if (ec) co_return FromErrorCode(ec, "waiting for a vsock connection");
-    UniqueFd fd(::accept4(raw, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!fd.valid()) continue;
+    sockaddr_vm peer{};
+    socklen_t size = sizeof(peer);
+    UniqueFd fd(
+        ::accept4(raw, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    // Containers reach the port too, through the loopback.
+    if (!fd.valid() || peer.svm_cid != VMADDR_CID_HOST) continue;
     auto transport = ttrpc::MakeFdTransport(executor, std::move(fd));
     CO_RETURN_IF_ERROR(co_await ServeOne(service, std::move(transport), &map));
   }
