@@ -19,6 +19,8 @@ namespace {
 constexpr size_t kNameKept = 24;
 constexpr size_t kNameMax = 41;
 constexpr char kShortParent[] = "/run/kata-vm";
+// Out of the way of the addresses that are given from 1 on.
+constexpr char kVsockAddress[] = "0x1e";
 
 // FNV-1a; a stable name, not a protection.
 std::string Digest(const std::string& text) {
@@ -109,21 +111,44 @@ void WriteShares(Writer& xml, const VmSpec& spec, const MachinePaths& paths) {
   }
 }
 
+void WriteAgentChannel(Writer& xml, const VmSpec& spec, const MachinePaths& paths) {
+  if (spec.agent_channel == AgentChannel::kVsock) {
+    xml.Open("vsock", {{"model", "virtio"}});
+    xml.Leaf("cid", {{"auto", "yes"}});
+    xml.RootAddress();
+    xml.Close();
+  }
+  if (spec.agent_channel != AgentChannel::kVirtioSerial) return;
+  xml.Open("controller", {{"type", "virtio-serial"}, {"index", "0"}});
+  xml.RootAddress();
+  xml.Close();
+  xml.Open("channel", {{"type", "unix"}});
+  xml.Leaf("source", {{"mode", "bind"}, {"path", paths.agent_socket}});
+  xml.Leaf("target", {{"type", "virtio"}, {"name", "org.kata.agent"}});
+  xml.Close();
+}
+
+// libvirt has no words for a vhost-user vsock.
+void WriteVhostUserVsock(Writer& xml, const VmSpec& spec, const MachinePaths& paths) {
+  if (spec.agent_channel != AgentChannel::kVhostUserVsock) return;
+  xml.Open("qemu:commandline");
+  for (const std::string& word :
+       {std::string("-chardev"), "socket,id=vsock,path=" + paths.Shorten(spec.vsock_socket), std::string("-device"),
+        std::string("vhost-user-vsock-pci,chardev=vsock,bus=pcie.0,addr=") + kVsockAddress}) {
+    xml.Leaf("qemu:arg", {{"value", word}});
+  }
+  xml.Close();
+}
+
 void WriteDevices(Writer& xml, const VmSpec& spec, const MachinePaths& paths) {
   xml.Open("devices");
   xml.Leaf("emulator", {}, spec.emulator);
   xml.Leaf("controller", {{"type", "usb"}, {"model", "none"}});
   xml.Leaf("controller", {{"type", "pci"}, {"index", "0"}, {"model", "pcie-root"}});
-  xml.Open("controller", {{"type", "virtio-serial"}, {"index", "0"}});
-  xml.RootAddress();
-  xml.Close();
+  WriteAgentChannel(xml, spec, paths);
   xml.Open("serial", {{"type", "file"}});
   xml.Leaf("source", {{"path", paths.console_fifo}, {"append", "on"}});
   xml.Leaf("target", {{"port", "0"}});
-  xml.Close();
-  xml.Open("channel", {{"type", "unix"}});
-  xml.Leaf("source", {{"mode", "bind"}, {"path", paths.agent_socket}});
-  xml.Leaf("target", {{"type", "virtio"}, {"name", "org.kata.agent"}});
   xml.Close();
   xml.Open("rng", {{"model", "virtio"}});
   xml.Leaf("backend", {{"model", "random"}}, "/dev/urandom");
@@ -183,7 +208,8 @@ absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& pa
                       {"xmlns:qemu", "http://libvirt.org/schemas/domain/qemu/1.0"}});
   xml.Leaf("name", {}, DomainName(spec.name));
   xml.Leaf("memory", {{"unit", "MiB"}}, std::to_string(spec.memory_mib));
-  if (!spec.virtiofs_socket.empty()) {
+  // A device that another process serves needs the guest's memory.
+  if (!spec.virtiofs_socket.empty() || spec.agent_channel == AgentChannel::kVhostUserVsock) {
     xml.Open("memoryBacking");
     xml.Leaf("source", {{"type", "memfd"}});
     xml.Leaf("access", {{"mode", "shared"}});
@@ -206,6 +232,7 @@ absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& pa
   xml.Leaf("on_reboot", {}, "destroy");
   xml.Leaf("on_crash", {}, "destroy");
   WriteDevices(xml, spec, paths);
+  WriteVhostUserVsock(xml, spec, paths);
   WriteCapabilities(xml, architecture);
   xml.Close();
   return xml.Finish();

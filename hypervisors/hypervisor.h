@@ -19,6 +19,12 @@ namespace kata::hypervisors {
 
 enum class Accelerator { kAuto, kKvm, kTcg };
 
+// What the agent's connection runs over: a virtio-serial port, the vsock of the host's kernel, or that of a running
+// vhost-device-vsock.
+enum class AgentChannel { kVirtioSerial, kVsock, kVhostUserVsock };
+
+inline constexpr uint32_t kAgentVsockPort = 1024;
+
 struct VmSpec {
   std::string name;             // domain name: the sandbox id, [A-Za-z0-9._-]{1,76}
   std::string runtime_dir;      // 0711 directory of this sandbox, exists; everything of the machine is put below it
@@ -37,6 +43,9 @@ struct VmSpec {
   std::string virtiofs_tag;
   std::string share_9p_dir;     // 9p fallback; empty = none
   std::string share_9p_tag;
+  AgentChannel agent_channel = AgentChannel::kVirtioSerial;
+  std::string vsock_socket;     // kVhostUserVsock: the vhost-user socket, owned by uid
+  std::string vsock_host_socket;  // and the one that the host connects to; uid listens there
   std::string cache_dir;        // host-wide, 0700 root: libvirt's capability files, verdicts of probe boots; empty = none
 };
 
@@ -51,9 +60,9 @@ class Hypervisor {
   // `netns` (a namespace descriptor that stays open for the call). One-line error that names file and fix.
   // Legal once, in `defined`.
   virtual Co<absl::Status> Start(VmSpec spec, int netns) = 0;
-  // Connected to the agent's channel; legal once running, and again after the one before was closed. The peer may not
-  // answer yet: what is written waits for it.
-  virtual absl::StatusOr<std::unique_ptr<ttrpc::Transport>> ConnectAgent() = 0;
+  // Connected to the agent's channel; legal once running, and again after the one before was closed. On a virtio-serial
+  // port the agent may not answer yet: what is written waits for it. On a vsock it listens, which is waited for.
+  virtual Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> ConnectAgent(std::chrono::milliseconds timeout) = 0;
   // Host pid of the machine's process; 0 when not running.
   virtual pid_t Pid() const = 0;
   virtual Co<absl::Status> Pause() = 0;

@@ -20,6 +20,7 @@
 #include "hypervisors/cleanup.h"
 #include "hypervisors/kernel_params.h"
 #include "hypervisors/machine_files.h"
+#include "hypervisors/vsock.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "proto/ttrpc/session.h"
@@ -33,6 +34,8 @@ constexpr std::chrono::seconds kComeUpTimeout{10};  // for QEMU to come up once 
 constexpr std::chrono::milliseconds kComeUpPoll{500};
 constexpr size_t kTailInError = 400;
 constexpr size_t kPoolThreads = 2;
+constexpr std::chrono::milliseconds kVsockRetry{10};    // until the agent listens
+constexpr std::chrono::milliseconds kVsockTimeout{1000};  // of one attempt
 
 // Lives as long as the process: a machine may end on any thread.
 asio::thread_pool& Pool() {
@@ -61,6 +64,7 @@ struct LibvirtMachine::Job {
   std::shared_ptr<LibvirtSession> session;
   UniqueFd pidfd;
   pid_t pid = 0;
+  uint32_t vsock_cid = 0;
   std::string warning;
 };
 
@@ -154,6 +158,10 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
     ASSIGN_OR_RETURN(job->session,
                      LibvirtSession::Open("qemu:///embed?root=" + paths.libvirt_root, handler));
     RETURN_IF_ERROR(CreateInNamespace(*job->session, xml, netns));
+    if (spec.agent_channel == AgentChannel::kVsock) {
+      ASSIGN_OR_RETURN(const std::string document, job->session->Document());
+      ASSIGN_OR_RETURN(job->vsock_cid, VsockCidOf(document));
+    }
     const std::string domain = DomainName(spec.name);
     job->pid = PidFromFile(paths, domain);
     if (job->pid == 0) return absl::InternalError("find the machine's process: no pid file");
@@ -168,6 +176,8 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
   session_ = job->session;
   CO_RETURN_IF_ERROR(status);
   pid_ = job->pid;
+  spec_ = std::make_shared<const VmSpec>(job->spec);
+  vsock_cid_ = job->vsock_cid;
   state_ = State::kRunning;
   WatchProcess(std::move(job->pidfd));
   if (!job->warning.empty()) {
@@ -182,10 +192,32 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
   co_return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<ttrpc::Transport>> LibvirtMachine::ConnectAgent() {
-  if (pid() == 0) return RequireState(State::kRunning, "connect to the agent of");
-  ASSIGN_OR_RETURN(UniqueFd fd, ttrpc::ConnectUnix(paths_->agent_socket));
-  return ttrpc::MakeHostSession(ttrpc::MakeFdTransport(executor_, std::move(fd)));
+Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> LibvirtMachine::ConnectAgent(
+    std::chrono::milliseconds timeout) {
+  auto self = shared_from_this();
+  if (pid() == 0) co_return RequireState(State::kRunning, "connect to the agent of");
+  if (spec_->agent_channel == AgentChannel::kVirtioSerial) {
+    CO_ASSIGN_OR_RETURN(UniqueFd port, ttrpc::ConnectUnix(paths_->agent_socket));
+    co_return ttrpc::MakeHostSession(ttrpc::MakeFdTransport(executor_, std::move(port)));
+  }
+  auto fd = co_await ConnectVsockPort(timeout);
+  if (!fd.ok()) co_return fd.status();
+  co_return ttrpc::MakeFdTransport(executor_, *std::move(fd));
+}
+
+Co<absl::StatusOr<UniqueFd>> LibvirtMachine::ConnectVsockPort(std::chrono::milliseconds timeout) {
+  const auto end = std::chrono::steady_clock::now() + timeout;
+  while (true) {
+    std::function<absl::StatusOr<UniqueFd>()> connect = [spec = spec_, paths = *paths_, cid = vsock_cid_] {
+      if (spec->agent_channel == AgentChannel::kVsock) return ConnectVsock(cid, kAgentVsockPort, kVsockTimeout);
+      return ConnectVhostUserVsock(paths.Shorten(spec->vsock_host_socket), kAgentVsockPort, spec->uid, kVsockTimeout);
+    };
+    absl::StatusOr<UniqueFd> fd = co_await RunBlockingFor<UniqueFd>(Pool(), std::move(connect));
+    if (fd.ok() || !absl::IsUnavailable(fd.status())) co_return std::move(fd);
+    if (std::chrono::steady_clock::now() >= end) co_return absl::DeadlineExceededError(fd.status().message());
+    const bool is_stopped = co_await stopped_.WaitFor(kVsockRetry);
+    if (is_stopped) co_return absl::UnavailableError("the virtual machine has stopped");
+  }
 }
 
 Co<absl::Status> LibvirtMachine::Pause() {
@@ -324,7 +356,9 @@ class LibvirtHypervisor : public Hypervisor {
   ~LibvirtHypervisor() override { machine_->Abandon(); }
 
   Co<absl::Status> Start(VmSpec spec, int netns) override { return machine_->Start(std::move(spec), netns); }
-  absl::StatusOr<std::unique_ptr<ttrpc::Transport>> ConnectAgent() override { return machine_->ConnectAgent(); }
+  Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> ConnectAgent(std::chrono::milliseconds timeout) override {
+    return machine_->ConnectAgent(timeout);
+  }
   pid_t Pid() const override { return machine_->pid(); }
   Co<absl::Status> Pause() override { return machine_->Pause(); }
   Co<absl::Status> Resume() override { return machine_->Resume(); }

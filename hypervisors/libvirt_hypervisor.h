@@ -22,7 +22,7 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   explicit LibvirtMachine(asio::any_io_executor executor);
 
   Co<absl::Status> Start(VmSpec spec, int netns);
-  absl::StatusOr<std::unique_ptr<ttrpc::Transport>> ConnectAgent();
+  Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> ConnectAgent(std::chrono::milliseconds timeout);
   pid_t pid() const { return state_ == State::kRunning || state_ == State::kPaused ? pid_ : 0; }
   Co<absl::Status> Pause();
   Co<absl::Status> Resume();
@@ -39,6 +39,7 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   Co<absl::Status> StartOnPool(std::shared_ptr<Job> job, int netns);
   static Co<absl::Status> EndSlowStart(std::shared_ptr<LibvirtMachine> self);
   Co<absl::Status> FinishStopped();
+  Co<absl::StatusOr<UniqueFd>> ConnectVsockPort(std::chrono::milliseconds timeout);
   void WatchProcess(UniqueFd pidfd);
   void OnProcessEnd();
   void OnEvent(DomainEvent event);
@@ -62,6 +63,8 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   bool is_late_ = false;
   bool is_cleaning_ = false;
   pid_t pid_ = 0;
+  std::shared_ptr<const VmSpec> spec_;
+  uint32_t vsock_cid_ = 0;  // of the host kernel's vsock
   std::string domain_;
   absl::Status clean_status_;
 };

@@ -6,6 +6,7 @@
 
 #include <signal.h>
 
+#include <cstdlib>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -103,6 +104,13 @@ class Session : public LibvirtSession {
     return status;
   }
   bool IsActive() override { return domain_ != nullptr && virDomainIsActive(domain_) == 1; }
+  absl::StatusOr<std::string> Document() override {
+    char* text = virDomainGetXMLDesc(domain_, 0);
+    if (text == nullptr) return LastError("read the domain's document");
+    std::string document = text;
+    std::free(text);
+    return document;
+  }
 
  private:
   static int OnEvent(virConnectPtr, virDomainPtr, int event, int detail, void* opaque) {

@@ -28,6 +28,8 @@ class LibvirtSession {
   // A domain that is gone is success.
   virtual absl::Status Destroy() = 0;
   virtual bool IsActive() = 0;
+  // The domain's document as it runs, with what libvirt has filled in.
+  virtual absl::StatusOr<std::string> Document() = 0;
 };
 
 }  // namespace kata::hypervisors

@@ -10,6 +10,7 @@
 
 #include "hypervisors/accelerator.h"
 #include "hypervisors/capability_cache.h"
+#include "hypervisors/vsock.h"
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
@@ -27,6 +28,7 @@ absl::Status CheckSpec(const VmSpec& spec) {
   RETURN_IF_ERROR(CheckFile(spec.emulator, "path", spec.uid, spec.gid, true));
   RETURN_IF_ERROR(CheckFile(spec.kernel, "kernel", spec.uid, spec.gid, false));
   RETURN_IF_ERROR(CheckFile(spec.initrd, "initrd", spec.uid, spec.gid, false));
+  if (spec.agent_channel == AgentChannel::kVsock) RETURN_IF_ERROR(CheckVhostVsock());
   if (spec.firmware.empty()) return absl::OkStatus();
   return CheckFile(spec.firmware, "firmware", spec.uid, spec.gid, false);
 }

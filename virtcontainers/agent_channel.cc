@@ -56,8 +56,8 @@ Co<absl::StatusOr<std::shared_ptr<ttrpc::Connection>>> ConnectAgent(
     std::shared_ptr<hypervisors::Hypervisor> hypervisor, BootToken token,
     std::chrono::seconds timeout) {
   auto executor = co_await asio::this_coro::executor;
-  auto transport = hypervisor->ConnectAgent();
-  if (!transport.ok()) co_return transport.status();
+  auto transport = co_await hypervisor->ConnectAgent(timeout);
+  if (!transport.ok()) co_return WithConsole(transport.status(), *hypervisor);
   auto connection = ttrpc::Connection::Start(executor, *std::move(transport), nullptr);
   Spawn(executor, "watching the machine", CloseWhenStopped(hypervisor, connection));
   agent::v1::AgentClient client(connection);

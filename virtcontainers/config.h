@@ -14,6 +14,7 @@
 namespace kata::virtcontainers {
 
 enum class SharedFs { kVirtioFs, k9p };
+enum class AgentTransport { kAuto, kVsock, kVirtioSerial, kVhostUserVsock };
 
 struct Config {
   std::string file;  // where it was read from
@@ -30,6 +31,8 @@ struct Config {
   SharedFs shared_fs = SharedFs::kVirtioFs;
   std::string virtio_fs_daemon;
   std::string virtio_fs_cache = "auto";
+  AgentTransport agent_transport = AgentTransport::kAuto;
+  std::string vhost_user_vsock_daemon;
   // [runtime]
   bool enable_debug = false;
   uint32_t create_container_timeout = 60;  // s, for the guest's part of Create

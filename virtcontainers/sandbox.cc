@@ -12,6 +12,7 @@
 
 #include "hypervisors/kernel_params.h"
 #include "hypervisors/trim_memory.h"
+#include "hypervisors/vsock.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "proto/schema/agent.ttrpc.h"
@@ -24,6 +25,7 @@
 #include "virtcontainers/netns.h"
 #include "virtcontainers/shared_directory.h"
 #include "virtcontainers/virtiofsd.h"
+#include "virtcontainers/vsock_daemon.h"
 
 namespace kata::virtcontainers {
 namespace {
@@ -33,9 +35,43 @@ constexpr uid_t kQemuUidBase =
     0x70000000;  // + the shim's pid: unprivileged and of this sandbox alone
 constexpr std::chrono::seconds kRemoveTimeout{2};
 constexpr std::chrono::seconds kVirtiofsdStopTimeout{2};
+constexpr std::chrono::seconds kVsockDaemonStopTimeout{2};
 gid_t QemuGid(uid_t uid) {
   struct stat info {};
   return ::stat("/dev/kvm", &info) == 0 && info.st_gid != 0 ? info.st_gid : uid;
+}
+
+hypervisors::AgentChannel ChannelOf(AgentTransport transport) {
+  using hypervisors::AgentChannel;
+  switch (transport) {
+    case AgentTransport::kAuto:
+      return hypervisors::CheckVhostVsock().ok() ? AgentChannel::kVsock
+                                                 : AgentChannel::kVirtioSerial;
+    case AgentTransport::kVsock:
+      return AgentChannel::kVsock;
+    case AgentTransport::kVirtioSerial:
+      return AgentChannel::kVirtioSerial;
+    case AgentTransport::kVhostUserVsock:
+      return AgentChannel::kVhostUserVsock;
+  }
+  return AgentChannel::kVirtioSerial;
+}
+
+// Blocking. Decides on the channel and starts what it needs.
+absl::Status PrepareChannel(const Config& config, hypervisors::VmSpec& spec, VsockDaemon& daemon) {
+  spec.agent_channel = ChannelOf(config.agent_transport);
+  if (spec.agent_channel == hypervisors::AgentChannel::kVirtioSerial) return absl::OkStatus();
+  absl::StrAppend(&spec.kernel_params, " agent.vsock_port=", hypervisors::kAgentVsockPort);
+  if (spec.agent_channel == hypervisors::AgentChannel::kVsock) return absl::OkStatus();
+  VsockDaemonOptions options;
+  options.program = config.vhost_user_vsock_daemon;
+  options.directory = absl::StrCat(spec.runtime_dir, "/vsock");
+  options.uid = spec.uid;
+  options.gid = spec.gid;
+  ASSIGN_OR_RETURN(daemon, StartVsockDaemon(options));
+  spec.vsock_socket = absl::StrCat(options.directory, "/", kVsockMachineSocket);
+  spec.vsock_host_socket = absl::StrCat(options.directory, "/", kVsockHostSocket);
+  return absl::OkStatus();
 }
 
 enum class State { kNew, kBooting, kRunning, kStopping, kStopped };
@@ -225,9 +261,11 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     options->gid = spec->gid;
     const bool uses_9p = options_.config.shared_fs == SharedFs::k9p;
     auto daemon = std::make_shared<Virtiofsd>();
-    std::function<absl::Status()> job = [id = options_.id, options, uses_9p, daemon,
+    std::function<absl::Status()> job = [id = options_.id, config = options_.config, options,
+                                         uses_9p, daemon, vsock = vsock_daemon_,
                                          spec]() -> absl::Status {
       RETURN_IF_ERROR(MakeDirs(RuntimeDirectory(id), 0711));
+      RETURN_IF_ERROR(PrepareChannel(config, *spec, *vsock));
       RETURN_IF_ERROR(MakeSharedDirectory(id, uses_9p ? spec->uid : 0));
       if (uses_9p) return absl::OkStatus();
       ASSIGN_OR_RETURN(*daemon, StartVirtiofsd(*options));
@@ -368,7 +406,9 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     }
     containers_.clear();
     std::shared_ptr<Virtiofsd> daemon = virtiofsd_;
-    std::function<absl::Status()> job = [id = options_.id, daemon, rootfs]() -> absl::Status {
+    std::function<absl::Status()> job = [id = options_.id, daemon, vsock = vsock_daemon_,
+                                         rootfs]() -> absl::Status {
+      RETURN_IF_ERROR(StopVsockDaemon(*vsock, kVsockDaemonStopTimeout));
       if (daemon != nullptr) RETURN_IF_ERROR(StopVirtiofsd(*daemon, kVirtiofsdStopTimeout));
       RETURN_IF_ERROR(RemoveSharedDirectory(id));
       for (const std::string& path : rootfs) RETURN_IF_ERROR(UnmountBelow(path));
@@ -387,6 +427,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
   std::shared_ptr<Virtiofsd> virtiofsd_;
   bool is_virtiofsd_lost_ = false;
+  const std::shared_ptr<VsockDaemon> vsock_daemon_ = std::make_shared<VsockDaemon>();
   std::shared_ptr<ttrpc::Connection> connection_;
   std::map<std::string, Entry> containers_;
   std::set<std::string> creating_;

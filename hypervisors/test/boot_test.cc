@@ -114,7 +114,7 @@ class BootTest : public ::testing::Test {
     io_.restart();
     while (!is_done) io_.run_one();
     if (error) std::rethrow_exception(error);
-    return *result;
+    return std::move(*result);
   }
 
   bool WaitForConsole(Hypervisor& machine, const std::string& text) {
@@ -158,7 +158,7 @@ TEST_F(BootTest, BootsPausesAndStops) {
   EXPECT_FALSE(fs::is_empty(spec.cache_dir));
   EXPECT_TRUE(WaitForConsole(*machine, "Linux version")) << machine->ConsoleTail(2000);
   std::cout << "console " << Milliseconds(begin) << " ms\n";
-  auto agent = machine->ConnectAgent();
+  auto agent = Run(machine->ConnectAgent(std::chrono::seconds(1)));
   EXPECT_TRUE(agent.ok()) << agent.status();
 
   absl::Status status = Run(machine->Pause());
@@ -174,7 +174,7 @@ TEST_F(BootTest, BootsPausesAndStops) {
   EXPECT_EQ(Run(machine->WaitStopped()), StopReason::kDestroyed);
   EXPECT_TRUE(Run(machine->Stop()).ok());
   EXPECT_EQ(machine->Pid(), 0);
-  EXPECT_FALSE(machine->ConnectAgent().ok());
+  EXPECT_FALSE(Run(machine->ConnectAgent(std::chrono::seconds(1))).ok());
   ExpectNothingLeft(spec, pid);
 }
 

@@ -64,6 +64,28 @@ TEST(DomainXmlTest, LeavesOutWhatIsNotAsked) {
   for (const char* word : {"loader", "filesystem", "memoryBacking"}) EXPECT_THAT(xml, Not(HasSubstr(word)));
 }
 
+TEST(DomainXmlTest, VsockOfTheHostReplacesThePort) {
+  VmSpec spec = FullSpec();
+  spec.agent_channel = AgentChannel::kVsock;
+  const std::string xml = Xml(spec, false);
+  EXPECT_THAT(xml, HasSubstr("<vsock model=\"virtio\">"));
+  EXPECT_THAT(xml, HasSubstr("<cid auto=\"yes\"/>"));
+  for (const char* word : {"virtio-serial", "org.kata.agent", "qemu:commandline"})
+    EXPECT_THAT(xml, Not(HasSubstr(word)));
+}
+
+TEST(DomainXmlTest, VhostUserVsockSharesMemory) {
+  VmSpec spec = FullSpec();
+  spec.virtiofs_socket.clear();
+  spec.agent_channel = AgentChannel::kVhostUserVsock;
+  spec.vsock_socket = spec.runtime_dir + "/vsock/machine";
+  const std::string xml = Xml(spec, false);
+  EXPECT_THAT(xml, HasSubstr("<source type=\"memfd\"/>"));
+  EXPECT_THAT(xml, HasSubstr("socket,id=vsock,path=" + MachinePaths(spec.runtime_dir).short_dir + "/vsock/machine\""));
+  EXPECT_THAT(xml, HasSubstr("vhost-user-vsock-pci,chardev=vsock,"));
+  for (const char* word : {"virtio-serial", "org.kata.agent", "<vsock"}) EXPECT_THAT(xml, Not(HasSubstr(word)));
+}
+
 TEST(DomainXmlTest, NineP) {
   VmSpec spec = FullSpec();
   spec.virtiofs_socket.clear();

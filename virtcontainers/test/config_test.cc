@@ -35,6 +35,7 @@ TEST_F(ConfigTest, InstalledFileIsValidAndComplete) {
   EXPECT_EQ(config->machine_type, "q35");
   EXPECT_EQ(config->accelerator, hypervisors::Accelerator::kAuto);
   EXPECT_EQ(config->shared_fs, SharedFs::kVirtioFs);
+  EXPECT_EQ(config->agent_transport, AgentTransport::kAuto);
   EXPECT_EQ(config->default_memory, 512u);
   EXPECT_EQ(config->dial_timeout, 13u);
 }

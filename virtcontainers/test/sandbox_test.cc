@@ -139,13 +139,14 @@ class FakeMachine final : public hypervisors::Hypervisor {
     if (netns < 0 || stopped_.is_set()) co_return absl::FailedPreconditionError("not startable");
     co_return absl::OkStatus();
   }
-  absl::StatusOr<std::unique_ptr<ttrpc::Transport>> ConnectAgent() override {
+  Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> ConnectAgent(
+      std::chrono::milliseconds) override {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-      return absl::InternalError("no sockets");
+      co_return absl::InternalError("no sockets");
     guest_ = ttrpc::Connection::Start(
         executor_, ttrpc::MakeFdTransport(executor_, UniqueFd(ends[1])), &agent_->map);
-    return ttrpc::MakeFdTransport(executor_, UniqueFd(ends[0]));
+    co_return ttrpc::MakeFdTransport(executor_, UniqueFd(ends[0]));
   }
   pid_t Pid() const override { return stopped_.is_set() ? 0 : 4242; }
   Co<absl::Status> Pause() override { co_return absl::OkStatus(); }
