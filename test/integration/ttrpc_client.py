@@ -4,12 +4,14 @@
 A frame is a header of 10 bytes (length, stream, type, flags) and a protobuf message. The messages used here have
 numbers, strings and messages for fields only, so a dict {field number: value} stands for one.
 """
+import contextlib
 import pathlib
 import socket
 import struct
 import threading
 
 SERVICE = "containerd.task.v2.Task"
+FIXED_SIZE = {1: 8, 5: 4}  # of the wire types without a length
 REQUEST, RESPONSE = 1, 2
 STATUS = {1: "CREATED", 2: "RUNNING", 3: "STOPPED", 4: "PAUSED"}
 DEADLINE_EXCEEDED, NOT_FOUND, UNAVAILABLE = 4, 5, 14
@@ -24,6 +26,7 @@ class CallError(Exception):
 
 
 def _number(value):
+    value &= (1 << 64) - 1  # a negative number takes ten bytes
     out = bytearray()
     while value > 0x7f:
         out.append(value & 0x7f | 0x80)
@@ -61,9 +64,11 @@ def decode(data):
 
     while at < len(data):
         key = number()
-        value = number()
-        if key & 7 == 2:
-            value, at = data[at:at + value], at + value
+        kind = key & 7
+        size = FIXED_SIZE.get(kind) or number()
+        value = size
+        if kind != 0:
+            value, at = data[at:at + size], at + size
         fields[key >> 3] = value
     return fields
 
@@ -87,7 +92,8 @@ class Shim:
         return self
 
     def __exit__(self, *_):
-        self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # the shim may have gone first
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._reader.join()
         self._socket.close()
 
@@ -104,12 +110,17 @@ class Shim:
             self._is_closed = True
             self._lock.notify_all()
 
-    def call(self, method, fields, timeout=60):
+    def wait_closed(self, timeout=60):
+        """Whether the shim has closed the connection in that time."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._is_closed, timeout)
+
+    def call(self, method, fields, timeout=60, service=SERVICE):
         """The answer's fields. CallError for an error, TimeoutError when none comes."""
         with self._lock:
             self._stream += 2
             identity = self._stream
-            data = encode({1: SERVICE, 2: method, 3: encode(fields)})
+            data = encode({1: service, 2: method, 3: encode(fields)})
             self._socket.sendall(struct.pack(">IIBB", len(data), identity, REQUEST, 0) + data)
             if not self._lock.wait_for(lambda: identity in self._answers or self._is_closed, timeout):
                 raise TimeoutError(f"no answer to {method} in {timeout} s")
