@@ -33,7 +33,7 @@ struct VmSpec {
   std::string firmware;         // empty = QEMU's default
   std::string kernel;
   std::string initrd;
-  std::string kernel_params;    // kernel_params.h and more; an emulated machine gets kTcgKernelParams besides
+  std::string kernel_params;    // kernel_params.h and more; an emulated machine gets TcgKernelParams() besides
   uint32_t vcpus = 1;
   uint64_t memory_mib = 512;
   Accelerator accelerator = Accelerator::kAuto;

@@ -2,13 +2,15 @@
 // The command line of the guest's kernel, as this project's kernel and machine want it.
 #pragma once
 
+#include <string>
+
 namespace kata::hypervisors {
 
 // Without no_timer_check a guest on a busy host panics: it takes a late timer interrupt for a missing one.
 inline constexpr char kKernelParams[] =
     "console=ttyS0 quiet panic=-1 noreplace-smp no_timer_check tsc=reliable cryptomgr.notests "
     "rcupdate.rcu_expedited=1 8250.nr_uarts=1 dummy.numdummies=0";
-// Added to an emulated machine: a guest that shares nothing with the host's CPU has nothing there to protect.
-inline constexpr char kTcgKernelParams[] = " nokaslr mitigations=off";
+// Added to an emulated machine; begins with a blank. Measures the host's TSC: blocking for some milliseconds.
+std::string TcgKernelParams();
 
 }  // namespace kata::hypervisors

@@ -152,7 +152,7 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
           absl::StrCat("use hardware virtualization, as configuration key \"accelerator\" demands: ",
                        choice.why_not_kvm));
     }
-    if (!choice.is_kvm) spec.kernel_params += kTcgKernelParams;
+    if (!choice.is_kvm) spec.kernel_params += TcgKernelParams();
     job->warning = choice.why_not_kvm;
     ASSIGN_OR_RETURN(const std::string xml, DomainXml(spec, paths, choice.is_kvm));
     ASSIGN_OR_RETURN(job->session,

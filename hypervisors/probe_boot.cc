@@ -38,7 +38,8 @@ constexpr char kGood[] = "runs";
 
 std::vector<std::string> CommandLine(const ProbeMachine& machine) {
   // Not quiet: the marker is a message of the kernel.
-  const std::string params = absl::StrCat(kKernelParams, " loglevel=7");
+  std::string params = absl::StrCat(kKernelParams, " loglevel=7");
+  if (machine.accelerator == "tcg") params += TcgKernelParams();
   std::vector<std::string> words = {
       machine.emulator, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
       "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
