@@ -18,13 +18,14 @@ class ConfigTest : public testing::Test {
     return path;
   }
   std::string ErrorOf(const std::string& text) {
-    file_ = Write("c.toml", text);
+    Write("c.toml", text);
     auto config = LoadConfig("/opt/kata", file_);
     EXPECT_TRUE(absl::IsInvalidArgument(config.status())) << config.status();
     return std::string(config.status().message());
   }
   TestDirectory directory_;
-  std::string file_;
+  // Known beforehand: compilers differ in which side of a comparison they evaluate first.
+  const std::string file_ = directory_.path() + "/c.toml";
 };
 
 TEST_F(ConfigTest, InstalledFileIsValidAndComplete) {
