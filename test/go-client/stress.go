@@ -133,7 +133,9 @@ func stressOne(e *env, random *rand.Rand, count *counters, p plan) error {
 	in, feed := io.Pipe()
 	defer feed.Close()
 	p.stdin = in
-	p.args = sh(fmt.Sprintf("trap 'exit 121' TERM; seq 1 %d; echo ready >&2; read code; exit $code", lines))
+	// In steps: a signal that comes just before `read` waits is seen by the shell only when that ends.
+	script := "trap 'exit 121' TERM; seq 1 %d; echo ready >&2; until read -t 1 code; do :; done; exit $code"
+	p.args = sh(fmt.Sprintf(script, lines))
 	b, err := e.start(p)
 	if err != nil {
 		return err
