@@ -125,7 +125,10 @@ class Exec:
         for path in self.paths:
             os.mkfifo(path, 0o600)
         self.stdout, self.stderr = (os.open(path, os.O_RDONLY | os.O_NONBLOCK) for path in self.paths[1:])
-        self.stdin = None
+        # Opened through a reader of its own: a process may have ended, and the shim closed its end, before we come.
+        reader = os.open(self.paths[0], os.O_RDONLY | os.O_NONBLOCK)
+        self.stdin = os.open(self.paths[0], os.O_WRONLY)
+        os.close(reader)
         spec = dict(client.process, args=list(command), terminal=terminal)
         self.spec = message({1: PROCESS_TYPE, 2: json.dumps(spec)})
         self.waiting = None
@@ -138,7 +141,6 @@ class Exec:
         self.client.call("Exec", request)
         self.waiting = self.client.send("Wait", self.key)
         self.client.call("Start", self.key)
-        self.stdin = os.open(stdin, os.O_WRONLY)
         return self
 
     def wait(self):
@@ -175,3 +177,10 @@ class Exec:
                 return b""
             with contextlib.suppress(BlockingIOError):
                 return os.read(self.stdout, size)
+
+    @staticmethod
+    def read_now(descriptor):
+        """What is there already."""
+        with contextlib.suppress(BlockingIOError):
+            return os.read(descriptor, 1 << 20)
+        return b""
