@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <utility>
 
+#include <boost/asio/post.hpp>
+
 #include "agent/errors.h"
 #include "agent/terminal.h"
 #include "proto/base/stdio_limits.h"
@@ -17,12 +19,11 @@ namespace {
 
 using Descriptor = asio::posix::stream_descriptor;
 
-v1::StdioMessage DataMessage(int channel, std::string data) {
-  v1::StdioMessage message;
-  message.mutable_data()->set_channel(static_cast<v1::StdioMessage::Channel>(channel));
-  message.mutable_data()->set_data(std::move(data));
-  return message;
-}
+// Where output is read to, one read at a time: a message's own buffer would be cleared before each.
+std::array<char, kStdioChunkMax> read_buffer;
+
+// After a chunk of this size the others of this thread get their turn.
+constexpr size_t kLongChunk = 16u << 10;
 
 v1::StdioMessage EndMessage(int channel) {
   v1::StdioMessage message;
@@ -157,11 +158,15 @@ Co<absl::Status> ProcessIo::Fill(int channel, size_t size, std::shared_ptr<Sessi
     Descriptor* fd = OutputFd(channel);
     // Read before the pipe: bytes written before the exit are then certainly in it.
     const bool had_exited = has_exited_;
-    output.unsent.resize(std::min(size, kStdioChunkMax));
-    ssize_t n = ::read(fd->native_handle(), output.unsent.data(), output.unsent.size());
+    const ssize_t n =
+        ::read(fd->native_handle(), read_buffer.data(), std::min(size, read_buffer.size()));
     const int error = errno;
-    output.unsent.resize(n > 0 ? static_cast<size_t>(n) : 0);
-    if (n > 0) co_return absl::OkStatus();
+    if (n > 0) {
+      v1::StdioMessage::Data& data = *output.unsent.mutable_data();
+      data.set_channel(static_cast<v1::StdioMessage::Channel>(channel));
+      data.set_data(read_buffer.data(), static_cast<size_t>(n));
+      co_return absl::OkStatus();
+    }
     if (n < 0 && error == EINTR) continue;
     // A terminal whose slaves are all closed reads EIO. A descendant may keep a pipe open after the
     // exit.
@@ -180,23 +185,25 @@ Co<absl::Status> ProcessIo::PumpOutput(int channel, std::shared_ptr<Session> ses
   size_t& credit = session->credit[static_cast<size_t>(channel)];
   for (;;) {
     if (session->is_closed) co_return absl::CancelledError("carrying stdio: closed");
-    if (output.unsent.empty() && output.has_ended) break;
-    if (credit == 0) {
+    const size_t pending = output.unsent.data().data().size();
+    if (pending == 0 && output.has_ended) break;
+    if (credit == 0 || credit < pending) {
       if (session->host_has_ended)
         co_return absl::UnavailableError("carrying stdio: the host gives no more credit");
       auto changed = session->changed;
       co_await changed->Wait();
       continue;
     }
-    if (output.unsent.empty()) CO_RETURN_IF_ERROR(co_await Fill(channel, credit, session));
-    if (output.unsent.empty()) continue;
-    const size_t size = std::min(output.unsent.size(), credit);
-    v1::StdioMessage message = DataMessage(channel, output.unsent.substr(0, size));
-    credit -= size;
-    CO_RETURN_IF_ERROR(co_await session->stream->Send(std::move(message)));
+    if (pending == 0) {
+      CO_RETURN_IF_ERROR(co_await Fill(channel, credit, session));
+      continue;
+    }
+    credit -= pending;
+    CO_RETURN_IF_ERROR(co_await session->stream->Send(output.unsent));
     // After a takeover the bytes belong to the newer call, which sends them again.
     if (session->is_closed) co_return absl::CancelledError("carrying stdio: closed");
-    output.unsent.erase(0, size);
+    output.unsent.mutable_data()->clear_data();
+    if (pending >= kLongChunk) co_await asio::post(executor_, asio::use_awaitable);
   }
   v1::StdioMessage end = EndMessage(channel);
   co_return co_await session->stream->Send(std::move(end));

@@ -39,7 +39,7 @@ class ProcessIo : public std::enable_shared_from_this<ProcessIo> {
   struct Session;
   struct Output {
     std::unique_ptr<asio::posix::stream_descriptor> fd;
-    std::string unsent;
+    v1::StdioMessage unsent;
     bool has_ended = false;
   };
   std::unique_ptr<asio::posix::stream_descriptor> Wrap(UniqueFd fd);

@@ -6,6 +6,7 @@
 
 #include <absl/cleanup/cleanup.h>
 #include <absl/strings/str_cat.h>
+#include <boost/asio/post.hpp>
 
 #include "proto/base/status.h"
 #include "proto/schema/ttrpc.pb.h"
@@ -16,6 +17,8 @@ namespace {
 
 // Queued frames are joined up to this size for one write.
 constexpr size_t kBatchBytesMax = 64u << 10;
+// Other coroutines get their turn after a write of so many bytes.
+constexpr size_t kLongWrite = 16u << 10;
 // How long an orderly shutdown waits for the last answers to be written.
 constexpr std::chrono::seconds kFlushTimeout{1};
 constexpr uint32_t kStreamIdMax = 0xfffffffd;
@@ -103,16 +106,16 @@ Co<absl::Status> ConnectionImpl::WriteLoop(std::shared_ptr<ConnectionImpl> self)
       co_await self->queue_filled_.async_wait(kTuple);
       continue;
     }
-    std::string batch = std::move(queue.front());
-    queue.pop_front();
-    while (!queue.empty() && batch.size() + queue.front().size() <= kBatchBytesMax) {
-      batch += queue.front();
-      queue.pop_front();
+    std::string batch = queue.Pop();
+    while (!queue.empty() && batch.size() + queue.Front().size() <= kBatchBytesMax) {
+      batch += queue.Pop();
     }
     absl::Status status = co_await self->transport_->WriteAll(batch);
     self->queued_bytes_ -= std::min(batch.size(), self->queued_bytes_);
     self->Wake();
     if (!status.ok()) self->Close(status);
+    // A peer that takes everything at once must not keep the others of this thread waiting.
+    if (batch.size() >= kLongWrite) co_await asio::post(self->executor_, asio::use_awaitable);
   }
   co_return absl::OkStatus();
 }
@@ -121,10 +124,10 @@ bool ConnectionImpl::HasSpace(size_t size) const {
   return queued_bytes_ == 0 || queued_bytes_ + size <= kSendQueueBytesMax;
 }
 
-void ConnectionImpl::Enqueue(std::string frame) {
+void ConnectionImpl::Enqueue(uint32_t stream_id, std::string frame) {
   if (closed()) return;
   queued_bytes_ += frame.size();
-  queue_.push_back(std::move(frame));
+  queue_.Push(stream_id, std::move(frame));
   queue_filled_.cancel();
 }
 
@@ -250,7 +253,7 @@ Co<absl::StatusOr<std::string>> ConnectionImpl::Call(std::string service, std::s
   const uint32_t call_id = *id;
   absl::Cleanup forget = [this, call_id] { pending_.erase(call_id); };
   WriteFrameHeader(frame->data(), frame->size() - kFrameHeaderSize, call_id, kTypeRequest, 0);
-  Enqueue(*std::move(frame));
+  Enqueue(call_id, *std::move(frame));
   if (has_deadline) {
     const bool is_done = co_await call->done.WaitFor(until - Clock::now());
     if (!is_done) co_return absl::DeadlineExceededError(absl::StrCat(what, ": deadline exceeded"));
@@ -275,7 +278,7 @@ Co<absl::StatusOr<std::shared_ptr<Stream>>> ConnectionImpl::OpenStream(std::stri
   client_streams_.emplace(*id, stream.get());
   WriteFrameHeader(frame->data(), frame->size() - kFrameHeaderSize, *id, kTypeRequest,
                    kFlagRemoteOpen);
-  Enqueue(*std::move(frame));
+  Enqueue(*id, *std::move(frame));
   co_return stream;
 }
 
@@ -285,7 +288,7 @@ void ConnectionImpl::Close(absl::Status reason) {
   close_reason_ = reason.ok() ? absl::CancelledError("connection closed") : std::move(reason);
   closed_.Set();
   transport_->Close();
-  queue_.clear();
+  queue_.Clear();
   queued_bytes_ = 0;
   for (auto& [id, call] : std::exchange(pending_, {})) {
     call->result = close_reason_;

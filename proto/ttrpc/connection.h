@@ -40,6 +40,9 @@ class Stream {
   virtual Co<absl::StatusOr<std::string>> Receive() = 0;
   // Waits while the send queue is full. Unavailable once the connection or stream is closed.
   virtual Co<absl::Status> Send(std::string message) = 0;
+  // The same without a copy: the message stands behind kFrameHeaderSize bytes, which are
+  // overwritten.
+  virtual Co<absl::Status> SendFrame(std::string frame) = 0;
   // No more Send. For a server this happens when its handler returns.
   virtual Co<absl::Status> CloseSend() = 0;
 };

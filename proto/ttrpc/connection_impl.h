@@ -15,6 +15,7 @@
 #include "proto/base/coro.h"
 #include "proto/ttrpc/connection.h"
 #include "proto/ttrpc/frame.h"
+#include "proto/ttrpc/send_queue.h"
 #include "proto/ttrpc/transport.h"
 
 namespace kata::ttrpc {
@@ -36,6 +37,7 @@ class StreamImpl : public Stream {
 
   Co<absl::StatusOr<std::string>> Receive() override;
   Co<absl::Status> Send(std::string message) override;
+  Co<absl::Status> SendFrame(std::string frame) override;
   Co<absl::Status> CloseSend() override;
 
   // For the connection: a message, the end of the peer's direction, and the end of the stream.
@@ -83,7 +85,7 @@ class ConnectionImpl : public Connection, public std::enable_shared_from_this<Co
   // after `until`.
   Co<absl::Status> WaitForSpace(size_t size, Clock::time_point until);
   bool HasSpace(size_t size) const;
-  void Enqueue(std::string frame);
+  void Enqueue(uint32_t stream_id, std::string frame);
   void ForgetClientStream(uint32_t id) { client_streams_.erase(id); }
 
  private:
@@ -137,7 +139,7 @@ class ConnectionImpl : public Connection, public std::enable_shared_from_this<Co
   const std::unique_ptr<Transport> transport_;
   const ServiceMap* const services_;
 
-  std::deque<std::string> queue_;
+  SendQueue queue_;
   size_t queued_bytes_ = 0;  // with those being written
   asio::steady_timer queue_filled_;
   std::shared_ptr<Event> changed_;  // space in the queue, an ended call; null when nobody waits

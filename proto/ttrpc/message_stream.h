@@ -14,6 +14,7 @@
 
 #include "proto/base/coro.h"
 #include "proto/ttrpc/connection.h"
+#include "proto/ttrpc/frame.h"
 
 namespace kata::ttrpc {
 
@@ -36,15 +37,21 @@ class MessageStream {
     }
     co_return std::move(message);
   }
-  Co<absl::Status> Send(Out message) {
-    std::shared_ptr<Stream> stream = stream_;
-    std::string bytes = message.SerializeAsString();
-    message.Clear();
-    co_return co_await stream->Send(std::move(bytes));
+  // `message` is not needed any more when this returns, which is before it is sent.
+  Co<absl::Status> Send(const Out& message) {
+    std::string frame;
+    frame.reserve(kFrameHeaderSize + message.ByteSizeLong());
+    frame.resize(kFrameHeaderSize);
+    message.AppendToString(&frame);
+    return SendFrame(stream_, std::move(frame));
   }
   Co<absl::Status> CloseSend() { return stream_->CloseSend(); }
 
  private:
+  static Co<absl::Status> SendFrame(std::shared_ptr<Stream> stream, std::string frame) {
+    co_return co_await stream->SendFrame(std::move(frame));
+  }
+
   std::shared_ptr<Stream> stream_;
 };
 

@@ -68,7 +68,7 @@ void ConnectionImpl::Answer(uint32_t id, const absl::Status& status, std::string
   std::string frame(kFrameHeaderSize + size, '\0');
   WriteFrameHeader(frame.data(), size, id, kTypeResponse, 0);
   response.SerializeToArray(frame.data() + kFrameHeaderSize, static_cast<int>(size));
-  Enqueue(std::move(frame));
+  Enqueue(id, std::move(frame));
 }
 
 void ConnectionImpl::AnswerCall(uint32_t id, ServerCall& call, const absl::Status& status,
@@ -76,7 +76,7 @@ void ConnectionImpl::AnswerCall(uint32_t id, ServerCall& call, const absl::Statu
   if (std::exchange(call.answered, true)) return;
   call.deadline.cancel();
   if (status.ok() && call.is_stream) {
-    Enqueue(EncodeFrame(id, kTypeData, kFlagRemoteClosed | kFlagNoData, std::string_view()));
+    Enqueue(id, EncodeFrame(id, kTypeData, kFlagRemoteClosed | kFlagNoData, std::string_view()));
   } else {
     Answer(id, status, std::move(payload));
   }

@@ -17,7 +17,7 @@ StreamImpl::~StreamImpl() {
   connection_->ForgetClientStream(id_);
   if (SendState().ok()) {
     connection_->Enqueue(
-        EncodeFrame(id_, kTypeData, kFlagRemoteClosed | kFlagNoData, std::string_view()));
+        id_, EncodeFrame(id_, kTypeData, kFlagRemoteClosed | kFlagNoData, std::string_view()));
   }
 }
 
@@ -67,18 +67,25 @@ absl::Status StreamImpl::SendState() const {
 }
 
 Co<absl::Status> StreamImpl::Send(std::string message) {
-  if (message.size() > kFrameDataMax) {
-    co_return absl::ResourceExhaustedError(absl::StrCat(
-        "sending: ", message.size(), " bytes, at most ", kFrameDataMax, " fit a frame"));
+  message.insert(0, kFrameHeaderSize, '\0');
+  co_return co_await SendFrame(std::move(message));
+}
+
+Co<absl::Status> StreamImpl::SendFrame(std::string frame) {
+  const size_t size = frame.size();
+  const size_t data_size = size - kFrameHeaderSize;
+  if (data_size > kFrameDataMax) {
+    co_return absl::ResourceExhaustedError(
+        absl::StrCat("sending: ", data_size, " bytes, at most ", kFrameDataMax, " fit a frame"));
   }
   absl::Status state = SendState();
-  const size_t size = message.size() + kFrameHeaderSize;
   while (state.ok() && !connection_->HasSpace(size)) {
     static_cast<void>(co_await connection_->WaitForSpace(size, Clock::time_point::max()));
     state = SendState();
   }
   if (!state.ok()) co_return state;
-  connection_->Enqueue(EncodeFrame(id_, kTypeData, 0, message));
+  WriteFrameHeader(frame.data(), data_size, id_, kTypeData, 0);
+  connection_->Enqueue(id_, std::move(frame));
   co_return absl::OkStatus();
 }
 
@@ -89,7 +96,7 @@ Co<absl::Status> StreamImpl::CloseSend() {
   // A server's closing frame ends the whole stream: it goes out when the handler returns.
   if (role_ == Role::kClient) {
     connection_->Enqueue(
-        EncodeFrame(id_, kTypeData, kFlagRemoteClosed | kFlagNoData, std::string_view()));
+        id_, EncodeFrame(id_, kTypeData, kFlagRemoteClosed | kFlagNoData, std::string_view()));
   }
   co_return absl::OkStatus();
 }

@@ -36,6 +36,10 @@ class GuestEnd final : public ttrpc::Stream {
     to_guest.back().ParseFromString(message);
     co_return absl::OkStatus();
   }
+  Co<absl::Status> SendFrame(std::string frame) override {
+    frame.erase(0, ttrpc::kFrameHeaderSize);
+    co_return co_await Send(std::move(frame));
+  }
   Co<absl::Status> CloseSend() override { co_return absl::OkStatus(); }
 
   void Say(const StdioMessage& message) {
