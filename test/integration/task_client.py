@@ -64,6 +64,13 @@ def fields_of(data):
     return found
 
 
+def address_in(bundle):
+    """The shim's socket; containerd 2 writes it into another file than 1."""
+    with contextlib.suppress(FileNotFoundError):
+        return json.loads((bundle / "bootstrap.json").read_text(encoding="utf-8"))["address"]
+    return (bundle / "address").read_text(encoding="utf-8").strip()
+
+
 class TaskError(Exception):
     pass
 
@@ -71,7 +78,7 @@ class TaskError(Exception):
 class TaskClient:
     def __init__(self, bundle):
         self.bundle = pathlib.Path(bundle)
-        address = (self.bundle / "address").read_text(encoding="utf-8").strip()
+        address = address_in(self.bundle)
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(ANSWER_SECONDS)
         self.socket.connect(address.removeprefix("unix://"))

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every byte in and out, in order, on the right stream, to the last one."""
 import concurrent.futures
+import contextlib
 import hashlib
 import subprocess
 
 import harness
+from task_client import Exec, TaskClient
 
-BIG_MIB = 64
+BLOCK_BYTES = 1_000_000
+BLOCKS = 269  # more than 256 MiB together
+RUNNING = 2  # of the Task API's states
 SHORT_EXECS = 200
 AT_ONCE = 8
 PATTERN = b"0123456789abcdef\n"
@@ -32,17 +36,60 @@ def test_stderr_is_apart_from_stdout(kata):
 
 
 def test_big_output_arrives_whole(kata):
-    size = BIG_MIB << 20
-    client = subprocess.Popen(kata.run_command("sh", "-c", f"yes 0123456789abcdef | head -c {size}"),
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    # Written from memory: `yes` itself would take most of the time.
+    script = (f"yes {PATTERN.decode().strip()} | head -c {BLOCK_BYTES} >/dev/shm/block; n=0; while [ $n -lt {BLOCKS} ]; "
+              "do echo block $n; cat /dev/shm/block; n=$((n + 1)); done; echo end")
+    block = (PATTERN * (BLOCK_BYTES // len(PATTERN) + 1))[:BLOCK_BYTES]
+    expected = hashlib.sha256()
+    for number in range(BLOCKS):
+        expected.update(b"block %d\n" % number + block)
+    expected.update(b"end\n")
+
+    client = subprocess.Popen(kata.run_command("sh", "-c", script), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     got, length = hashlib.sha256(), 0
     while chunk := client.stdout.read(1 << 20):
         got.update(chunk)
         length += len(chunk)
 
     assert client.wait(timeout=harness.COMMAND_SECONDS) == 0
-    assert length == size
-    assert got.hexdigest() == hashlib.sha256((PATTERN * (size // len(PATTERN) + 1))[:size]).hexdigest()
+    assert length > 256 << 20
+    assert got.hexdigest() == expected.hexdigest()
+
+
+def size_of(process):
+    size = 0
+    while data := process.read():
+        size += len(data)
+    return size
+
+
+def test_stalled_reader_stalls_only_its_own_process(kata):
+    blocks = 128  # 8 MiB: far more than the fifo and the credit hold
+    command = ("dd", "if=/dev/zero", "bs=64k", f"count={blocks}")
+    with kata.container() as identity, contextlib.closing(TaskClient(kata.bundle(identity))) as client:
+        stalled = Exec(client, identity, "stalled", *command).start()
+        for number in range(2):
+            flowing = Exec(client, identity, f"flowing{number}", *command).start()
+            assert size_of(flowing) == blocks << 16
+            assert flowing.wait() == 0
+            flowing.delete()
+
+        assert client.call("State", stalled.key)[4] == RUNNING
+        assert size_of(stalled) == blocks << 16
+        assert stalled.wait() == 0
+        stalled.delete()
+
+
+def test_stalled_reader_of_stdout_does_not_stall_stderr(kata):
+    with kata.container() as identity, contextlib.closing(TaskClient(kata.bundle(identity))) as client:
+        process = Exec(client, identity, "both", "sh", "-c",
+                       "dd if=/dev/zero bs=64k count=64 2>/dev/null & echo words >&2; wait").start()
+
+        harness.wait_for(lambda: process.read_now(process.stderr) == b"words\n", "the words on stderr")
+        assert client.call("State", process.key)[4] == RUNNING
+        assert size_of(process) == 64 << 16
+        assert process.wait() == 0
+        process.delete()
 
 
 def test_big_input_arrives_whole(kata):
