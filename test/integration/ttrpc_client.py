@@ -5,6 +5,7 @@ A frame is a header of 10 bytes (length, stream, type, flags) and a protobuf mes
 numbers, strings and messages for fields only, so a dict {field number: value} stands for one.
 """
 import contextlib
+import json
 import pathlib
 import socket
 import struct
@@ -13,6 +14,7 @@ import threading
 SERVICE = "containerd.task.v2.Task"
 FIXED_SIZE = {1: 8, 5: 4}  # of the wire types without a length
 REQUEST, RESPONSE = 1, 2
+ANSWER_SECONDS = 60
 STATUS = {1: "CREATED", 2: "RUNNING", 3: "STOPPED", 4: "PAUSED"}
 DEADLINE_EXCEEDED, NOT_FOUND, UNAVAILABLE = 4, 5, 14
 
@@ -73,6 +75,13 @@ def decode(data):
     return fields
 
 
+def address_in(bundle):
+    """The shim's socket; containerd 2 writes it into another file than 1."""
+    with contextlib.suppress(FileNotFoundError):
+        return json.loads((bundle / "bootstrap.json").read_text(encoding="utf-8"))["address"]
+    return (bundle / "address").read_text(encoding="utf-8").strip()
+
+
 class Shim:
     """One connection to a shim. Calls may be made from several threads at once."""
 
@@ -86,12 +95,15 @@ class Shim:
 
     @classmethod
     def of(cls, bundle):
-        return cls((pathlib.Path(bundle) / "address").read_text(encoding="utf-8").removeprefix("unix://"))
+        return cls(address_in(pathlib.Path(bundle)).removeprefix("unix://"))
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
         with contextlib.suppress(OSError):  # the shim may have gone first
             self._socket.shutdown(socket.SHUT_RDWR)
         self._reader.join()
@@ -110,27 +122,34 @@ class Shim:
             self._is_closed = True
             self._lock.notify_all()
 
-    def wait_closed(self, timeout=60):
+    def wait_closed(self, timeout=ANSWER_SECONDS):
         """Whether the shim has closed the connection in that time."""
         with self._lock:
             return self._lock.wait_for(lambda: self._is_closed, timeout)
 
-    def call(self, method, fields, timeout=60, service=SERVICE):
-        """The answer's fields. CallError for an error, TimeoutError when none comes."""
+    def begin(self, method, fields, service=SERVICE):
+        """Sends a call; finish() with the returned number gives its answer."""
         with self._lock:
             self._stream += 2
-            identity = self._stream
             data = encode({1: service, 2: method, 3: encode(fields)})
-            self._socket.sendall(struct.pack(">IIBB", len(data), identity, REQUEST, 0) + data)
-            if not self._lock.wait_for(lambda: identity in self._answers or self._is_closed, timeout):
-                raise TimeoutError(f"no answer to {method} in {timeout} s")
-            if identity not in self._answers:
+            self._socket.sendall(struct.pack(">IIBB", len(data), self._stream, REQUEST, 0) + data)
+            return self._stream
+
+    def finish(self, number, timeout=ANSWER_SECONDS):
+        """The answer's fields. CallError for an error, TimeoutError when none comes."""
+        with self._lock:
+            if not self._lock.wait_for(lambda: number in self._answers or self._is_closed, timeout):
+                raise TimeoutError(f"no answer in {timeout} s")
+            if number not in self._answers:
                 raise CallError(UNAVAILABLE, "connection closed")
-            answer = self._answers.pop(identity)
+            answer = self._answers.pop(number)
         status = decode(answer.get(1, b""))
         if status.get(1, 0) != 0:
             raise CallError(status[1], status.get(2, b"").decode())
         return decode(answer.get(2, b""))
+
+    def call(self, method, fields, timeout=ANSWER_SECONDS, service=SERVICE):
+        return self.finish(self.begin(method, fields, service), timeout)
 
     def state(self, identity, exec_id=""):
         return STATUS[self.call("State", {1: identity, 2: exec_id})[4]]
