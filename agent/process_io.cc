@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 #include <boost/asio/post.hpp>
@@ -24,6 +25,14 @@ std::array<char, kStdioChunkMax> read_buffer;
 
 // After a chunk of this size the others of this thread get their turn.
 constexpr size_t kLongChunk = 16u << 10;
+
+// While somebody types at a terminal, what other processes have under way is kept small: an echo waits behind all of
+// it in the queues between guest and client.
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::seconds kTypingLasts{2};
+constexpr size_t kWindowWhileTyping = 32u << 10;
+constexpr size_t kChunkWhileTyping = 16u << 10;
+Clock::time_point last_typed = Clock::now() - kTypingLasts;
 
 v1::StdioMessage EndMessage(int channel) {
   v1::StdioMessage message;
@@ -187,7 +196,12 @@ Co<absl::Status> ProcessIo::PumpOutput(int channel, std::shared_ptr<Session> ses
     if (session->is_closed) co_return absl::CancelledError("carrying stdio: closed");
     const size_t pending = output.unsent.data().data().size();
     if (pending == 0 && output.has_ended) break;
-    if (credit == 0 || credit < pending) {
+    const bool gives_way = terminal_ == nullptr && Clock::now() - last_typed < kTypingLasts;
+    const size_t window = gives_way ? kWindowWhileTyping : kStdioCreditInitial;
+    const size_t under_way = kStdioCreditInitial - credit;
+    const bool is_window_full =
+        under_way > 0 && under_way + std::max(pending, size_t{1}) > window;
+    if (credit == 0 || credit < pending || is_window_full) {
       if (session->host_has_ended)
         co_return absl::UnavailableError("carrying stdio: the host gives no more credit");
       auto changed = session->changed;
@@ -195,7 +209,9 @@ Co<absl::Status> ProcessIo::PumpOutput(int channel, std::shared_ptr<Session> ses
       continue;
     }
     if (pending == 0) {
-      CO_RETURN_IF_ERROR(co_await Fill(channel, credit, session));
+      const size_t room = std::min(credit, window - std::min(window, under_way));
+      const size_t size = gives_way ? std::min(room, kChunkWhileTyping) : room;
+      CO_RETURN_IF_ERROR(co_await Fill(channel, size, session));
       continue;
     }
     credit -= pending;
@@ -276,6 +292,7 @@ absl::Status ProcessIo::Accept(const v1::StdioMessage& message, Session& session
       return absl::InvalidArgumentError("stdio data: not stdin, ended, or more than the credit");
     }
     if (size == 0) return absl::OkStatus();
+    if (terminal_ != nullptr) last_typed = Clock::now();
     session.input_outstanding += size;
     session.input.push_back(message.data().data());
   } else if (message.has_credit()) {

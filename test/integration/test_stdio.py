@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import hashlib
+import os
 import subprocess
 
 import harness
@@ -149,3 +150,24 @@ def test_terminal_passes_control_c(kata):
     terminal.expect("still here")
 
     assert terminal.close() == 0
+
+
+def test_terminal_answers_while_another_process_floods(kata):
+    line = b"x" * 63 + b"\n"
+    with kata.container() as identity, contextlib.closing(TaskClient(kata.bundle(identity))) as client:
+        flood = Exec(client, identity, "flood", "dd", "if=/dev/zero", "bs=64k").start()
+        echo = Exec(client, identity, "echo", "sh", "-c", "stty raw -echo; echo ready; exec cat", terminal=True).start()
+        assert b"ready" in echo.read()
+        for _ in range(50):
+            os.write(echo.stdin, line)
+            answer = b""
+            while len(answer) < len(line):
+                data = echo.read()
+                assert data, f"no echo after {answer!r}"
+                answer += data
+            assert answer == line
+            assert flood.read(), "the flood has stopped"  # gives way, but goes on
+        for process in (flood, echo):
+            process.kill()
+            process.wait()
+            process.delete()
