@@ -198,7 +198,7 @@ Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> LibvirtMachine::ConnectAge
   if (pid() == 0) co_return RequireState(State::kRunning, "connect to the agent of");
   if (spec_->agent_channel == AgentChannel::kVirtioSerial) {
     CO_ASSIGN_OR_RETURN(UniqueFd port, ttrpc::ConnectUnix(paths_->agent_socket));
-    co_return ttrpc::MakeHostSession(ttrpc::MakeFdTransport(executor_, std::move(port)));
+    co_return ttrpc::MakeHostSession(executor_, ttrpc::MakeFdTransport(executor_, std::move(port)));
   }
   auto fd = co_await ConnectVsockPort(timeout);
   if (!fd.ok()) co_return fd.status();

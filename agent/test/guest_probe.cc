@@ -334,7 +334,7 @@ Co<absl::Status> ProbeTwice(std::string path, std::string token, std::string roo
   for (int round = 0; round < 2; ++round) {
     CO_ASSIGN_OR_RETURN(UniqueFd fd, ttrpc::ConnectUnix(path));
     auto channel = ttrpc::MakeFdTransport(executor, std::move(fd));
-    CO_ASSIGN_OR_RETURN(auto session, ttrpc::MakeHostSession(std::move(channel)));
+    CO_ASSIGN_OR_RETURN(auto session, ttrpc::MakeHostSession(executor, std::move(channel)));
     auto connection = ttrpc::Connection::Start(executor, std::move(session), nullptr);
     absl::Status status = co_await Probe(connection, token, rootfs);
     Check(status.ok(), round == 0 ? "first connection" : "second connection", status.ToString());

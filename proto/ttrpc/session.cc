@@ -14,15 +14,31 @@
 namespace kata::ttrpc {
 namespace {
 
+// Until the peer has hung up as well, which the session's reader sees, or the time is over.
+Co<absl::Status> CloseLater(std::shared_ptr<Transport> channel, std::shared_ptr<Event> ended) {
+  co_await ended->WaitFor(kHangUpTimeout);
+  channel->Close();
+  co_return absl::OkStatus();
+}
+
 class HostSession : public Transport {
  public:
-  HostSession(std::unique_ptr<Transport> channel, uint64_t nonce)
-      : channel_(std::move(channel)), nonce_(nonce), answer_(nonce) {}
+  HostSession(asio::any_io_executor executor, std::unique_ptr<Transport> channel, uint64_t nonce)
+      : executor_(executor),
+        channel_(std::move(channel)),
+        ended_(std::make_shared<Event>(executor)),
+        nonce_(nonce),
+        answer_(nonce) {}
+  ~HostSession() override { Close(); }
 
   Co<absl::StatusOr<size_t>> ReadSome(std::span<char> buffer) override {
     for (;;) {
       auto size = co_await channel_->ReadSome(buffer);
-      if (!size.ok()) co_return size;
+      if (!size.ok()) {
+        ended_->Set();
+        co_return size;
+      }
+      if (is_closed_) continue;
       const size_t rest = answer_.Filter(buffer.first(*size));
       if (rest > 0) co_return rest;
     }
@@ -35,25 +51,33 @@ class HostSession : public Transport {
     co_return co_await channel_->WriteAll(bytes);
   }
 
-  void Close() override { channel_->Close(); }
+  void Close() override {
+    if (std::exchange(is_closed_, true)) return;
+    channel_->CloseWrite();
+    Spawn(executor_, "hanging up", CloseLater(channel_, ended_));
+  }
 
  private:
-  const std::unique_ptr<Transport> channel_;
+  const asio::any_io_executor executor_;
+  const std::shared_ptr<Transport> channel_;
+  const std::shared_ptr<Event> ended_;
   const uint64_t nonce_;
   SessionAnswerFinder answer_;
   bool has_begun_ = false;
+  bool is_closed_ = false;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Transport>> MakeHostSession(std::unique_ptr<Transport> channel) {
+absl::StatusOr<std::unique_ptr<Transport>> MakeHostSession(asio::any_io_executor executor,
+                                                           std::unique_ptr<Transport> channel) {
   uint64_t nonce = 0;
   while (nonce == 0) {
     if (::getrandom(&nonce, sizeof(nonce), 0) != static_cast<ssize_t>(sizeof(nonce))) {
       return ErrnoStatus(errno, "making a session's nonce");
     }
   }
-  return std::make_unique<HostSession>(std::move(channel), nonce);
+  return std::make_unique<HostSession>(std::move(executor), std::move(channel), nonce);
 }
 
 class SessionAcceptor::Session : public Transport {

@@ -2,6 +2,7 @@
 // Both ends of the sessions of session_codec.h as transports. Io thread only.
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include "proto/base/coro.h"
@@ -10,9 +11,16 @@
 
 namespace kata::ttrpc {
 
-// The host's end: a session of its own on `channel`. It begins with the first byte written; what
-// the guest wrote for an earlier session is dropped.
-absl::StatusOr<std::unique_ptr<Transport>> MakeHostSession(std::unique_ptr<Transport> channel);
+// How long the host waits for QEMU to hang up as well.
+inline constexpr std::chrono::seconds kHangUpTimeout{1};
+
+// The host's end: a session of its own on `channel`, a socket of QEMU. It begins with the first
+// byte written; what the guest wrote for an earlier session is dropped. Close() hangs up in order:
+// were the socket just closed while the guest writes, QEMU (7.2) could find its write failing before
+// it sees the end. It then throttles the port when it has already cleaned up after the connection,
+// and no later connection hears anything from the guest.
+absl::StatusOr<std::unique_ptr<Transport>> MakeHostSession(asio::any_io_executor executor,
+                                                           std::unique_ptr<Transport> channel);
 
 // The guest's end of a channel, for its whole life.
 class SessionAcceptor {

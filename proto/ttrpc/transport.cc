@@ -83,6 +83,10 @@ class FdTransport : public Transport {
     co_return absl::OkStatus();
   }
 
+  void CloseWrite() override {
+    if (is_socket_ && descriptor_.is_open()) ::shutdown(descriptor_.native_handle(), SHUT_WR);
+  }
+
   void Close() override {
     if (!descriptor_.is_open()) return;
     // Tells the peer even when another process holds a copy of the socket.

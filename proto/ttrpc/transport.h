@@ -20,6 +20,8 @@ class Transport {
   // Bytes read, at least 1. Unavailable at end of stream or when the peer is gone.
   virtual Co<absl::StatusOr<size_t>> ReadSome(std::span<char> buffer) = 0;
   virtual Co<absl::Status> WriteAll(std::string_view data) = 0;
+  // The peer reads the end of the stream; reading goes on. Does nothing where there is no such thing.
+  virtual void CloseWrite() {}
   // Ends both directions; outstanding operations return Cancelled or Unavailable. Idempotent.
   virtual void Close() = 0;
 };

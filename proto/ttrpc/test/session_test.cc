@@ -161,7 +161,7 @@ Co<void> BreakOffAndCall(std::shared_ptr<Transport> port, size_t size) {
   EXPECT_TRUE(written.ok()) << written;
 
   auto channel = std::make_unique<PortCopy>(port);
-  auto session = MakeHostSession(std::move(channel));
+  auto session = MakeHostSession(executor, std::move(channel));
   EXPECT_TRUE(session.ok()) << session.status();
   auto connection = Connection::Start(executor, *std::move(session), nullptr);
   test::EchoClient echo(connection);
