@@ -13,7 +13,7 @@ import harness
 
 BOOTS = int(os.environ.get("KATA_CHANNEL_BOOTS", "3"))
 CALLS = int(os.environ.get("KATA_CHANNEL_CALLS", "600"))
-RECONNECTS = 10
+RECONNECTS = 40
 SEED = int(os.environ.get("KATA_CHANNEL_SEED", "0")) or random.randrange(1, 1 << 32)
 BOOT_SECONDS = 180
 CALL_SECONDS = 2
