@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -20,6 +21,7 @@
 #include "hypervisors/cleanup.h"
 #include "hypervisors/kernel_params.h"
 #include "hypervisors/machine_files.h"
+#include "hypervisors/run_clock.h"
 #include "hypervisors/vsock.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
@@ -114,12 +116,12 @@ Co<absl::Status> LibvirtMachine::Start(VmSpec spec, int netns) {
 // libvirt waits for QEMU's monitor without a limit. There is no descriptor of the process yet, so it is found by
 // libvirt's pid file; once it is killed libvirt's call returns.
 Co<absl::Status> LibvirtMachine::EndSlowStart(std::shared_ptr<LibvirtMachine> self) {
-  std::chrono::nanoseconds waited{0};
+  std::optional<RunClock> clock;
   bool is_started = co_await self->started_.WaitFor(kComeUpPoll);
   while (!is_started && self->state_ == State::kStarting) {
     const UniqueFd process = OpenMachineProcess(*self->paths_, self->domain_);
-    if (process.valid()) waited += kComeUpPoll;
-    if (waited >= kComeUpTimeout) self->is_late_ = true;
+    if (process.valid() && !clock) clock.emplace(PidFromFile(*self->paths_, self->domain_));
+    if (clock && clock->Elapsed() >= kComeUpTimeout) self->is_late_ = true;
     if (process.valid() && (self->is_late_ || self->is_kill_sent_)) {
       syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
     }
@@ -206,7 +208,7 @@ Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> LibvirtMachine::ConnectAge
 }
 
 Co<absl::StatusOr<UniqueFd>> LibvirtMachine::ConnectVsockPort(std::chrono::milliseconds timeout) {
-  const auto end = std::chrono::steady_clock::now() + timeout;
+  const RunClock clock(pid_);
   while (true) {
     std::function<absl::StatusOr<UniqueFd>()> connect = [spec = spec_, paths = *paths_, cid = vsock_cid_] {
       if (spec->agent_channel == AgentChannel::kVsock) return ConnectVsock(cid, kAgentVsockPort, kVsockTimeout);
@@ -214,7 +216,7 @@ Co<absl::StatusOr<UniqueFd>> LibvirtMachine::ConnectVsockPort(std::chrono::milli
     };
     absl::StatusOr<UniqueFd> fd = co_await RunBlockingFor<UniqueFd>(Pool(), std::move(connect));
     if (fd.ok() || !absl::IsUnavailable(fd.status())) co_return std::move(fd);
-    if (std::chrono::steady_clock::now() >= end) co_return absl::DeadlineExceededError(fd.status().message());
+    if (clock.Elapsed() >= timeout) co_return absl::DeadlineExceededError(fd.status().message());
     const bool is_stopped = co_await stopped_.WaitFor(kVsockRetry);
     if (is_stopped) co_return absl::UnavailableError("the virtual machine has stopped");
   }

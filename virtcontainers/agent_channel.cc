@@ -7,6 +7,7 @@
 #include <absl/strings/escaping.h>
 #include <absl/strings/str_replace.h>
 
+#include "hypervisors/run_clock.h"
 #include "proto/base/status.h"
 #include "proto/schema/agent.ttrpc.h"
 
@@ -15,12 +16,32 @@ namespace {
 
 constexpr size_t kTokenSize = 32;
 constexpr size_t kConsoleInError = 600;
+constexpr std::chrono::milliseconds kLateBootPoll{500};
+// A machine without a CPU for most of the time gets so many times the limit.
+constexpr int kBusyFactorMax = 8;
 
 Co<absl::Status> CloseWhenStopped(std::shared_ptr<hypervisors::Hypervisor> hypervisor,
                                   std::weak_ptr<ttrpc::Connection> weak) {
   co_await hypervisor->WaitStopped();
   if (auto connection = weak.lock())
     connection->Close(absl::UnavailableError("the virtual machine has stopped"));
+  co_return absl::OkStatus();
+}
+
+// The machine may have to share the host's CPUs with many that start at the same time.
+Co<absl::Status> EndLateBoot(std::weak_ptr<ttrpc::Connection> weak, pid_t machine,
+                             std::shared_ptr<Event> answered, std::chrono::seconds timeout) {
+  const hypervisors::RunClock clock(machine);
+  bool is_answered = co_await answered->WaitFor(kLateBootPoll);
+  while (!is_answered) {
+    if (clock.Elapsed() >= timeout) {
+      if (auto connection = weak.lock())
+        connection->Close(absl::DeadlineExceededError(
+            absl::StrCat("no answer in ", timeout.count(), " s (dial_timeout)")));
+      break;
+    }
+    is_answered = co_await answered->WaitFor(kLateBootPoll);
+  }
   co_return absl::OkStatus();
 }
 
@@ -64,7 +85,12 @@ Co<absl::StatusOr<std::shared_ptr<ttrpc::Connection>>> ConnectAgent(
   agent::v1::HelloRequest request;
   request.set_version(kAgentProtocolVersion);
   request.set_token(token.secret);
-  auto response = co_await client.Hello(std::move(request), timeout);
+  auto answered = std::make_shared<Event>(executor);
+  Spawn(executor, "watching a boot",
+        EndLateBoot(connection, hypervisor->Pid(), answered, timeout));
+  const std::chrono::seconds longest = kBusyFactorMax * timeout;
+  auto response = co_await client.Hello(std::move(request), longest);
+  answered->Set();
   if (!response.ok()) {
     connection->Close(absl::CancelledError("the agent did not answer"));
     co_return WithConsole(response.status(), *hypervisor);
