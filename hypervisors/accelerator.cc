@@ -57,17 +57,8 @@ std::string WhyNotKvm(uid_t uid, gid_t gid, const std::string& device, const std
 }
 
 std::string WhyNotBooted(const VmSpec& spec) {
-  ProbeMachine machine;
-  machine.accelerator = "kvm";
-  machine.emulator = spec.emulator;
-  machine.machine_type = spec.machine_type;
-  machine.firmware = spec.firmware;
-  machine.kernel = spec.kernel;
-  machine.initrd = spec.initrd;
-  machine.uid = spec.uid;
-  machine.gid = spec.gid;
   const std::string verdicts = spec.cache_dir.empty() ? "" : spec.cache_dir + "/boots";
-  const absl::Status status = ProbeBootOnce(machine, verdicts, kProbeTimeout);
+  const absl::Status status = ProbeBootOnce(spec, "kvm", verdicts, kProbeTimeout);
   return std::string(status.message());
 }
 

@@ -36,17 +36,17 @@ constexpr size_t kOutputInError = 200;
 constexpr size_t kVerdictMax = 4096;
 constexpr char kGood[] = "runs";
 
-std::vector<std::string> CommandLine(const ProbeMachine& machine) {
+std::vector<std::string> CommandLine(const VmSpec& spec, const std::string& accelerator) {
   // Not quiet: the marker is a message of the kernel.
   std::string params = absl::StrCat(kKernelParams, " loglevel=7");
-  if (machine.accelerator == "tcg") params += TcgKernelParams();
+  if (accelerator == "tcg") params += TcgKernelParams();
   std::vector<std::string> words = {
-      machine.emulator, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+      spec.emulator, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
       "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-      "-machine", machine.machine_type, "-accel", machine.accelerator, "-m", kMemoryMib,
+      "-machine", spec.machine_type, "-accel", accelerator, "-m", kMemoryMib,
       "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
-      "-kernel", machine.kernel, "-initrd", machine.initrd, "-append", params};
-  if (!machine.firmware.empty()) words.insert(words.end(), {"-bios", machine.firmware});
+      "-kernel", spec.kernel, "-initrd", spec.initrd, "-append", params};
+  if (!spec.firmware.empty()) words.insert(words.end(), {"-bios", spec.firmware});
   return words;
 }
 
@@ -102,9 +102,9 @@ absl::Status WaitForMarker(int fd, std::chrono::milliseconds timeout) {
 }
 
 // Names the files' versions.
-absl::StatusOr<std::string> VerdictName(const ProbeMachine& machine) {
-  std::string name = machine.accelerator;
-  for (const std::string& path : {machine.emulator, machine.kernel, machine.initrd}) {
+absl::StatusOr<std::string> VerdictName(const VmSpec& spec, const std::string& accelerator) {
+  std::string name = accelerator;
+  for (const std::string& path : {spec.emulator, spec.kernel, spec.initrd}) {
     struct stat info;
     if (stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, absl::StrCat("look at \"", path, "\""));
     absl::StrAppend(&name, "-", info.st_dev, ".", info.st_ino, ".", info.st_mtim.tv_sec, ".", info.st_mtim.tv_nsec);
@@ -131,20 +131,20 @@ bool ReadVerdict(const std::string& path, const std::string& boot_id, absl::Stat
 
 }  // namespace
 
-absl::Status ProbeBoot(const ProbeMachine& machine, std::chrono::milliseconds timeout) {
-  std::vector<std::string> words = CommandLine(machine);
+absl::Status ProbeBoot(const VmSpec& spec, const std::string& accelerator, std::chrono::milliseconds timeout) {
+  std::vector<std::string> words = CommandLine(spec, accelerator);
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   int ends[2];
-  const std::string what = absl::StrCat("boot a guest under ", machine.accelerator);
+  const std::string what = absl::StrCat("boot a guest under ", accelerator);
   if (pipe2(ends, O_CLOEXEC) != 0) return ErrnoStatus(errno, what);
   const UniqueFd output(ends[0]);
   UniqueFd input(ends[1]);
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) return ErrnoStatus(errno, what);
-  if (pid == 0) RunEmulator(argv.data(), input.get(), machine.uid, machine.gid, parent);
+  if (pid == 0) RunEmulator(argv.data(), input.get(), spec.uid, spec.gid, parent);
   input.reset();
   const absl::Status status = WaitForMarker(output.get(), timeout);
   kill(pid, SIGKILL);
@@ -153,10 +153,10 @@ absl::Status ProbeBoot(const ProbeMachine& machine, std::chrono::milliseconds ti
   return status.ok() ? status : Annotate(status, what);
 }
 
-absl::Status ProbeBootOnce(const ProbeMachine& machine, const std::string& cache_dir,
+absl::Status ProbeBootOnce(const VmSpec& spec, const std::string& accelerator, const std::string& cache_dir,
                            std::chrono::milliseconds timeout) {
-  if (cache_dir.empty()) return ProbeBoot(machine, timeout);
-  ASSIGN_OR_RETURN(const std::string name, VerdictName(machine));
+  if (cache_dir.empty()) return ProbeBoot(spec, accelerator, timeout);
+  ASSIGN_OR_RETURN(const std::string name, VerdictName(spec, accelerator));
   const std::string path = absl::StrCat(cache_dir, "/", name);
   ASSIGN_OR_RETURN(const std::string boot_id, ReadFile("/proc/sys/kernel/random/boot_id", kVerdictMax));
   absl::Status verdict;
@@ -170,7 +170,7 @@ absl::Status ProbeBootOnce(const ProbeMachine& machine, const std::string& cache
     if (errno != EINTR) return ErrnoStatus(errno, absl::StrCat("lock \"", lock_path, "\""));
   }
   if (ReadVerdict(path, boot_id, &verdict)) return verdict;
-  verdict = ProbeBoot(machine, timeout);
+  verdict = ProbeBoot(spec, accelerator, timeout);
   const std::string text = absl::StrCat(boot_id, verdict.ok() ? kGood : verdict.message());
   RETURN_IF_ERROR(WriteFileAtomically(path, text.substr(0, kVerdictMax), 0600));
   return verdict;

@@ -208,18 +208,9 @@ TEST_F(BootTest, CleanUpNeedsNoLibvirt) {
 
 TEST_F(BootTest, ProbeBootReachesTheFirstProgram) {
   const VmSpec spec = Spec("probe");
-  ProbeMachine machine;
-  machine.accelerator = "tcg";
-  machine.emulator = spec.emulator;
-  machine.machine_type = spec.machine_type;
-  machine.firmware = spec.firmware;
-  machine.kernel = spec.kernel;
-  machine.initrd = spec.initrd;
-  machine.uid = machine.gid = kUser;
-  const absl::Status status = ProbeBoot(machine, std::chrono::seconds(120));
+  const absl::Status status = ProbeBoot(spec, "tcg", std::chrono::seconds(120));
   EXPECT_TRUE(status.ok()) << status;
-  machine.accelerator = "nonesuch";
-  EXPECT_THAT(std::string(ProbeBoot(machine, std::chrono::seconds(120)).message()), HasSubstr("nonesuch"));
+  EXPECT_THAT(std::string(ProbeBoot(spec, "nonesuch", std::chrono::seconds(120)).message()), HasSubstr("nonesuch"));
 }
 
 TEST_F(BootTest, MissingKernelIsNamed) {

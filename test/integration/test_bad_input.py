@@ -2,51 +2,13 @@
 """Wrong input gives one line that names the thing, and nothing stays behind."""
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 
 import pytest
 
 import harness
-
-CONFIGURATION = "share/defaults/kata-containers/configuration.toml"
-
-
-def one_line(text, *words):
-    """ctr's error must be one line with all the words in it."""
-    lines = text.strip().splitlines()
-    assert len(lines) == 1, text
-    missing = [word for word in words if word not in lines[0]]
-    assert not missing, f"{missing} not in {lines[0]!r}"
-
-
-@contextlib.contextmanager
-def installation(kata, change):
-    """A second containerd that uses a copy of the installation, changed by `change(prefix)`."""
-    directory = kata.directory / "changed"
-    prefix = directory / "prefix"
-    shutil.copytree(kata.prefix / "bin", prefix / "bin", symlinks=True)
-    shutil.copytree(kata.prefix / "share", prefix / "share")
-    change(prefix)
-    other = harness.Containerd(directory / "containerd", prefix, f"{kata.token}o")
-    other.start()
-    try:
-        other.import_busybox()
-        yield other
-    finally:
-        other.stop()
-        shutil.rmtree(directory)
-
-
-def edit(pattern, replacement):
-    """A change of the configuration file; the pattern must be in it."""
-    def change(prefix):
-        path = prefix / CONFIGURATION
-        text, count = re.subn(pattern, replacement, path.read_text(encoding="utf-8"), count=1, flags=re.MULTILINE)
-        assert count == 1, f"{pattern} is not in {path}"
-        path.write_text(text, encoding="utf-8")
-    return change
+from changed_installation import CONFIGURATION, edit, installation, one_line
 
 
 def test_wrong_kernel_path(kata):

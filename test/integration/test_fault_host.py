@@ -1,42 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host that lacks something: room in the run directory, the right to use /dev/kvm. One clear line, nothing left."""
-import contextlib
-import shutil
 import subprocess
 
 import pytest
 
 import harness
-from test_bad_input import edit, one_line
+from changed_installation import edit, installation, one_line
 
 NODES = {"null": "1 3", "zero": "1 5", "full": "1 7", "random": "1 8", "urandom": "1 9", "tty": "5 0"}
 
 
-@contextlib.contextmanager
-def containerd_after(kata, commands, change=None):
-    """A second containerd in a mount namespace of its own, made ready by shell commands."""
-    directory = kata.directory / "changed"
-    prefix = directory / "prefix"
-    shutil.copytree(kata.prefix / "bin", prefix / "bin")
-    shutil.copytree(kata.prefix / "share", prefix / "share")
-    if change:
-        change(prefix)
-    other = harness.Containerd(directory / "containerd", prefix, f"{kata.token}o")
-    other.wrapper = ("unshare", "--mount", "--propagation", "private", "sh", "-ec", commands + '; exec "$@"', "sh")
-    other.start()
-    try:
-        other.import_busybox()
-        yield other
-    finally:
-        other.stop()
-        shutil.rmtree(directory)
+def after(commands):
+    """Starts a containerd in a mount namespace of its own, made ready by shell commands."""
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-ec", commands + '; exec "$@"', "sh")
 
 
 @pytest.mark.parametrize("kib", [4, 24, 64])
 def test_full_run_directory(kata, kib):
     """Too small at different steps. The error names the cause; with room again it works."""
     mount = f"mkdir -p {harness.KATA_RUN}; mount -t tmpfs -o size={kib}k none {harness.KATA_RUN}"
-    with containerd_after(kata, mount) as other:
+    with installation(kata, wrapper=after(mount)) as other:
         result = other.run("true")
         print(f"a run directory of {kib} KiB: {result.err}")
         assert result.code != 0
@@ -56,14 +39,14 @@ def kvm(mode):
 
 
 def test_kvm_without_rights_is_emulated_with_a_warning(kata):
-    with containerd_after(kata, kvm("000")) as other:
+    with installation(kata, wrapper=after(kvm("000"))) as other:
         assert other.run("echo", "emulated").out == b"emulated\n"
         assert "without hardware virtualization" in harness.read(other.log)
         assert "/dev/kvm" in harness.read(other.log)
 
 
 def test_kvm_that_is_demanded_and_not_allowed(kata):
-    with containerd_after(kata, kvm("000"), edit(r'^accelerator = "auto"$', 'accelerator = "kvm"')) as other:
+    with installation(kata, edit(r'^accelerator = "auto"$', 'accelerator = "kvm"'), after(kvm("000"))) as other:
         result = other.run("true")
 
     print(result.err)
