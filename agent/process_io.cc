@@ -26,13 +26,13 @@ std::array<char, kStdioChunkMax> read_buffer;
 // After a chunk of this size the others of this thread get their turn.
 constexpr size_t kLongChunk = 16u << 10;
 
-// While somebody types at a terminal, what other processes have under way is kept small: an echo waits behind all of
-// it in the queues between guest and client.
+// While somebody types at a terminal, what other processes have under way is kept small: an echo
+// waits behind all of it in the queues between guest and client.
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kTypingLasts{2};
 constexpr size_t kWindowWhileTyping = 32u << 10;
 constexpr size_t kChunkWhileTyping = 16u << 10;
-Clock::time_point last_typed = Clock::now() - kTypingLasts;
+Clock::time_point last_typed = Clock::now() - kTypingLasts;  // at any terminal; io thread only
 
 v1::StdioMessage EndMessage(int channel) {
   v1::StdioMessage message;
@@ -196,7 +196,9 @@ Co<absl::Status> ProcessIo::PumpOutput(int channel, std::shared_ptr<Session> ses
     if (session->is_closed) co_return absl::CancelledError("carrying stdio: closed");
     const size_t pending = output.unsent.data().data().size();
     if (pending == 0 && output.has_ended) break;
-    const bool gives_way = terminal_ == nullptr && Clock::now() - last_typed < kTypingLasts;
+    // A host that has ended its side gives no more credit: what there is must do.
+    const bool gives_way = terminal_ == nullptr && !session->host_has_ended &&
+                           Clock::now() - last_typed < kTypingLasts;
     const size_t window = gives_way ? kWindowWhileTyping : kStdioCreditInitial;
     const size_t under_way = kStdioCreditInitial - credit;
     const bool is_window_full =
