@@ -60,7 +60,7 @@ class LoggerTest : public testing::Test {
   }
   absl::Status Start(LoggerOptions options) {
     std::optional<Outcome> outcome;
-    Spawn(io_.get_executor(), "starting", StoreLogger(io_.get_executor(), &pool_, std::move(options), &outcome));
+    Spawn(io_.get_executor(), "starting", StoreLogger(io_.get_executor(), &Pool(), std::move(options), &outcome));
     EXPECT_TRUE(RunUntil([&] { return outcome.has_value(); }));
     if (!outcome->ok()) return outcome->status();
     logger_ = **outcome;
@@ -92,8 +92,11 @@ class LoggerTest : public testing::Test {
     return text.ok() ? *text : "(unreadable)";
   }
 
+  // Made when it is wanted: a test that forks must have no other thread, or the child may wait for its locks for ever.
+  asio::thread_pool& Pool() { return pool_ ? *pool_ : pool_.emplace(1); }
+
   asio::io_context io_{1};
-  asio::thread_pool pool_{1};
+  std::optional<asio::thread_pool> pool_;
   std::string directory_;
   std::shared_ptr<Logger> logger_;
   UniqueFd output_;
@@ -149,7 +152,7 @@ TEST_F(LoggerTest, LivesInAProcessGroupOfItsOwnWithAllSignals) {
 TEST_F(LoggerTest, IsWaitedForUntilItIsReady) {
   LoggerOptions options = Script("while [ ! -e $D/go ]; do sleep 0.01; done\nexec 5>&-\ncat <&3\n");
   std::optional<Outcome> outcome;
-  Spawn(io_.get_executor(), "starting", StoreLogger(io_.get_executor(), &pool_, std::move(options), &outcome));
+  Spawn(io_.get_executor(), "starting", StoreLogger(io_.get_executor(), &Pool(), std::move(options), &outcome));
   io_.run_for(std::chrono::milliseconds(100));
   EXPECT_FALSE(outcome.has_value());
 
