@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/refused_limits.h"
 #include "proto/base/status.h"
 
 namespace kata::agent {
@@ -190,7 +191,8 @@ void ReadBlockIo(const Json& json, Resources& out) {
   }
 }
 
-absl::Status ReadResources(const Json& json, Resources& out) {
+absl::Status ReadResources(const Json& json, LimitsFor use, Resources& out) {
+  if (json.is_object()) RETURN_IF_ERROR(RefuseUnknownLimits(json, use));
   const Json& cpu = At(json, "cpu");
   out.cpu_shares = Maybe<uint64_t>(cpu, "shares");
   out.cpu_quota = Maybe<int64_t>(cpu, "quota");
@@ -273,7 +275,7 @@ absl::StatusOr<SeccompProfile> ReadSeccomp(const Json& json) {
 
 absl::Status ReadLinux(const Json& json, ContainerSpec& out) {
   RETURN_IF_ERROR(ReadNamespaces(At(json, "namespaces"), out.namespaces));
-  RETURN_IF_ERROR(ReadResources(At(json, "resources"), out.resources));
+  RETURN_IF_ERROR(ReadResources(At(json, "resources"), LimitsFor::kCreate, out.resources));
   for (const Json& item : At(json, "devices")) {
     ASSIGN_OR_RETURN(Device device, ReadDevice(item));
     out.devices.push_back(std::move(device));
@@ -331,7 +333,7 @@ absl::StatusOr<T> Guarded(absl::string_view text, absl::StatusOr<T> (*read)(cons
 absl::StatusOr<Resources> ReadResourcesOnly(const Json& json) {
   if (!json.is_object()) return absl::InvalidArgumentError("it is not an object");
   Resources out;
-  RETURN_IF_ERROR(ReadResources(json, out));
+  RETURN_IF_ERROR(ReadResources(json, LimitsFor::kUpdate, out));
   return out;
 }
 

@@ -112,6 +112,11 @@ TEST(ParseResources, TakesWhatEnginesSendForNothing) {
   ASSERT_TRUE(parsed.ok()) << parsed.status();
 }
 
+TEST(ParseResources, RefusesALimitThatTheGuestCannotSet) {
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(ParseResources(R"({"memory":{"swappiness":60}})").status()));
+}
+
 TEST(ParseResources, RefusesAPageSizeThatIsAPath) {
   EXPECT_TRUE(absl::IsInvalidArgument(
       ParseResources(R"({"hugepageLimits":[{"pageSize":"../2MB","limit":1}]})").status()));
