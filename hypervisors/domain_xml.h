@@ -15,7 +15,7 @@ namespace kata::hypervisors {
 // a digest. At most 41 characters of [A-Za-z0-9-].
 std::string DomainName(const std::string& name);
 
-// Where things are. A socket path has a limit of 107 bytes, sandbox ids have up to 76, so everything is addressed
+// Where things are. A socket path has a limit of 107 bytes, sandbox ids have up to 96, so everything is addressed
 // through `short_dir`, a symbolic link to the runtime directory.
 struct MachinePaths {
   explicit MachinePaths(const std::string& runtime_dir);

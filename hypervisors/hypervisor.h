@@ -26,7 +26,7 @@ enum class AgentChannel { kVirtioSerial, kVsock, kVhostUserVsock };
 inline constexpr uint32_t kAgentVsockPort = 1024;
 
 struct VmSpec {
-  std::string name;             // domain name: the sandbox id, [A-Za-z0-9._-]{1,76}
+  std::string name;             // domain name: the sandbox id, [A-Za-z0-9._-]{1,96}
   std::string runtime_dir;      // 0711 directory of this sandbox, exists; everything of the machine is put below it
   std::string emulator;         // absolute path of qemu-system-*
   std::string machine_type;     // q35

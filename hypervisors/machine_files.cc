@@ -18,11 +18,11 @@
 namespace kata::hypervisors {
 namespace {
 
-constexpr size_t kNameMax = 76;
+constexpr size_t kNameMax = 96;
 
 absl::Status CheckSpec(const VmSpec& spec) {
   if (spec.name.empty() || spec.name.size() > kNameMax) {
-    return absl::InvalidArgumentError(absl::StrCat("check name \"", spec.name, "\": must have 1 to 76 characters"));
+    return absl::InvalidArgumentError(absl::StrCat("check name \"", spec.name, "\": must have 1 to ", kNameMax, " characters"));
   }
   if (spec.vcpus == 0) return absl::InvalidArgumentError("check vcpus: must be at least 1");
   RETURN_IF_ERROR(CheckFile(spec.emulator, "path", spec.uid, spec.gid, true));

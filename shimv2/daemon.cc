@@ -94,6 +94,7 @@ int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::
                                        arguments.name_space);
   TaskApiOptions api_options;
   api_options.name_space = arguments.name_space;
+  api_options.socket_path = socket_path;
   api_options.start_options = std::move(options);
   daemon.api = TaskApi::Make(daemon.io.get_executor(), daemon.pool, daemon.events, std::move(api_options));
   TaskService<containerd::task::v2::TaskService> v2(daemon.api);

@@ -87,7 +87,7 @@ absl::StatusOr<std::string> Delete(const Arguments& arguments) {
     return Response();
   }
   RETURN_IF_ERROR(EndShimProcess(bundle, kShimEndGrace));
-  RETURN_IF_ERROR(virtcontainers::CleanUpSandbox(info.sandbox_id, kCleanUpTimeout));
+  RETURN_IF_ERROR(virtcontainers::CleanUpSandbox(SandboxName(info.sandbox_id, socket_path), kCleanUpTimeout));
   RETURN_IF_ERROR(virtcontainers::UnmountBelow(rootfs));
   RemoveStaleSocket(socket_path);
   return Response();

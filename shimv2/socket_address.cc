@@ -21,6 +21,7 @@ namespace {
 
 constexpr char kScheme[] = "unix://";
 constexpr size_t kAddressFileMax = 4096;
+constexpr size_t kDigestInName = 8;
 
 }  // namespace
 
@@ -28,6 +29,10 @@ std::string SocketPath(const std::string& directory, const std::string& address,
                        const std::string& group) {
   return absl::StrCat(directory.empty() ? kSocketDirectory : directory, "/",
                       Sha256Hex(absl::StrCat(address, "/", name_space, "/", group)));
+}
+
+std::string SandboxName(const std::string& sandbox_id, const std::string& socket_path) {
+  return absl::StrCat(sandbox_id, "-", socket_path.substr(socket_path.rfind('/') + 1, kDigestInName));
 }
 
 std::string SocketAddress(const std::string& path) { return absl::StrCat(kScheme, path); }

@@ -16,6 +16,9 @@ inline constexpr char kSocketDirectory[] = "/run/containerd/s";
 // kSocketDirectory.
 std::string SocketPath(const std::string& directory, const std::string& address, const std::string& name_space,
                        const std::string& group);
+// The sandbox's name on the host: "<id>-<begin of the digest in its socket's name>". An id is unique within one namespace
+// of one containerd only, and others may run a container of the same id.
+std::string SandboxName(const std::string& sandbox_id, const std::string& socket_path);
 // "unix://" + path: what `start` prints and the file `address` holds.
 std::string SocketAddress(const std::string& path);
 // The path that BUNDLE/address names; empty when there is no such file or it holds something else.

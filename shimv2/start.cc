@@ -79,7 +79,7 @@ absl::StatusOr<std::string> FindSandboxSocket(const std::string& bundle, const s
   if (IsListening(computed_path)) return computed_path;
   // A sandbox whose socket lies elsewhere, as its caller asked.
   const std::string parent = bundle.substr(0, bundle.rfind('/'));
-  if (virtcontainers::IsValidSandboxId(info.sandbox_id)) {
+  if (virtcontainers::IsValidId(info.sandbox_id)) {
     const std::string recorded = RecordedSocketPath(absl::StrCat(parent, "/", info.sandbox_id));
     if (!recorded.empty() && IsListening(recorded)) return recorded;
   }

@@ -20,6 +20,7 @@ inline constexpr std::chrono::seconds kKillTimeout{10};
 
 struct TaskApiOptions {
   std::string name_space;
+  std::string socket_path;  // where this shim listens
   wire::Any start_options;  // given with `start`; those of Create win
 };
 

@@ -10,6 +10,7 @@
 #include "shimv2/installation.h"
 #include "shimv2/runtime_options.h"
 #include "shimv2/sandbox_task_api.h"
+#include "shimv2/socket_address.h"
 
 namespace kata::shimv2 {
 namespace {
@@ -152,7 +153,7 @@ absl::Status SandboxTaskApi::MakeSandbox(const task::CreateTaskRequest& request,
     ASSIGN_OR_RETURN(caller, ParseRuntimeOptions(options_.start_options));
   }
   vc::SandboxOptions options;
-  options.id = info.sandbox_id;
+  options.id = SandboxName(info.sandbox_id, options_.socket_path);
   ASSIGN_OR_RETURN(options.config, vc::LoadConfig(InstallationPrefix(), caller.config_path, caller.config_body));
   options.netns_path = info.netns_path;
   options.hostname = info.hostname;

@@ -5,8 +5,10 @@
 
 namespace kata::virtcontainers {
 
-bool IsValidId(const std::string& id) {
-  if (id.empty() || id.size() > kIdSizeMax) return false;
+namespace {
+
+bool IsValid(const std::string& id, size_t size_max) {
+  if (id.empty() || id.size() > size_max) return false;
   if (!absl::ascii_isalnum(static_cast<unsigned char>(id[0]))) return false;
   for (char c : id) {
     const bool is_mark = c == '.' || c == '_' || c == '-';
@@ -15,6 +17,12 @@ bool IsValidId(const std::string& id) {
   return true;
 }
 
-bool IsValidSandboxId(const std::string& id) { return IsValidId(id) && id != "shared"; }
+}  // namespace
+
+bool IsValidId(const std::string& id) { return IsValid(id, kIdSizeMax); }
+
+bool IsValidSandboxId(const std::string& id) {
+  return IsValid(id, kSandboxIdSizeMax) && id != "shared";
+}
 
 }  // namespace kata::virtcontainers

@@ -7,11 +7,12 @@
 
 namespace kata::virtcontainers {
 
-inline constexpr size_t kIdSizeMax = 76;
+inline constexpr size_t kIdSizeMax = 76;         // as containerd's
+inline constexpr size_t kSandboxIdSizeMax = 96;  // with what makes it unique on the host
 
 // [A-Za-z0-9][A-Za-z0-9._-]{0,75}
 bool IsValidId(const std::string& id);
-// As above; "shared" is taken by a directory beside the sandboxes'.
+// As above but for the size; "shared" is taken by a directory beside the sandboxes'.
 bool IsValidSandboxId(const std::string& id);
 
 }  // namespace kata::virtcontainers

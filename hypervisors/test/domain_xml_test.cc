@@ -121,7 +121,7 @@ TEST(DomainXmlTest, FitsTheSchema) {
 }
 
 TEST(MachinePathsTest, SocketsFitWhateverTheNameIs) {
-  const MachinePaths paths("/run/kata-containers/" + std::string(76, 'x'));
+  const MachinePaths paths("/run/kata-containers/" + std::string(96, 'x'));
   EXPECT_LT(paths.agent_socket.size(), 108u);
   // libvirt's longest socket below its root.
   EXPECT_LT(paths.libvirt_root.size() + std::string("/lib/qemu/domain-1-12345678901234567890/monitor.sock").size(),

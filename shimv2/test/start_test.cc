@@ -129,6 +129,15 @@ TEST_F(StartTest, SocketNameIsTheGroupsInItsDirectory) {
   EXPECT_NE(SocketPath("", "/c.sock", "ns", "pod2"), usual);
 }
 
+TEST_F(StartTest, SandboxNamesDifferAmongNamespacesAndContainerds) {
+  const std::string name = SandboxName("pod", SocketPath("", "/c.sock", "ns", "pod"));
+  EXPECT_EQ(name.rfind("pod-", 0), 0u);
+  EXPECT_EQ(name.size(), 4u + 8u);
+  EXPECT_EQ(SandboxName("pod", SocketPath("/d", "/c.sock", "ns", "pod")), name);
+  EXPECT_NE(SandboxName("pod", SocketPath("", "/c.sock", "ns2", "pod")), name);
+  EXPECT_NE(SandboxName("pod", SocketPath("", "/d.sock", "ns", "pod")), name);
+}
+
 TEST_F(StartTest, OnlyAStaleSocketIsRemoved) {
   const std::string path = directory_ + "/s/computed";
   {

@@ -60,6 +60,7 @@ class TaskApiTest : public testing::Test {
     options.set_config_path(directory_ + "/config.toml");
     TaskApiOptions api_options;
     api_options.name_space = "ns";
+    api_options.socket_path = "/run/containerd/s/0123456789abcdef";
     api_options.start_options.set_type_url("runtimeoptions.v1.Options");
     api_options.start_options.set_value(options.SerializeAsString());
     publisher_ = std::make_shared<RecordingPublisher>();

@@ -94,7 +94,7 @@ TEST_F(TaskApiTest, WaitersAreReleasedWhenTheContainerIsDeleted) {
 TEST_F(TaskApiTest, SandboxLivesAsLongAsAnyContainer) {
   ASSERT_TRUE(Call(api_->Create(CreateRequest("pod", kIsPod))).ok());
   ASSERT_TRUE(Call(api_->Create(CreateRequest("a", kOfPod))).ok());
-  EXPECT_EQ(sandbox_->options.id, "pod");
+  EXPECT_EQ(sandbox_->options.id, "pod-01234567");
   EXPECT_EQ(sandbox_->containers.size(), 2u);
 
   ASSERT_TRUE(Delete("pod").ok());

@@ -47,11 +47,14 @@ func updateLimits(e *env) {
 
 func updateImpossible(e *env) {
 	quota, period := int64(1000), uint64(1) // the kernel's least period is 1000
+	runtime, handles := int64(950000), uint32(3)
 	b := e.startSleeper()
 	before := b.ask("cat /sys/fs/cgroup/cpu.max")
 	for _, bad := range []*specs.LinuxResources{
 		{CPU: &specs.LinuxCPU{Quota: &quota, Period: &period}},
 		{CPU: &specs.LinuxCPU{Cpus: "4000"}},
+		{CPU: &specs.LinuxCPU{RealtimeRuntime: &runtime}},
+		{Rdma: map[string]specs.LinuxRdma{"mlx5_1": {HcaHandles: &handles}}},
 	} {
 		err := b.update(bad)
 		check(err != nil && !strings.Contains(err.Error(), "\n"), "an impossible limit: %v", err)

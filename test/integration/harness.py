@@ -7,6 +7,7 @@ So a process, mount, socket, cgroup or directory with the token in it is ours, w
 import collections
 import concurrent.futures
 import contextlib
+import copy
 import fcntl
 import json
 import os
@@ -79,7 +80,15 @@ class Containerd:
         self.log = self.directory / "containerd.log"
         self.process = None
         self.wrapper = ()  # words before containerd's own command; it must end with an exec of them
+        self.namespace = NAMESPACE
         self._count = 0
+
+    def sibling(self, namespace):
+        """The same containerd, with another namespace."""
+        other = copy.copy(self)
+        other.namespace = namespace
+        other.import_busybox()
+        return other
 
     def start(self):
         self.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -114,7 +123,7 @@ class Containerd:
     # --- ctr ---
 
     def command(self, *arguments):
-        return [CTR, "--address", self.address, "--namespace", NAMESPACE, *[str(a) for a in arguments]]
+        return [CTR, "--address", self.address, "--namespace", self.namespace, *[str(a) for a in arguments]]
 
     def ctr(self, *arguments, stdin=b"", timeout=COMMAND_SECONDS):
         """Runs ctr to its end. Output is bytes, errors are text. A timeout fails the test."""
@@ -243,7 +252,7 @@ class Containerd:
         return self.ctr("container", "ls", "-q").out.decode().split()
 
     def bundle(self, identity):
-        return self.directory / "state/io.containerd.runtime.v2.task" / NAMESPACE / identity
+        return self.directory / "state/io.containerd.runtime.v2.task" / self.namespace / identity
 
     # --- what is left ---
 

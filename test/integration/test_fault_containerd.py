@@ -9,7 +9,7 @@ import time
 import harness
 from ttrpc_client import EventSocket, Shim
 
-AWAY_SECONDS = 8  # the shim has tried in vain several times by then
+AWAY_SECONDS = 31  # the shim has tried in vain many times by then
 
 
 def restart(kata, how=signal.SIGKILL):

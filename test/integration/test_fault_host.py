@@ -7,6 +7,7 @@ import pytest
 import harness
 from changed_installation import edit, installation, one_line
 
+MORE_PAGES = 12  # a bundle needs no more
 NODES = {"null": "1 3", "zero": "1 5", "full": "1 7", "random": "1 8", "urandom": "1 9", "tty": "5 0"}
 
 
@@ -30,6 +31,33 @@ def test_full_run_directory(kata, kib):
         assert left == b""
         subprocess.run([*inside, "mount", "-o", "remount,size=64m", harness.KATA_RUN], check=True)
         assert other.run("echo", "room").out == b"room\n"
+
+
+def test_full_state_directory_of_containerd(kata):
+    """Page by page more room, until a container runs: whoever lacks it says so, and nothing stays."""
+    state = kata.directory / "changed/containerd/state"
+    mount = f"mkdir -p {state}; mount -t tmpfs -o size=1m none {state}"
+    with installation(kata, wrapper=after(mount)) as other:
+        inside = ("nsenter", "--mount", "--target", str(other.process.pid))
+
+        def left():
+            found = subprocess.run([*inside, "find", other.bundle("x").parent, "-mindepth", "1"], check=True,
+                                   stdout=subprocess.PIPE).stdout
+            return found.decode()
+
+        errors = []
+        for pages in range(MORE_PAGES):
+            subprocess.run([*inside, "sh", "-c", f"cat /dev/zero >{state}/fill 2>/dev/null; "
+                            f"truncate --size=-$(({pages} * 4096)) {state}/fill"], check=True)
+            result = other.run("echo", "room")
+            harness.wait_for(lambda: not left(), "the bundle to go")
+            if result.code == 0:
+                break
+            one_line(result.err.lower(), "no space left on device")
+            errors.append(result.err)
+        print("a full state directory:", *errors, sep="\n")
+        assert result.out == b"room\n"
+        assert any("address" in error for error in errors), "the shim never lacked room"
 
 
 def kvm(mode):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operator does with running containers."""
+import os
+import signal
 import subprocess
 
 import harness
@@ -58,6 +60,18 @@ def test_kill_of_a_stopped_task_says_so(kata):
         harness.wait_for(lambda: kata.tasks()[identity][1] == "STOPPED", "the task to stop")
 
         assert kata.ctr("task", "kill", "-s", "SIGKILL", identity).code != 0
+
+
+def test_same_id_in_two_namespaces(kata):
+    """An id is unique within a namespace only: neither the end nor the crash of one touches the other."""
+    other = kata.sibling("other")
+    with kata.container() as identity:
+        for end in (lambda: None, lambda: os.kill(other.shim_pids("-namespace other")[0], signal.SIGKILL)):
+            with other.container(identity=identity):
+                assert other.exec(identity, "hostname").code == 0
+                end()
+            assert kata.exec(identity, "echo", "alive").out == b"alive\n"
+            assert len(kata.qemu_pids(identity)) == 1
 
 
 def test_several_containers_each_in_a_machine_of_its_own(kata):

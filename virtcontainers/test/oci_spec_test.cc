@@ -72,6 +72,8 @@ TEST(Ids, Valid) {
     EXPECT_FALSE(IsValidId(id)) << id;
   }
   EXPECT_FALSE(IsValidSandboxId("shared"));
+  EXPECT_TRUE(IsValidSandboxId(std::string(76, 'x') + "-01234567"));
+  EXPECT_FALSE(IsValidSandboxId(std::string(97, 'x')));
 }
 
 TEST(MountOptions, FlagsAndData) {
