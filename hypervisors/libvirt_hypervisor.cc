@@ -19,6 +19,7 @@
 #include "hypervisors/accelerator.h"
 #include "hypervisors/capability_cache.h"
 #include "hypervisors/cleanup.h"
+#include "hypervisors/hidden_kvm.h"
 #include "hypervisors/kernel_params.h"
 #include "hypervisors/machine_files.h"
 #include "hypervisors/run_clock.h"
@@ -35,6 +36,7 @@ constexpr std::chrono::seconds kProcessTimeout{5};  // for a killed process to e
 constexpr std::chrono::seconds kComeUpTimeout{10};  // for QEMU to come up once its process is there
 constexpr std::chrono::milliseconds kComeUpPoll{500};
 constexpr size_t kTailInError = 400;
+constexpr char kKvmDevice[] = "/dev/kvm";
 constexpr size_t kPoolThreads = 2;
 constexpr std::chrono::milliseconds kVsockRetry{10};    // until the agent listens
 constexpr std::chrono::milliseconds kVsockTimeout{1000};  // of one attempt
@@ -45,14 +47,17 @@ asio::thread_pool& Pool() {
   return pool;
 }
 
-// Runs in a thread of its own that ends afterwards, so that no other one stays in the namespace.
-absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml, int netns) {
+// Runs in a thread of its own that ends afterwards, so that no other one stays in the namespaces.
+absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml, int netns, bool is_kvm,
+                               const std::string& kvm_cover) {
   absl::Status status;
-  std::thread thread([&session, &xml, &status, netns] {
+  std::thread thread([&session, &xml, &status, netns, is_kvm, &kvm_cover] {
     if (setns(netns, CLONE_NEWNET) != 0) {
       status = ErrnoStatus(errno, "enter the network namespace");
       return;
     }
+    const absl::Status hidden = is_kvm ? absl::OkStatus() : HideKvm(kKvmDevice, kvm_cover);
+    if (!hidden.ok()) log::Warn("hide hardware virtualization, which makes a start faster: {}", hidden.message());
     status = session.Create(xml);
   });
   thread.join();
@@ -67,6 +72,7 @@ struct LibvirtMachine::Job {
   UniqueFd pidfd;
   pid_t pid = 0;
   uint32_t vsock_cid = 0;
+  std::string capabilities;  // the directory of libvirt's files
   std::string warning;
 };
 
@@ -148,7 +154,8 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
   };
   std::function<absl::Status()> create = [job, paths, netns, handler]() -> absl::Status {
     VmSpec& spec = job->spec;
-    const AcceleratorChoice choice = ChooseAccelerator(spec, "/dev/kvm", "/sys/module");
+    const AcceleratorChoice choice = ChooseAccelerator(spec, kKvmDevice, "/sys/module");
+    job->capabilities = CapabilitiesDir(spec, choice.is_kvm);
     if (choice.is_kvm && !choice.why_not_kvm.empty()) {
       return absl::FailedPreconditionError(
           absl::StrCat("use hardware virtualization, as configuration key \"accelerator\" demands: ",
@@ -157,9 +164,14 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
     if (!choice.is_kvm) spec.kernel_params += TcgKernelParams();
     job->warning = choice.why_not_kvm;
     ASSIGN_OR_RETURN(const std::string xml, DomainXml(spec, paths, choice.is_kvm));
+    if (!spec.cache_dir.empty()) {
+      const absl::StatusOr<int> seeded = SeedCapabilities(job->capabilities, paths.libvirt_root);
+      // Without the cache libvirt probes the emulator: slower, not wrong.
+      if (!seeded.ok()) log::Warn("seed libvirt's capability files: {}", seeded.status().message());
+    }
     ASSIGN_OR_RETURN(job->session,
                      LibvirtSession::Open("qemu:///embed?root=" + paths.libvirt_root, handler));
-    RETURN_IF_ERROR(CreateInNamespace(*job->session, xml, netns));
+    RETURN_IF_ERROR(CreateInNamespace(*job->session, xml, netns, choice.is_kvm, paths.runtime_dir + "/libvirt/no-kvm"));
     if (spec.agent_channel == AgentChannel::kVsock) {
       ASSIGN_OR_RETURN(const std::string document, job->session->Document());
       ASSIGN_OR_RETURN(job->vsock_cid, VsockCidOf(document));
@@ -187,7 +199,7 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
   }
   std::function<absl::Status()> store = [job, paths] {
     if (job->spec.cache_dir.empty()) return absl::OkStatus();
-    return StoreCapabilities(CapabilitiesDir(job->spec), paths.libvirt_root);
+    return StoreCapabilities(job->capabilities, paths.libvirt_root);
   };
   status = co_await RunBlocking(Pool(), std::move(store));
   if (!status.ok()) log::Warn("keep libvirt's capability files: {}", status.message());

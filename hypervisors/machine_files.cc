@@ -9,10 +9,8 @@
 #include <fmt/format.h>
 
 #include "hypervisors/accelerator.h"
-#include "hypervisors/capability_cache.h"
 #include "hypervisors/vsock.h"
 #include "proto/base/fd.h"
-#include "proto/base/log.h"
 #include "proto/base/status.h"
 
 namespace kata::hypervisors {
@@ -60,7 +58,9 @@ std::string QemuConf(uid_t uid, gid_t gid) {
       uid, gid);
 }
 
-std::string CapabilitiesDir(const VmSpec& spec) { return spec.cache_dir + "/capabilities"; }
+std::string CapabilitiesDir(const VmSpec& spec, bool is_kvm) {
+  return spec.cache_dir + (is_kvm ? "/capabilities-kvm" : "/capabilities-tcg");
+}
 
 absl::Status PrepareMachine(const VmSpec& spec, const MachinePaths& paths) {
   RETURN_IF_ERROR(CheckSpec(spec));
@@ -69,12 +69,7 @@ absl::Status PrepareMachine(const VmSpec& spec, const MachinePaths& paths) {
   if (chmod((paths.runtime_dir + "/libvirt").c_str(), 0711) != 0) {
     return ErrnoStatus(errno, absl::StrCat("open up \"", paths.runtime_dir, "/libvirt\""));
   }
-  RETURN_IF_ERROR(WriteFileAtomically(paths.libvirt_root + "/etc/qemu.conf", QemuConf(spec.uid, spec.gid), 0600));
-  if (spec.cache_dir.empty()) return absl::OkStatus();
-  const absl::StatusOr<int> seeded = SeedCapabilities(CapabilitiesDir(spec), paths.libvirt_root);
-  // Without the cache libvirt probes the emulator: slower, not wrong.
-  if (!seeded.ok()) log::Warn("seed libvirt's capability files: {}", seeded.status().message());
-  return absl::OkStatus();
+  return WriteFileAtomically(paths.libvirt_root + "/etc/qemu.conf", QemuConf(spec.uid, spec.gid), 0600);
 }
 
 }  // namespace kata::hypervisors

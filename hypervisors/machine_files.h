@@ -14,8 +14,8 @@ namespace kata::hypervisors {
 
 // The text of libvirt's qemu.conf for a machine of this user.
 std::string QemuConf(uid_t uid, gid_t gid);
-// Where the spec's host-wide cache keeps libvirt's capability files.
-std::string CapabilitiesDir(const VmSpec& spec);
+// Where the spec's host-wide cache keeps libvirt's capability files, which differ with the accelerator.
+std::string CapabilitiesDir(const VmSpec& spec, bool is_kvm);
 absl::Status PrepareMachine(const VmSpec& spec, const MachinePaths& paths);
 
 }  // namespace kata::hypervisors

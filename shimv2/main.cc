@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -14,9 +16,9 @@
 
 namespace {
 
-// Standard error is what containerd shows to the user.
+// containerd shows standard error to the user in the middle of its own line.
 int Fail(const absl::Status& status) {
-  const std::string text = std::string(status.message()) + "\n";
+  const std::string text = std::string(status.message()) + (isatty(2) == 1 ? "\n" : "");
   kata::WriteAll(2, text).IgnoreError();
   return 1;
 }

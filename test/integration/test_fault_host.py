@@ -66,9 +66,18 @@ def kvm(mode):
             f"mknod -m {mode} $d/kvm c 10 232; mount --move $d /dev; rmdir $d")
 
 
-def test_kvm_without_rights_is_emulated_with_a_warning(kata):
+def test_kvm_without_rights_is_emulated_with_a_warning(kata, tmp_path, monkeypatch):
+    """And not slower than without the device: libvirt must take what it has once found about the emulator."""
+    libvirt_log = tmp_path / "libvirt.log"
+    monkeypatch.setenv("LIBVIRT_LOG_OUTPUTS", f"1:file:{libvirt_log}")
+    monkeypatch.setenv("LIBVIRT_LOG_FILTERS", "1:filecache 1:qemu_capabilities")
     with installation(kata, wrapper=after(kvm("000"))) as other:
-        assert other.run("echo", "emulated").out == b"emulated\n"
+        for _ in range(2):
+            libvirt_log.unlink(missing_ok=True)
+            assert other.run("echo", "emulated").out == b"emulated\n"
+        log = harness.read(libvirt_log)
+        assert "virFileCacheValidate" in log
+        assert "utdated" not in log and "no longer valid" not in log, log[-5000:]
         assert "without hardware virtualization" in harness.read(other.log)
         assert "/dev/kvm" in harness.read(other.log)
 
