@@ -26,6 +26,7 @@ namespace {
 constexpr std::chrono::milliseconds kPortPoll{10};
 constexpr int kPortAppearsTries = 500;
 constexpr int kVsockBacklog = 8;
+constexpr int kReadyTries = 100;
 
 // The port says hang-up as long as no host end is connected.
 bool HostIsConnected(int fd) {
@@ -41,6 +42,45 @@ Co<absl::Status> ServeOne(Service* service, std::unique_ptr<ttrpc::Transport> tr
   absl::Status reason = co_await connection->WaitClosed();
   log::Debug("connection closed: {}", std::string(reason.message()));
   co_return absl::OkStatus();
+}
+
+sockaddr_vm VsockAddress(unsigned cid, uint32_t port) {
+  sockaddr_vm address{};
+  address.svm_family = AF_VSOCK;
+  address.svm_cid = cid;
+  address.svm_port = port;
+  return address;
+}
+
+Co<absl::Status> ConnectOnce(uint32_t port) {
+  auto executor = co_await asio::this_coro::executor;
+  const int raw = ::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (raw < 0) co_return SystemError(errno, "opening a vsock socket");
+  asio::posix::stream_descriptor socket(executor, raw);
+  const sockaddr_vm host = VsockAddress(VMADDR_CID_HOST, port);
+  if (::connect(raw, reinterpret_cast<const sockaddr*>(&host), sizeof(host)) != 0 &&
+      errno != EINPROGRESS) {
+    co_return SystemError(errno, absl::StrCat("connecting to the host's vsock port ", port));
+  }
+  // The kernel has a time limit for it.
+  auto [ec] = co_await socket.async_wait(asio::posix::stream_descriptor::wait_write, kTuple);
+  if (ec) co_return FromErrorCode(ec, "waiting for the host");
+  int error = 0;
+  socklen_t size = sizeof(error);
+  if (::getsockopt(raw, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+  if (error == 0) co_return absl::OkStatus();
+  co_return SystemError(error, absl::StrCat("connecting to the host's vsock port ", port));
+}
+
+// Nothing is sent: that the connection comes is the word.
+Co<absl::Status> SayReady(uint32_t port) {
+  absl::Status status;
+  for (int i = 0; i < kReadyTries; ++i) {
+    status = co_await ConnectOnce(port);
+    if (status.ok()) break;
+    co_await Sleep(kPortPoll);
+  }
+  co_return status;
 }
 
 }  // namespace
@@ -85,19 +125,17 @@ Co<absl::Status> ServeVirtioPort(Service* service) {
   }
 }
 
-Co<absl::Status> ServeVsock(Service* service, uint32_t port) {
+Co<absl::Status> ServeVsock(Service* service, uint32_t port, uint32_t ready_port) {
   auto executor = co_await asio::this_coro::executor;
   const int raw = ::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (raw < 0) co_return SystemError(errno, "opening a vsock socket");
   asio::posix::stream_descriptor listening(executor, raw);
-  sockaddr_vm address{};
-  address.svm_family = AF_VSOCK;
-  address.svm_cid = VMADDR_CID_ANY;
-  address.svm_port = port;
-  if (::bind(raw, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
+  const sockaddr_vm address = VsockAddress(VMADDR_CID_ANY, port);
+  if (::bind(raw, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
       ::listen(raw, kVsockBacklog) != 0) {
     co_return SystemError(errno, absl::StrCat("listening on vsock port ", port));
   }
+  if (ready_port != 0) Spawn(executor, "saying that the agent listens", SayReady(ready_port));
   ttrpc::ServiceMap map;
   service->Register(map);
   for (;;) {

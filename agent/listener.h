@@ -18,6 +18,7 @@ inline constexpr char kPortName[] = "org.kata.agent";
 absl::StatusOr<std::string> FindVirtioPort(const std::string& sys_class, const std::string& name);
 // Both end with an error only.
 Co<absl::Status> ServeVirtioPort(Service* service);
-Co<absl::Status> ServeVsock(Service* service, uint32_t port);
+// `ready_port` != 0: connects to that port of the host once it listens.
+Co<absl::Status> ServeVsock(Service* service, uint32_t port, uint32_t ready_port);
 
 }  // namespace kata::agent

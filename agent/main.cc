@@ -65,8 +65,10 @@ void Run() {
   Service service(context.get_executor(), &exits, words["agent.token_sha256"]);
   Spawn(context.get_executor(), "reaper", RunOrReboot("reaper", exits.Run()));
   uint32_t port = 0;
+  uint32_t ready_port = 0;
+  if (!absl::SimpleAtoi(words["agent.vsock_ready_port"], &ready_port)) ready_port = 0;
   if (absl::SimpleAtoi(words["agent.vsock_port"], &port)) {
-    Spawn(context.get_executor(), "vsock", RunOrReboot("vsock", ServeVsock(&service, port)));
+    Spawn(context.get_executor(), "vsock", RunOrReboot("vsock", ServeVsock(&service, port, ready_port)));
   } else {
     Spawn(context.get_executor(), "port", RunOrReboot("port", ServeVirtioPort(&service)));
   }

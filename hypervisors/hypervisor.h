@@ -23,7 +23,8 @@ enum class Accelerator { kAuto, kKvm, kTcg };
 // vhost-device-vsock.
 enum class AgentChannel { kVirtioSerial, kVsock, kVhostUserVsock };
 
-inline constexpr uint32_t kAgentVsockPort = 1024;
+inline constexpr uint32_t kAgentVsockPort = 1024;  // the agent listens
+inline constexpr uint32_t kAgentReadyPort = 1025;  // the host listens, for the agent's word that it does
 
 struct VmSpec {
   std::string name;             // domain name: the sandbox id, [A-Za-z0-9._-]{1,96}
@@ -46,6 +47,7 @@ struct VmSpec {
   AgentChannel agent_channel = AgentChannel::kVirtioSerial;
   std::string vsock_socket;     // kVhostUserVsock: the vhost-user socket, owned by uid
   std::string vsock_host_socket;  // and the one that the host connects to; uid listens there
+  int vsock_ready = -1;           // and a socket that listens for kAgentReadyPort; open as long as the machine
   std::string cache_dir;        // host-wide, 0700 root: libvirt's capability files, verdicts of probe boots; empty = none
 };
 

@@ -40,6 +40,8 @@ constexpr char kKvmDevice[] = "/dev/kvm";
 constexpr size_t kPoolThreads = 2;
 constexpr std::chrono::milliseconds kVsockRetry{10};    // until the agent listens
 constexpr std::chrono::milliseconds kVsockTimeout{1000};  // of one attempt
+// Of one attempt once the agent listens. vhost-device-vsock ends when its host has gone at the moment of the answer.
+constexpr std::chrono::seconds kVhostUserVsockTimeout{10};
 
 // Lives as long as the process: a machine may end on any thread.
 asio::thread_pool& Pool() {
@@ -222,9 +224,15 @@ Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> LibvirtMachine::ConnectAge
 Co<absl::StatusOr<UniqueFd>> LibvirtMachine::ConnectVsockPort(std::chrono::milliseconds timeout) {
   const RunClock clock(pid_);
   while (true) {
-    std::function<absl::StatusOr<UniqueFd>()> connect = [spec = spec_, paths = *paths_, cid = vsock_cid_] {
+    std::function<absl::StatusOr<UniqueFd>()> connect = [spec = spec_, paths = *paths_,
+                                                         cid = vsock_cid_]() -> absl::StatusOr<UniqueFd> {
       if (spec->agent_channel == AgentChannel::kVsock) return ConnectVsock(cid, kAgentVsockPort, kVsockTimeout);
-      return ConnectVhostUserVsock(paths.Shorten(spec->vsock_host_socket), kAgentVsockPort, spec->uid, kVsockTimeout);
+      // A connection that comes while the guest's driver starts ends the daemon's only worker: it finds memory, but no
+      // queues yet. What the guest sends shows that they are there.
+      absl::Status ready = WaitForReady(spec->vsock_ready, kVsockTimeout);
+      if (!ready.ok()) return ready;
+      return ConnectVhostUserVsock(paths.Shorten(spec->vsock_host_socket), kAgentVsockPort, spec->uid,
+                                   kVhostUserVsockTimeout);
     };
     absl::StatusOr<UniqueFd> fd = co_await RunBlockingFor<UniqueFd>(Pool(), std::move(connect));
     if (fd.ok() || !absl::IsUnavailable(fd.status())) co_return std::move(fd);

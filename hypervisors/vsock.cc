@@ -2,6 +2,7 @@
 #include "hypervisors/vsock.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -79,6 +80,12 @@ absl::StatusOr<UniqueFd> ConnectVsock(uint32_t cid, uint32_t port, std::chrono::
   }
   RETURN_IF_ERROR(SetTimeouts(fd.get(), std::chrono::milliseconds(0), what));
   return fd;
+}
+
+absl::Status WaitForReady(int ready, std::chrono::milliseconds timeout) {
+  pollfd entry{.fd = ready, .events = POLLIN, .revents = 0};
+  if (::poll(&entry, 1, static_cast<int>(timeout.count())) == 1 && (entry.revents & POLLIN) != 0) return absl::OkStatus();
+  return absl::UnavailableError("the agent has not said that it listens");
 }
 
 absl::StatusOr<UniqueFd> ConnectVhostUserVsock(const std::string& path, uint32_t port, uid_t uid,

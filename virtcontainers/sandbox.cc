@@ -68,7 +68,10 @@ absl::Status PrepareChannel(const Config& config, hypervisors::VmSpec& spec, Vso
   options.directory = absl::StrCat(spec.runtime_dir, "/vsock");
   options.uid = spec.uid;
   options.gid = spec.gid;
+  options.ready_port = hypervisors::kAgentReadyPort;
+  absl::StrAppend(&spec.kernel_params, " agent.vsock_ready_port=", options.ready_port);
   ASSIGN_OR_RETURN(daemon, StartVsockDaemon(options));
+  spec.vsock_ready = daemon.ready.get();
   spec.vsock_socket = absl::StrCat(options.directory, "/", kVsockMachineSocket);
   spec.vsock_host_socket = absl::StrCat(options.directory, "/", kVsockHostSocket);
   return absl::OkStatus();

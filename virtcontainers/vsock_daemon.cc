@@ -6,12 +6,17 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <utility>
 
 #include "proto/base/status.h"
 
@@ -23,6 +28,7 @@ constexpr char kCidWord[] = "--guest-cid=3";
 constexpr std::chrono::milliseconds kSocketPoll{5};
 constexpr int kSocketTries = 2000;
 constexpr std::chrono::seconds kUndoTimeout{1};
+constexpr int kReadyBacklog = 1;
 
 bool HasEnded(const UniqueFd& pidfd, std::chrono::milliseconds wait) {
   pollfd entry{pidfd.get(), POLLIN, 0};
@@ -36,6 +42,27 @@ absl::Status MakeDirectory(const VsockDaemonOptions& options) {
     return ErrnoStatus(errno, absl::StrCat("making \"", path, "\""));
   }
   return absl::OkStatus();
+}
+
+// Before the daemon runs: nobody else can reach the directory yet.
+absl::StatusOr<UniqueFd> ListenForReady(const VsockDaemonOptions& options) {
+  // The daemon's name for it.
+  const std::string name = absl::StrCat(kVsockHostSocket, "_", options.ready_port);
+  const std::string path = absl::StrCat(options.directory, "/", name);
+  const UniqueFd directory(::open(options.directory.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // The path of a socket has a limit that a sandbox's directory may exceed.
+  const std::string through = absl::StrCat("/proc/self/fd/", directory.get(), "/", name);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, through.data(), std::min(through.size(), sizeof(address.sun_path) - 1));
+  if (!directory.valid() || !fd.valid() ||
+      ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
+      ::fchownat(directory.get(), name.c_str(), options.uid, options.gid, AT_SYMLINK_NOFOLLOW) != 0 ||
+      ::listen(fd.get(), kReadyBacklog) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("listening at \"", path, "\""));
+  }
+  return fd;
 }
 
 // After fork: only async-signal-safe calls.
@@ -86,11 +113,13 @@ absl::StatusOr<VsockDaemon> StartVsockDaemon(const VsockDaemonOptions& options) 
   std::string words[] = {options.program, kCidWord, absl::StrCat("--socket=", kVsockMachineSocket),
                          absl::StrCat("--uds-path=", kVsockHostSocket)};
   char* const argv[] = {words[0].data(), words[1].data(), words[2].data(), words[3].data(), nullptr};
+  ASSIGN_OR_RETURN(UniqueFd listening, ListenForReady(options));
   const pid_t shim = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return ErrnoStatus(errno, "starting vhost-device-vsock");
   if (pid == 0) Become(options, argv, shim);
   VsockDaemon daemon;
+  daemon.ready = std::move(listening);
   daemon.pid = pid;
   daemon.pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   absl::Status ready = WaitForSockets(options, daemon);
@@ -108,6 +137,7 @@ absl::Status StopVsockDaemon(VsockDaemon& daemon, std::chrono::milliseconds time
   ::waitpid(daemon.pid, nullptr, 0);
   daemon.pid = 0;
   daemon.pidfd.reset();
+  daemon.ready.reset();
   return absl::OkStatus();
 }
 

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 #include <absl/status/statusor.h>
@@ -23,11 +24,13 @@ struct VsockDaemonOptions {
   std::string directory;  // made here, owned by uid
   uid_t uid = 0;          // QEMU's
   gid_t gid = 0;
+  uint32_t ready_port = 0;
 };
 
 struct VsockDaemon {
   pid_t pid = 0;
   UniqueFd pidfd;
+  UniqueFd ready;  // listens for what the guest connects to on the host's ready_port
 };
 
 // Returns once its sockets are there.

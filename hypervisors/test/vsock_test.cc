@@ -69,6 +69,21 @@ TEST_F(VsockTest, OtherAnswersAreRefused) {
   }
 }
 
+TEST_F(VsockTest, GuestIsReadyWhenItHasConnected) {
+  EXPECT_TRUE(absl::IsUnavailable(WaitForReady(listening_.get(), std::chrono::milliseconds(1))));
+  std::thread guest([this] {
+    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path_.data(), path_.size());
+    EXPECT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  });
+  EXPECT_TRUE(WaitForReady(listening_.get(), kTimeout).ok());
+  guest.join();
+  // Also for a second connection to the agent, when the guest's has ended.
+  EXPECT_TRUE(WaitForReady(listening_.get(), kTimeout).ok());
+}
+
 TEST_F(VsockTest, ListenerOfAnotherUserIsRefused) {
   EXPECT_EQ(ConnectVhostUserVsock(path_, 1024, ::getuid() + 1, kTimeout).status().code(),
             absl::StatusCode::kPermissionDenied);
