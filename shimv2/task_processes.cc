@@ -15,6 +15,25 @@ namespace vc = virtcontainers;
 // The execs of a container end with its init; how long the init's exit event waits for theirs.
 constexpr std::chrono::seconds kExecExitTimeout{1};
 
+// How long Kill waits to hear from the guest what came of its signal. A guest that stands still takes it later.
+constexpr std::chrono::milliseconds kKillPatience{30};
+
+struct SentSignal {
+  explicit SentSignal(const asio::any_io_executor& executor) : done(executor) {}
+  Event done;
+  absl::Status status;
+  bool has_caller = true;
+};
+
+Co<absl::Status> SendSignal(std::shared_ptr<vc::Container> container, task::KillRequest request,
+                            std::shared_ptr<SentSignal> sent) {
+  sent->status = co_await container->Kill(request.exec_id(), request.signal(), request.all());
+  sent->done.Set();
+  // Its process may have ended before the guest took it.
+  if (sent->has_caller || absl::IsNotFound(sent->status)) co_return absl::OkStatus();
+  co_return sent->status;
+}
+
 }  // namespace
 
 TaskApi::Answer<task::StartResponse> SandboxTaskApi::Start(task::StartRequest request) {
@@ -106,8 +125,11 @@ TaskApi::Answer<wire::Empty> SandboxTaskApi::Exec(task::ExecProcessRequest reque
 TaskApi::Answer<wire::Empty> SandboxTaskApi::Kill(task::KillRequest request) {
   CO_ASSIGN_OR_RETURN(Task entry, Find(request.id()));
   CO_ASSIGN_OR_RETURN(Record record, FindProcess(entry, request.exec_id()));
-  absl::Status status = co_await entry->container->Kill(request.exec_id(), request.signal(), request.all());
-  if (!status.ok()) co_return status;
+  auto sent = std::make_shared<SentSignal>(executor_);
+  Spawn(executor_, "sending a signal", SendSignal(entry->container, std::move(request), sent));
+  co_await sent->done.WaitFor(kKillPatience);
+  if (!sent->status.ok()) co_return sent->status;
+  sent->has_caller = false;
   co_return wire::Empty();
 }
 

@@ -6,6 +6,7 @@
 #include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "proto/schema/agent.ttrpc.h"
+#include "virtcontainers/exec_start.h"
 #include "virtcontainers/oci_spec.h"
 
 namespace kata::virtcontainers {
@@ -119,11 +120,10 @@ Co<absl::Status> GuestContainer::StartExec(std::string exec_id) {
   request.set_has_stderr(exec->options.stdio.has_stderr);
   request.set_terminal_width(exec->width);
   request.set_terminal_height(exec->height);
-  agent::v1::AgentClient client(connection_);
-  auto response = co_await client.Exec(std::move(request), kAgentCallTimeout);
-  if (!response.ok()) {
+  absl::Status started = co_await StartInGuest(connection_, std::move(request));
+  if (!started.ok()) {
     exec->process->SetStoppedNow(kNeverStartedStatus);
-    co_return Annotate(response.status(), what);
+    co_return Annotate(started, what);
   }
   exec->is_in_guest = true;
   exec->process->SetRunning();

@@ -106,6 +106,7 @@ class FakeContainer final : public vc::Container {
     std::shared_ptr<FakeProcess> process = exec_id.empty() ? fake_init : execs[exec_id];
     if (process->state() == vc::ProcessState::kStopped) co_return absl::NotFoundError("process already finished");
     calls.push_back("kill " + exec_id);
+    if (gate) co_await gate->Wait();
     process->Stop(128 + signal);
     co_return absl::OkStatus();
   }
@@ -141,7 +142,7 @@ class FakeContainer final : public vc::Container {
   std::shared_ptr<FakeProcess> fake_init;
   std::map<std::string, std::shared_ptr<FakeProcess>> execs;
   std::vector<std::string> calls;
-  std::shared_ptr<Event> gate;  // starts wait for it
+  std::shared_ptr<Event> gate;  // starts and signals wait for it
   absl::Status start_exec_status;
   bool init_ends_in_start = false;
   bool paused = false;

@@ -91,6 +91,19 @@ TEST_F(TaskApiTest, WaitersAreReleasedWhenTheContainerIsDeleted) {
   EXPECT_NE((**of_exec)->exit_status(), 0u);
 }
 
+TEST_F(TaskApiTest, KillOfASilentGuestIsAnsweredAndTakenLater) {
+  ASSERT_TRUE(Create("box").ok());
+  ASSERT_TRUE(Start("box").ok());
+  Fake("box")->gate = std::make_shared<Event>(io_.get_executor());
+
+  EXPECT_TRUE(Kill("box", SIGTERM).ok());
+  EXPECT_EQ(State("box").status(), task::RUNNING);
+
+  Fake("box")->gate->Set();
+  ASSERT_TRUE(RunUntil([&] { return State("box").status() == task::STOPPED; }));
+  EXPECT_EQ(State("box").exit_status(), 128u + SIGTERM);
+}
+
 TEST_F(TaskApiTest, SandboxLivesAsLongAsAnyContainer) {
   ASSERT_TRUE(Call(api_->Create(CreateRequest("pod", kIsPod))).ok());
   ASSERT_TRUE(Call(api_->Create(CreateRequest("a", kOfPod))).ok());
