@@ -58,8 +58,7 @@ Co<absl::Status> StartInGuest(std::shared_ptr<ttrpc::Connection> connection,
                               agent::v1::ExecRequest request) {
   auto executor = co_await asio::this_coro::executor;
   auto start = std::make_shared<ExecStart>(executor);
-  Spawn(executor, "starting a process",
-        CallExec(std::move(connection), std::move(request), start));
+  Spawn(executor, "starting a process", CallExec(std::move(connection), std::move(request), start));
   co_await start->answered.WaitFor(kAgentCallTimeout);
   if (start->answered.is_set()) co_return start->status;
   start->is_given_up = true;

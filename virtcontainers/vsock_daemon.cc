@@ -56,6 +56,7 @@ absl::StatusOr<UniqueFd> ListenForReady(const VsockDaemonOptions& options) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, through.data(), std::min(through.size(), sizeof(address.sun_path) - 1));
+  ::unlinkat(directory.get(), name.c_str(), 0);  // a crashed predecessor's
   if (!directory.valid() || !fd.valid() ||
       ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
       ::fchownat(directory.get(), name.c_str(), options.uid, options.gid, AT_SYMLINK_NOFOLLOW) != 0 ||
