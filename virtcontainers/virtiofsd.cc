@@ -4,14 +4,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <vector>
 
 #include <absl/strings/match.h>
@@ -19,31 +15,13 @@
 #include <absl/strings/str_split.h>
 
 #include "proto/base/status.h"
+#include "virtcontainers/listening_socket.h"
 
 namespace kata::virtcontainers {
 namespace {
 
 constexpr int kSocketFd = 3;  // where virtiofsd finds its listening socket
 constexpr char kThreadPoolSize[] = "--thread-pool-size=1";
-
-absl::StatusOr<UniqueFd> ListenFor(const VirtiofsdOptions& options) {
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) return ErrnoStatus(errno, "making a socket");
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  const std::string what = absl::StrCat("listening on \"", options.socket_path, "\"");
-  if (options.socket_path.size() >= sizeof(name.sun_path))
-    return absl::InvalidArgumentError(what + ": path too long");
-  std::memcpy(name.sun_path, options.socket_path.data(), options.socket_path.size());
-  ::unlink(options.socket_path.c_str());
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0 ||
-      ::chmod(options.socket_path.c_str(), 0600) != 0 ||
-      ::chown(options.socket_path.c_str(), options.uid, options.gid) != 0 ||
-      ::listen(fd.get(), 1) != 0) {
-    return ErrnoStatus(errno, what);
-  }
-  return fd;
-}
 
 // virtiofsd is two processes: one that waits, and its child in namespaces of its own, which does
 // the work and would outlive it.
@@ -83,7 +61,7 @@ absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
     return ErrnoStatus(errno, absl::StrCat("virtiofsd \"", options.program,
                                            "\" of configuration key \"virtio_fs_daemon\""));
   }
-  ASSIGN_OR_RETURN(UniqueFd socket, ListenFor(options));
+  ASSIGN_OR_RETURN(UniqueFd socket, ListenFor(options.socket_path, options.uid, options.gid));
   std::vector<std::string> words = {options.program,
                                     absl::StrCat("--fd=", kSocketFd),
                                     "-o",

@@ -6,19 +6,16 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "proto/base/status.h"
+#include "virtcontainers/listening_socket.h"
 
 namespace kata::virtcontainers {
 namespace {
@@ -28,7 +25,6 @@ constexpr char kCidWord[] = "--guest-cid=3";
 constexpr std::chrono::milliseconds kSocketPoll{5};
 constexpr int kSocketTries = 2000;
 constexpr std::chrono::seconds kUndoTimeout{1};
-constexpr int kReadyBacklog = 1;
 
 bool HasEnded(const UniqueFd& pidfd, std::chrono::milliseconds wait) {
   pollfd entry{pidfd.get(), POLLIN, 0};
@@ -42,28 +38,6 @@ absl::Status MakeDirectory(const VsockDaemonOptions& options) {
     return ErrnoStatus(errno, absl::StrCat("making \"", path, "\""));
   }
   return absl::OkStatus();
-}
-
-// Before the daemon runs: nobody else can reach the directory yet.
-absl::StatusOr<UniqueFd> ListenForReady(const VsockDaemonOptions& options) {
-  // The daemon's name for it.
-  const std::string name = absl::StrCat(kVsockHostSocket, "_", options.ready_port);
-  const std::string path = absl::StrCat(options.directory, "/", name);
-  const UniqueFd directory(::open(options.directory.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  // The path of a socket has a limit that a sandbox's directory may exceed.
-  const std::string through = absl::StrCat("/proc/self/fd/", directory.get(), "/", name);
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, through.data(), std::min(through.size(), sizeof(address.sun_path) - 1));
-  ::unlinkat(directory.get(), name.c_str(), 0);  // a crashed predecessor's
-  if (!directory.valid() || !fd.valid() ||
-      ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
-      ::fchownat(directory.get(), name.c_str(), options.uid, options.gid, AT_SYMLINK_NOFOLLOW) != 0 ||
-      ::listen(fd.get(), kReadyBacklog) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("listening at \"", path, "\""));
-  }
-  return fd;
 }
 
 // After fork: only async-signal-safe calls.
@@ -114,7 +88,10 @@ absl::StatusOr<VsockDaemon> StartVsockDaemon(const VsockDaemonOptions& options) 
   std::string words[] = {options.program, kCidWord, absl::StrCat("--socket=", kVsockMachineSocket),
                          absl::StrCat("--uds-path=", kVsockHostSocket)};
   char* const argv[] = {words[0].data(), words[1].data(), words[2].data(), words[3].data(), nullptr};
-  ASSIGN_OR_RETURN(UniqueFd listening, ListenForReady(options));
+  // The daemon's name for it. Before the daemon runs: nobody else can reach the directory yet.
+  const std::string ready_path =
+      absl::StrCat(options.directory, "/", kVsockHostSocket, "_", options.ready_port);
+  ASSIGN_OR_RETURN(UniqueFd listening, ListenFor(ready_path, options.uid, options.gid));
   const pid_t shim = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return ErrnoStatus(errno, "starting vhost-device-vsock");

@@ -7,6 +7,7 @@ import subprocess
 import harness
 
 MACHINES = 3
+ID_SIZE_MAX = 76  # of containerd
 
 
 def test_ls_shows_a_live_pid_and_the_state(kata):
@@ -72,6 +73,12 @@ def test_same_id_in_two_namespaces(kata):
                 end()
             assert kata.exec(identity, "echo", "alive").out == b"alive\n"
             assert len(kata.qemu_pids(identity)) == 1
+
+
+def test_longest_id(kata):
+    identity = kata.new_id().ljust(ID_SIZE_MAX, "x")
+
+    assert kata.run("echo", "long", identity=identity).out == b"long\n"
 
 
 def test_several_containers_each_in_a_machine_of_its_own(kata):
