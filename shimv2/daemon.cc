@@ -69,6 +69,15 @@ Co<absl::Status> EndWhenForgotten(Daemon* daemon, std::string bundle) {
   co_return absl::OkStatus();
 }
 
+// What the operator of a stuck pod asks for.
+Co<absl::Status> LogTasksWhenAsked(Daemon* daemon) {
+  asio::signal_set signals(daemon->io, SIGUSR1);
+  while (true) {
+    co_await signals.async_wait(kTuple);
+    for (const std::string& line : daemon->api->Describe()) log::Info("{}", line);
+  }
+}
+
 Co<absl::Status> HandleSignals(Daemon* daemon) {
   asio::signal_set signals(daemon->io, SIGTERM, SIGINT);
   co_await signals.async_wait(kTuple);
@@ -104,6 +113,7 @@ int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::
   v3.Register(services);
   daemon.server = ttrpc::Server::Start(daemon.io.get_executor(), std::move(socket), &services);
   Spawn(daemon.io.get_executor(), "handling signals", HandleSignals(&daemon));
+  Spawn(daemon.io.get_executor(), "handling SIGUSR1", LogTasksWhenAsked(&daemon));
   Spawn(daemon.io.get_executor(), "shutting down", ShutDown(&daemon));
   Spawn(daemon.io.get_executor(), "watching the bundle", EndWhenForgotten(&daemon, bundle));
   log::Info("timeline: shim started");

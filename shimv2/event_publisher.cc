@@ -68,6 +68,7 @@ class QueueingPublisher final : public EventPublisher, public std::enable_shared
     while (!self->queue_.empty()) {
       absl::Status status = co_await self->SendFirst();
       if (!status.ok()) {
+        if (self->connection_) self->connection_->Close(absl::CancelledError("it gave no answer"));
         self->connection_.reset();
         if (Clock::now() - self->queue_.front().queued_at < kEventPatience) {
           co_await Sleep(kRetryDelay);

@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,7 @@ class SandboxTaskApi final : public TaskApi, public std::enable_shared_from_this
   Answer<containerd::task::ConnectResponse> Connect(containerd::task::ConnectRequest request) override;
   Answer<wire::Empty> Shutdown(containerd::task::ShutdownRequest request) override;
   bool HasTasks() const override;
+  std::vector<std::string> Describe() const override;
   Co<void> WaitShutDown() override;
   void RequestShutDown() override { shut_down_.Set(); }
   Co<void> StopSandbox() override;
@@ -46,11 +48,15 @@ class SandboxTaskApi final : public TaskApi, public std::enable_shared_from_this
  private:
   // NotFound when unknown; a container that is being created is unknown.
   absl::StatusOr<Task> Find(const std::string& id) const;
+  bool IsBeingCreated(const std::string& id) const;
+  // Whether all that is left was abandoned.
+  bool IsAbandoned() const { return abandoned_.size() == tasks_.size(); }
   static absl::StatusOr<Record> FindProcess(const Task& entry, const std::string& exec_id);
 
   Co<absl::StatusOr<Task>> CreateTask(containerd::task::CreateTaskRequest request);
   Co<absl::StatusOr<Task>> FillTask(containerd::task::CreateTaskRequest request, Record init, StdioFiles files);
   Co<void> RemoveFailed(std::shared_ptr<virtcontainers::Sandbox> sandbox, std::string id);
+  Co<void> Abandon(Task entry);
   absl::Status MakeSandbox(const containerd::task::CreateTaskRequest& request, const BundleInfo& info);
   Co<absl::Status> DeleteTask(Task entry);
   Co<absl::Status> RemoveTask(Task entry);
@@ -74,8 +80,10 @@ class SandboxTaskApi final : public TaskApi, public std::enable_shared_from_this
   TaskApiOptions options_;
   SandboxMaker make_sandbox_;
   std::shared_ptr<virtcontainers::Sandbox> sandbox_;
-  bool is_stopping_sandbox_ = false;
+  std::shared_ptr<Event> sandbox_stopped_;  // of the stop under way
   std::map<std::string, Task> tasks_;  // null while being created
+  std::set<std::string> abandoned_;    // deleted while being created: their callers have given up
+  bool is_shut_down_wanted_ = false;   // once those have ended
   Event shut_down_;
 };
 

@@ -23,6 +23,9 @@
 namespace kata::shimv2 {
 namespace {
 
+// Longer than a shim flushes its events.
+constexpr int kEndingShimTries = 160;
+constexpr useconds_t kEndingShimPause = 50'000;
 constexpr int kSchedCoreCreate = 1;              // PR_SCHED_CORE_CREATE
 constexpr int kSchedCoreScopeProcessGroup = 2;
 
@@ -110,6 +113,11 @@ absl::StatusOr<std::string> Start(const Arguments& arguments) {
   auto socket = ListenOn(path);
   // Another container of the group was faster.
   if (info.may_join && absl::IsAlreadyExists(socket.status())) return Join(bundle, path);
+  // A caller uses an id again when it has forgotten the one before, whose shim may be ending.
+  for (int i = 0; i < kEndingShimTries && absl::IsAlreadyExists(socket.status()); ++i) {
+    ::usleep(kEndingShimPause);
+    socket = ListenOn(path);
+  }
   if (!socket.ok()) return socket.status();
   absl::Status started = StartDaemon(arguments, bundle, info, path, std::move(*socket), std::move(input.options));
   if (!started.ok()) {

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "proto/base/coro.h"
 #include "proto/schema/task_messages.pb.h"
@@ -52,6 +53,8 @@ class TaskApi {
 
   // A task whose bundle is gone was forgotten by its caller and does not count; one that is being created does.
   virtual bool HasTasks() const = 0;
+  // Each container's state, a line each, for the log.
+  virtual std::vector<std::string> Describe() const = 0;
   // Returns once Shutdown was called with no container left, or RequestShutDown.
   virtual Co<void> WaitShutDown() = 0;
   virtual void RequestShutDown() = 0;

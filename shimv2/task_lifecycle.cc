@@ -69,9 +69,15 @@ TaskApi::Answer<task::CreateTaskResponse> SandboxTaskApi::Create(task::CreateTas
   // The empty slot makes a concurrent Create of the same id fail.
   tasks_[id] = nullptr;
   auto created = co_await CreateTask(request);
+  if (created.ok() && abandoned_.contains(id)) {
+    co_await Abandon(*created);
+    created = absl::CancelledError("its caller has given up");
+  }
   if (!created.ok()) {
     tasks_.erase(id);
+    abandoned_.erase(id);
     if (tasks_.empty()) co_await StopSandbox();
+    if (tasks_.empty() && is_shut_down_wanted_) shut_down_.Set();
     co_return Annotate(created.status(), absl::StrCat("creating container \"", id, "\""));
   }
   Task entry = *created;
@@ -144,7 +150,7 @@ Co<void> SandboxTaskApi::RemoveFailed(std::shared_ptr<vc::Sandbox> sandbox, std:
 }
 
 absl::Status SandboxTaskApi::MakeSandbox(const task::CreateTaskRequest& request, const BundleInfo& info) {
-  if (is_stopping_sandbox_) return absl::UnavailableError("the sandbox is being stopped");
+  if (sandbox_stopped_ != nullptr) return absl::UnavailableError("the sandbox is being stopped");
   if (info.joins_sandbox) {
     return absl::FailedPreconditionError(absl::StrCat("sandbox \"", info.sandbox_id, "\" has ended; delete the pod"));
   }
@@ -166,15 +172,35 @@ absl::Status SandboxTaskApi::MakeSandbox(const task::CreateTaskRequest& request,
 Co<void> SandboxTaskApi::StopSandbox() {
   auto self = shared_from_this();
   std::shared_ptr<vc::Sandbox> sandbox = std::exchange(sandbox_, nullptr);
-  if (sandbox == nullptr) co_return;
-  is_stopping_sandbox_ = true;
+  std::shared_ptr<Event> stopped = sandbox_stopped_;
+  if (sandbox == nullptr) {
+    // The process may end after this.
+    if (stopped != nullptr) co_await stopped->Wait();
+    co_return;
+  }
+  stopped = std::make_shared<Event>(executor_);
+  sandbox_stopped_ = stopped;
   absl::Status status = co_await sandbox->Stop();
-  is_stopping_sandbox_ = false;
+  sandbox_stopped_ = nullptr;
+  stopped->Set();
   if (!status.ok()) log::Warn("stopping the sandbox: {}", status.message());
+}
+
+// A container that nobody will ever know.
+Co<void> SandboxTaskApi::Abandon(Task entry) {
+  if (entry->init->relay) entry->init->relay->Close();
+  if (sandbox_ != nullptr) co_await RemoveFailed(sandbox_, entry->id);
+  std::vector<Record> records(1, entry->init);
+  co_await StopLoggers(std::move(records));
 }
 
 TaskApi::Answer<task::DeleteResponse> SandboxTaskApi::Delete(task::DeleteRequest request) {
   auto self = shared_from_this();
+  if (IsBeingCreated(request.id()) && request.exec_id().empty()) {
+    abandoned_.insert(request.id());
+    // Nobody else needs the machine, which may be booting: it ends at once, and with it what waits for it.
+    if (IsAbandoned()) co_await StopSandbox();
+  }
   CO_ASSIGN_OR_RETURN(Task entry, Find(request.id()));
   CO_ASSIGN_OR_RETURN(Record record, FindProcess(entry, request.exec_id()));
   absl::Status status;

@@ -31,6 +31,11 @@ absl::StatusOr<Task> SandboxTaskApi::Find(const std::string& id) const {
   return at->second;
 }
 
+bool SandboxTaskApi::IsBeingCreated(const std::string& id) const {
+  auto at = tasks_.find(id);
+  return at != tasks_.end() && at->second == nullptr;
+}
+
 absl::StatusOr<Record> SandboxTaskApi::FindProcess(const Task& entry, const std::string& exec_id) {
   if (exec_id.empty()) return entry->init;
   auto at = entry->execs.find(exec_id);
@@ -82,6 +87,7 @@ TaskApi::Answer<task::ConnectResponse> SandboxTaskApi::Connect(task::ConnectRequ
 }
 
 TaskApi::Answer<wire::Empty> SandboxTaskApi::Shutdown(task::ShutdownRequest) {
+  is_shut_down_wanted_ = IsAbandoned();
   if (tasks_.empty()) shut_down_.Set();
   co_return wire::Empty();
 }
@@ -91,6 +97,24 @@ bool SandboxTaskApi::HasTasks() const {
     if (entry == nullptr || ::access(entry->bundle.c_str(), F_OK) == 0) return true;
   }
   return false;
+}
+
+std::vector<std::string> SandboxTaskApi::Describe() const {
+  std::vector<std::string> lines;
+  if (tasks_.empty()) lines.push_back("no container");
+  for (const auto& [id, entry] : tasks_) {
+    if (entry == nullptr) {
+      lines.push_back(absl::StrCat("container \"", id, "\": being created"));
+      continue;
+    }
+    std::string line = absl::StrCat("container \"", id, "\": ", task::Status_Name(StatusOf(*entry, *entry->init)),
+                                    entry->is_deleting ? ", being deleted" : "", ", process ", entry->pid);
+    for (const auto& [exec_id, record] : entry->execs) {
+      absl::StrAppend(&line, ", exec \"", exec_id, "\" ", task::Status_Name(StatusOf(*entry, *record)));
+    }
+    lines.push_back(std::move(line));
+  }
+  return lines;
 }
 
 Co<void> SandboxTaskApi::WaitShutDown() {

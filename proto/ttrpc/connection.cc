@@ -82,7 +82,7 @@ void ConnectionImpl::StartLoops() {
 
 Co<absl::Status> ConnectionImpl::ReadLoop(std::shared_ptr<ConnectionImpl> self) {
   FrameParser parser;
-  while (!self->closed()) {
+  while (!self->is_closed()) {
     auto size = co_await self->transport_->ReadSome(parser.Space());
     if (!size.ok()) {
       const bool is_cut = absl::IsUnavailable(size.status()) && !parser.at_boundary();
@@ -91,7 +91,7 @@ Co<absl::Status> ConnectionImpl::ReadLoop(std::shared_ptr<ConnectionImpl> self) 
     }
     parser.Commit(*size);
     while (auto frame = parser.Next()) {
-      if (self->closed()) break;
+      if (self->is_closed()) break;
       self->HandleFrame(*std::move(frame));
     }
   }
@@ -100,7 +100,7 @@ Co<absl::Status> ConnectionImpl::ReadLoop(std::shared_ptr<ConnectionImpl> self) 
 
 Co<absl::Status> ConnectionImpl::WriteLoop(std::shared_ptr<ConnectionImpl> self) {
   auto& queue = self->queue_;
-  while (!self->closed()) {
+  while (!self->is_closed()) {
     if (queue.empty()) {
       self->queue_filled_.expires_at(Clock::time_point::max());
       co_await self->queue_filled_.async_wait(kTuple);
@@ -125,7 +125,7 @@ bool ConnectionImpl::HasSpace(size_t size) const {
 }
 
 void ConnectionImpl::Enqueue(uint32_t stream_id, std::string frame) {
-  if (closed()) return;
+  if (is_closed()) return;
   queued_bytes_ += frame.size();
   queue_.Push(stream_id, std::move(frame));
   queue_filled_.cancel();
@@ -143,7 +143,7 @@ Co<void> ConnectionImpl::WaitForChange(Clock::time_point until) {
 }
 
 Co<absl::Status> ConnectionImpl::WaitForSpace(size_t size, Clock::time_point until) {
-  while (!closed() && !HasSpace(size)) {
+  while (!is_closed() && !HasSpace(size)) {
     if (Clock::now() >= until)
       co_return absl::DeadlineExceededError("waiting for the send queue: deadline exceeded");
     co_await WaitForChange(until);
@@ -223,7 +223,7 @@ void ConnectionImpl::HandleClientData(Frame frame) {
 }
 
 absl::StatusOr<uint32_t> ConnectionImpl::TakeStreamId() {
-  if (closed()) return close_reason_;
+  if (is_closed()) return close_reason_;
   if (next_id_ >= kStreamIdMax) {
     Close(absl::ResourceExhaustedError("stream ids of the connection are used up"));
     return close_reason_;
@@ -283,7 +283,7 @@ Co<absl::StatusOr<std::shared_ptr<Stream>>> ConnectionImpl::OpenStream(std::stri
 }
 
 void ConnectionImpl::Close(absl::Status reason) {
-  if (closed()) return;
+  if (is_closed()) return;
   auto self = shared_from_this();  // what is released below may hold the last references
   close_reason_ = reason.ok() ? absl::CancelledError("connection closed") : std::move(reason);
   closed_.Set();
@@ -308,11 +308,11 @@ Co<void> ConnectionImpl::ShutDown(std::chrono::nanoseconds grace) {
   auto self = shared_from_this();
   is_stopping_ = true;
   const Clock::time_point calls_until = Clock::now() + std::min(grace, kTimeoutMax);
-  while (!closed() && !server_calls_.empty() && Clock::now() < calls_until) {
+  while (!is_closed() && !server_calls_.empty() && Clock::now() < calls_until) {
     co_await WaitForChange(calls_until);
   }
   const Clock::time_point flush_until = Clock::now() + kFlushTimeout;
-  while (!closed() && queued_bytes_ > 0 && Clock::now() < flush_until) {
+  while (!is_closed() && queued_bytes_ > 0 && Clock::now() < flush_until) {
     co_await WaitForChange(flush_until);
   }
   Close(absl::CancelledError("connection shut down"));

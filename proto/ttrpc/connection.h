@@ -97,6 +97,7 @@ class Connection {
   virtual Co<void> ShutDown(std::chrono::nanoseconds grace) = 0;
   // Returns the reason when the connection has closed.
   virtual Co<absl::Status> WaitClosed() = 0;
+  virtual bool is_closed() const = 0;
 };
 
 // Accepts on a listening unix socket until Stop(); each connection serves `services`. Only peers

@@ -79,7 +79,7 @@ class ConnectionImpl : public Connection, public std::enable_shared_from_this<Co
 
   // For StreamImpl.
   const asio::any_io_executor& executor() const { return executor_; }
-  bool closed() const { return closed_.is_set(); }
+  bool is_closed() const override { return closed_.is_set(); }
   const absl::Status& close_reason() const { return close_reason_; }
   // Waits until `size` more bytes fit into the send queue; the reason when closed, DeadlineExceeded
   // after `until`.

@@ -88,8 +88,11 @@ class ServerImpl : public Server, public std::enable_shared_from_this<ServerImpl
       log::Warn("refusing a connection of uid {}: not ours", peer.uid);
       return;
     }
-    std::erase_if(connections_,
-                  [](const std::weak_ptr<Connection>& weak) { return weak.expired(); });
+    // A handler that waits for long keeps its closed connection.
+    std::erase_if(connections_, [](const std::weak_ptr<Connection>& weak) {
+      auto connection = weak.lock();
+      return connection == nullptr || connection->is_closed();
+    });
     if (connections_.size() >= kConnectionsMax) {
       log::Warn("refusing a connection: {} are open", connections_.size());
       return;

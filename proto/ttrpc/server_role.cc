@@ -45,7 +45,7 @@ std::string CleanText(std::string_view text) {
 }
 
 void ConnectionImpl::Answer(uint32_t id, const absl::Status& status, std::string payload) {
-  if (closed()) return;
+  if (is_closed()) return;
   ::ttrpc::Response response;
   response.set_payload(std::move(payload));
   if (status.ok() && response.ByteSizeLong() > kFrameDataMax) {

@@ -58,7 +58,7 @@ Co<absl::StatusOr<std::string>> StreamImpl::Receive() {
 }
 
 absl::Status StreamImpl::SendState() const {
-  if (connection_->closed()) return absl::UnavailableError("sending: the connection is closed");
+  if (connection_->is_closed()) return absl::UnavailableError("sending: the connection is closed");
   if (!error_.ok())
     return absl::UnavailableError(absl::StrCat("sending: stream ended: ", error_.message()));
   if (send_closed_)

@@ -157,6 +157,8 @@ class FakeSandbox final : public vc::Sandbox {
 
   Co<absl::Status> Start() override { co_return absl::OkStatus(); }
   Co<absl::StatusOr<std::shared_ptr<vc::Container>>> CreateContainer(vc::ContainerOptions container) override {
+    if (boot) co_await boot->Wait();
+    if (is_stopped) co_return absl::UnavailableError("the sandbox was stopped");
     if (!create_status.ok()) co_return create_status;
     last_created = container;
     auto made = std::make_shared<FakeContainer>(executor_, container.id);
@@ -177,6 +179,8 @@ class FakeSandbox final : public vc::Sandbox {
   pid_t VmPid() const override { return vm_pid; }
   Co<absl::Status> Stop() override {
     is_stopped = true;
+    if (boot) boot->Set();
+    if (end) co_await end->Wait();
     for (auto& [id, container] : containers) container->StopAll(137);
     containers.clear();
     co_return absl::OkStatus();
@@ -188,6 +192,8 @@ class FakeSandbox final : public vc::Sandbox {
   absl::Status create_status;
   pid_t vm_pid = 4711;
   bool is_stopped = false;
+  std::shared_ptr<Event> boot;  // a create waits for it
+  std::shared_ptr<Event> end;   // a stop waits for it
 
  private:
   asio::any_io_executor executor_;

@@ -66,6 +66,8 @@ class TaskApiTest : public testing::Test {
     publisher_ = std::make_shared<RecordingPublisher>();
     api_ = MakeTaskApiOn(io_.get_executor(), pool_, publisher_, api_options, [this](vc::SandboxOptions sandbox) {
       sandbox_ = std::make_shared<FakeSandbox>(io_.get_executor(), std::move(sandbox));
+      if (boots_slowly_) sandbox_->boot = std::make_shared<Event>(io_.get_executor());
+      if (ends_slowly_) sandbox_->end = std::make_shared<Event>(io_.get_executor());
       return sandbox_;
     });
   }
@@ -150,6 +152,16 @@ class TaskApiTest : public testing::Test {
     EXPECT_TRUE(state.ok()) << state.status();
     return state.ok() ? *state : task::StateResponse();
   }
+  // Counts the shutdowns and stops that have returned.
+  std::shared_ptr<int> CountReturned(Co<void> call) {
+    auto count = std::make_shared<int>(0);
+    Spawn(io_.get_executor(), "calling", [](Co<void> wait, std::shared_ptr<int> returned) -> Co<absl::Status> {
+      co_await std::move(wait);
+      ++*returned;
+      co_return absl::OkStatus();
+    }(std::move(call), count));
+    return count;
+  }
   std::shared_ptr<FakeContainer> Fake(const std::string& id) { return sandbox_->containers.at(id); }
   bool HasEvent(const std::string& topic) const {
     for (const std::string& seen : publisher_->topics) {
@@ -161,6 +173,8 @@ class TaskApiTest : public testing::Test {
   asio::io_context io_{1};
   asio::thread_pool pool_{1};
   std::string directory_;
+  bool boots_slowly_ = false;
+  bool ends_slowly_ = false;
   std::shared_ptr<RecordingPublisher> publisher_;
   std::shared_ptr<FakeSandbox> sandbox_;
   std::shared_ptr<TaskApi> api_;

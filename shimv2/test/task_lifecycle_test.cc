@@ -91,6 +91,53 @@ TEST_F(TaskApiTest, WaitersAreReleasedWhenTheContainerIsDeleted) {
   EXPECT_NE((**of_exec)->exit_status(), 0u);
 }
 
+TEST_F(TaskApiTest, DeleteEndsABootThatNobodyWaitsFor) {
+  boots_slowly_ = true;
+  auto creating = Begin(api_->Create(CreateRequest("box")));
+  ASSERT_TRUE(RunUntil([&] { return sandbox_ != nullptr; }));
+  auto shut_down = CountReturned(api_->WaitShutDown());
+
+  EXPECT_EQ(Delete("box").code(), absl::StatusCode::kNotFound);
+  ASSERT_TRUE(Call(api_->Shutdown(Of<task::ShutdownRequest>("box"))).ok());
+
+  ASSERT_TRUE(RunUntil([&] { return *shut_down == 1; }));
+  EXPECT_TRUE(sandbox_->is_stopped);
+  EXPECT_FALSE((*creating)->ok());
+  EXPECT_FALSE(HasEvent("/tasks/create"));
+}
+
+TEST_F(TaskApiTest, DeletedContainerOfAPodIsRemovedOnceItIsMade) {
+  ASSERT_TRUE(Call(api_->Create(CreateRequest("pod", kIsPod))).ok());
+  sandbox_->boot = std::make_shared<Event>(io_.get_executor());
+  auto creating = Begin(api_->Create(CreateRequest("a", kOfPod)));
+
+  EXPECT_EQ(Delete("a").code(), absl::StatusCode::kNotFound);
+  ASSERT_TRUE(Call(api_->Shutdown(Of<task::ShutdownRequest>("a"))).ok());
+  EXPECT_FALSE(sandbox_->is_stopped);
+  sandbox_->boot->Set();
+
+  ASSERT_TRUE(RunUntil([&] { return creating->has_value(); }));
+  EXPECT_EQ((*creating)->status().code(), absl::StatusCode::kCancelled);
+  EXPECT_FALSE(sandbox_->containers.contains("a"));
+  EXPECT_TRUE(sandbox_->containers.contains("pod"));
+  // The id is free again.
+  EXPECT_TRUE(Call(api_->Create(CreateRequest("a", kOfPod))).ok());
+}
+
+TEST_F(TaskApiTest, EveryStopWaitsForTheEnd) {
+  ends_slowly_ = true;
+  ASSERT_TRUE(Create("box").ok());
+  auto first = CountReturned(api_->StopSandbox());
+  auto second = CountReturned(api_->StopSandbox());
+  ASSERT_TRUE(RunUntil([&] { return sandbox_->is_stopped; }));
+  EXPECT_EQ(State("box").status(), task::CREATED);
+  EXPECT_EQ(*first + *second, 0);
+
+  sandbox_->end->Set();
+
+  EXPECT_TRUE(RunUntil([&] { return *first + *second == 2; }));
+}
+
 TEST_F(TaskApiTest, KillOfASilentGuestIsAnsweredAndTakenLater) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
