@@ -5,6 +5,7 @@
 #include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,6 +21,8 @@
 
 namespace kata::agent {
 namespace {
+
+constexpr char kNull[] = "/dev/null";
 
 std::string Magic(const UniqueFd& fd) { return absl::StrCat("/proc/self/fd/", fd.get()); }
 
@@ -192,13 +195,24 @@ absl::Status MakePathReadonly(const std::string& path) {
 }
 
 absl::Status MaskPath(const std::string& path) {
-  if (::mount("/dev/null", path.c_str(), nullptr, MS_BIND, nullptr) == 0) return absl::OkStatus();
-  if (errno == ENOENT) return absl::OkStatus();
-  if (errno == ENOTDIR && ::mount("tmpfs", path.c_str(), "tmpfs", MS_RDONLY, "size=0k") == 0)
-    return absl::OkStatus();
-  // ENOTDIR also comes from a path that leads through a file, which is the same as missing.
-  if (errno == ENOENT || errno == ENOTDIR) return absl::OkStatus();
-  return SystemError(errno, absl::StrCat("masking \"", path, "\""));
+  const std::string what = absl::StrCat("masking \"", path, "\"");
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) {
+    // ENOTDIR comes from a path that leads through a file, which is the same as missing.
+    if (errno == ENOENT || errno == ENOTDIR) return absl::OkStatus();
+    return SystemError(errno, what);
+  }
+  if (S_ISDIR(info.st_mode)) {
+    if (::mount("tmpfs", path.c_str(), "tmpfs", MS_RDONLY, "size=0k") == 0) return absl::OkStatus();
+    return SystemError(errno, what);
+  }
+  // A volume at /dev may have anything there.
+  if (::lstat(kNull, &info) != 0 || !S_ISCHR(info.st_mode) || info.st_rdev != makedev(1, 3)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(what, ": the container's ", kNull, " is not the null device"));
+  }
+  if (::mount(kNull, path.c_str(), nullptr, MS_BIND, nullptr) == 0) return absl::OkStatus();
+  return SystemError(errno, what);
 }
 
 }  // namespace kata::agent

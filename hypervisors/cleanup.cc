@@ -10,7 +10,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 #include <vector>
+
+#include <absl/strings/numbers.h>
 
 #include "hypervisors/hypervisor.h"
 #include "proto/base/fd.h"
@@ -111,6 +114,25 @@ UniqueFd OpenMachineProcess(const MachinePaths& paths, const std::string& domain
   return pidfd;
 }
 
+std::vector<EmulatorProcess> FindEmulators(const MachinePaths& paths) {
+  std::vector<EmulatorProcess> found;
+  const std::string sockets = paths.libvirt_root + "/lib/qemu/";
+  std::error_code ec;
+  for (fs::directory_iterator it("/proc", ec), end; !ec && it != end; it.increment(ec)) {
+    EmulatorProcess process;
+    if (!absl::SimpleAtoi(it->path().filename().string(), &process.pid)) continue;
+    const std::string command = it->path().string() + "/cmdline";
+    absl::StatusOr<std::string> text = ReadFile(command, kSmallFileMax);
+    if (!text.ok() || text->find(sockets) == std::string::npos) continue;
+    process.pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
+    // Asked again now that the descriptor is open: it cannot move to another process any more.
+    text = ReadFile(command, kSmallFileMax);
+    if (!process.pidfd.valid() || !text.ok() || text->find(sockets) == std::string::npos) continue;
+    found.push_back(std::move(process));
+  }
+  return found;
+}
+
 absl::Status RemoveCgroups(const std::string& cgroup_root, const std::string& domain) {
   std::vector<fs::path> found = CgroupsOf(cgroup_root, domain);
   std::error_code ec;
@@ -149,6 +171,9 @@ absl::Status CleanUpMachine(const std::string& name, const std::string& runtime_
   const std::string domain = DomainName(name);
   const UniqueFd pidfd = OpenMachineProcess(paths, domain);
   if (pidfd.valid()) RETURN_IF_ERROR(KillAndWait(pidfd.get(), domain, timeout));
+  for (const EmulatorProcess& emulator : FindEmulators(paths)) {
+    RETURN_IF_ERROR(KillAndWait(emulator.pidfd.get(), domain, timeout));
+  }
   absl::Status status = RemoveCgroups("/sys/fs/cgroup", domain);
   status.Update(RemoveFiles(paths));
   return status;

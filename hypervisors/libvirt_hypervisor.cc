@@ -121,17 +121,23 @@ Co<absl::Status> LibvirtMachine::Start(VmSpec spec, int netns) {
   co_return absl::Status(status.code(), absl::StrCat(status.message(), "; its console ends: ", tail));
 }
 
-// libvirt waits for QEMU's monitor without a limit. There is no descriptor of the process yet, so it is found by
-// libvirt's pid file; once it is killed libvirt's call returns.
+// libvirt waits for QEMU's monitor without a limit, be it of the machine or of the QEMU that it asks before. There is no
+// descriptor of the process yet; once it is killed libvirt's call returns.
 Co<absl::Status> LibvirtMachine::EndSlowStart(std::shared_ptr<LibvirtMachine> self) {
   std::optional<RunClock> clock;
+  pid_t watched = 0;
   bool is_started = co_await self->started_.WaitFor(kComeUpPoll);
   while (!is_started && self->state_ == State::kStarting) {
-    const UniqueFd process = OpenMachineProcess(*self->paths_, self->domain_);
-    if (process.valid() && !clock) clock.emplace(PidFromFile(*self->paths_, self->domain_));
+    const std::vector<EmulatorProcess> emulators = FindEmulators(*self->paths_);
+    if (!emulators.empty() && emulators.front().pid != watched) {
+      watched = emulators.front().pid;
+      clock.emplace(watched);
+    }
     if (clock && clock->Elapsed() >= kComeUpTimeout) self->is_late_ = true;
-    if (process.valid() && (self->is_late_ || self->is_kill_sent_)) {
-      syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
+    if (self->is_late_ || self->is_kill_sent_) {
+      for (const EmulatorProcess& emulator : emulators) {
+        syscall(SYS_pidfd_send_signal, emulator.pidfd.get(), SIGKILL, nullptr, 0);
+      }
     }
     is_started = co_await self->started_.WaitFor(kComeUpPoll);
   }

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <tuple>
+
 #include <absl/strings/match.h>
 #include <absl/strings/strip.h>
 
@@ -56,6 +58,16 @@ absl::StatusOr<UniqueFd> OpenOutputFifo(const std::string& path, const char* whi
   if (!probe.valid() && errno == ENXIO) return UniqueFd();
   if (!probe.valid()) return ErrnoStatus(errno, absl::StrCat("opening ", which, " \"", path, "\""));
   return Open(path, O_RDWR, 0, which);
+}
+
+absl::Status OpenLateOutputs(StdioFiles& files) {
+  for (auto [late, fd, which] : {std::tuple(&files.late_out, &files.out, "stdout"),
+                                 std::tuple(&files.late_err, &files.err, "stderr")}) {
+    if (late->empty()) continue;
+    ASSIGN_OR_RETURN(*fd, OpenOutputFifo(*late, which));
+    if (fd->valid()) late->clear();
+  }
+  return absl::OkStatus();
 }
 
 bool HasOutput(const StdioPaths& paths) { return !paths.out.empty(); }

@@ -33,6 +33,9 @@ struct StdioFiles {
 // valid while the fifo has no reader.
 absl::StatusOr<UniqueFd> OpenOutputFifo(const std::string& path, const char* which);
 
+// Opens those of the late fifos that have got a reader.
+absl::Status OpenLateOutputs(StdioFiles& files);
+
 bool HasOutput(const StdioPaths& paths);
 bool HasErrors(const StdioPaths& paths);
 // InvalidArgument for a scheme that is not supported. The outputs of a logger (see IsLoggerUri) are left to the caller.

@@ -147,6 +147,8 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
       case StdioMessage::kData: {
         Output& output = OutputOf(message.data().channel());
         std::string data = std::move(*message.mutable_data()->mutable_data());
+        // It costs no credit, and could come for ever.
+        if (data.empty()) return absl::InvalidArgumentError("receiving output: the guest sent data of no bytes");
         // Two channels may share one file, so the bound is the sum of their credits.
         if (output.queued_bytes + data.size() > 2 * kStdioCreditInitial) {
           return absl::ResourceExhaustedError("receiving output: the guest sent more than its credit");

@@ -15,6 +15,9 @@ namespace vc = virtcontainers;
 // The execs of a container end with its init; how long the init's exit event waits for theirs.
 constexpr std::chrono::seconds kExecExitTimeout{1};
 
+// How long the start of an exec waits for the readers of its fifos.
+constexpr std::chrono::milliseconds kReaderPatience{500};
+constexpr std::chrono::milliseconds kReaderPoll{2};
 // How long Kill waits to hear from the guest what came of its signal. A guest that stands still takes it later.
 constexpr std::chrono::milliseconds kKillPatience{30};
 
@@ -74,6 +77,12 @@ TaskApi::Answer<task::StartResponse> SandboxTaskApi::Start(task::StartRequest re
 
 Co<absl::Status> SandboxTaskApi::OpenExecStdio(Record record, std::shared_ptr<StdioFiles> files) {
   CO_ASSIGN_OR_RETURN(*files, OpenStdioFiles(record->paths));
+  // A client that is about to open its end: it gives up its output when it hears of the exit before it could.
+  const auto until = std::chrono::steady_clock::now() + kReaderPatience;
+  while (!(files->late_out.empty() && files->late_err.empty()) && std::chrono::steady_clock::now() < until) {
+    co_await Sleep(kReaderPoll);
+    CO_RETURN_IF_ERROR(OpenLateOutputs(*files));
+  }
   co_return co_await StartLogger(record, files);
 }
 

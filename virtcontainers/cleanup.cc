@@ -16,11 +16,14 @@ absl::Status CleanUpSandbox(const std::string& sandbox_id, std::chrono::millisec
         absl::StrCat("cleaning up: \"", sandbox_id, "\" is no sandbox id"));
   }
   const std::string runtime_dir = RuntimeDirectory(sandbox_id);
-  RETURN_IF_ERROR(hypervisors::CleanUpMachine(sandbox_id, runtime_dir, timeout));
-  RETURN_IF_ERROR(CleanUpVirtiofsd(absl::StrCat(runtime_dir, "/virtiofsd.pid"), timeout));
-  RETURN_IF_ERROR(RemoveSharedDirectory(sandbox_id));
-  RETURN_IF_ERROR(UnmountNotedRootfs(sandbox_id));
-  return RemoveTree(runtime_dir);
+  // Each step whatever came of the one before: nobody may come to try again.
+  absl::Status status = hypervisors::CleanUpMachine(sandbox_id, runtime_dir, timeout);
+  status.Update(CleanUpVirtiofsd(absl::StrCat(runtime_dir, "/virtiofsd.pid"), timeout));
+  status.Update(RemoveSharedDirectory(sandbox_id));
+  status.Update(UnmountNotedRootfs(sandbox_id));
+  // It says where the rest is.
+  if (status.ok()) status = RemoveTree(runtime_dir);
+  return status;
 }
 
 }  // namespace kata::virtcontainers

@@ -11,7 +11,8 @@
 namespace kata::virtcontainers {
 namespace {
 
-constexpr std::chrono::nanoseconds kNoTimeout{0};  // the connection ends with the machine
+// A guest that answers none of these at all is not kept: each call would stay as long as its machine.
+constexpr std::chrono::minutes kLateAnswerTimeout{5};
 
 struct ExecStart {
   explicit ExecStart(const asio::any_io_executor& executor) : answered(executor) {}
@@ -32,7 +33,7 @@ Co<absl::Status> EndLateExec(std::shared_ptr<ttrpc::Connection> connection,
   auto killed = co_await client.SignalProcess(std::move(kill), kSignalTimeout);
   if (!killed.ok() && !absl::IsNotFound(killed.status())) co_return killed.status();
   agent::v1::ProcessId ended = id;
-  auto waited = co_await client.WaitProcess(std::move(ended), kNoTimeout);
+  auto waited = co_await client.WaitProcess(std::move(ended), kLateAnswerTimeout);
   if (!waited.ok()) co_return waited.status();
   auto removed = co_await client.RemoveProcess(std::move(id), kSignalTimeout);
   co_return removed.status();
@@ -44,12 +45,15 @@ Co<absl::Status> CallExec(std::shared_ptr<ttrpc::Connection> connection,
   id.set_container_id(request.container_id());
   id.set_exec_id(request.exec_id());
   agent::v1::AgentClient client(connection);
-  auto response = co_await client.Exec(std::move(request), kNoTimeout);
+  auto response = co_await client.Exec(std::move(request), kLateAnswerTimeout);
   start->status = response.status();
   start->answered.Set();
-  if (!start->is_given_up || !response.ok()) co_return absl::OkStatus();
-  absl::Status ended = co_await EndLateExec(connection, std::move(id));
-  co_return absl::IsUnavailable(ended) ? absl::OkStatus() : ended;
+  if (!start->is_given_up) co_return absl::OkStatus();
+  absl::Status ended = response.status();
+  if (response.ok()) ended = co_await EndLateExec(connection, std::move(id));
+  // The sandbox ends a machine whose connection has closed.
+  if (absl::IsDeadlineExceeded(ended)) connection->Close(absl::UnavailableError("the guest does not answer"));
+  co_return absl::OkStatus();
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <map>
 
 #include <absl/strings/match.h>
@@ -175,8 +176,13 @@ absl::Status UnmountBelow(const std::string& directory) {
       if (place == directory || absl::StartsWith(place, directory + "/")) found.push_back(place);
     }
     if (found.empty()) return absl::OkStatus();
-    // Later lines lie deeper or on top.
+    // The topmost only, with what is below them: a path that leads through a volume may lead elsewhere by now, since
+    // the guest can rename the volume's directories. Later lines lie deeper or on top.
     for (auto place = found.rbegin(); place != found.rend(); ++place) {
+      const bool is_below = std::any_of(found.begin(), found.end(), [&](const std::string& other) {
+        return absl::StartsWith(*place, other + "/");
+      });
+      if (is_below) continue;
       // Lazily only what is in use, for example by a guest that holds a file of it.
       if (::umount2(place->c_str(), UMOUNT_NOFOLLOW) != 0 && errno == EBUSY) {
         ::umount2(place->c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);

@@ -395,7 +395,6 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
 
   Co<absl::Status> ReleaseAll() {
     absl::Status stopped = co_await hypervisor_->Stop();
-    if (!stopped.ok()) co_return stopped;
     if (connection_) connection_->Close(absl::UnavailableError("the sandbox has stopped"));
     if (!creating_.empty()) {
       creators_gone_ = std::make_shared<Event>(executor_);
@@ -409,13 +408,17 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     }
     containers_.clear();
     std::shared_ptr<Virtiofsd> daemon = virtiofsd_;
-    std::function<absl::Status()> job = [id = options_.id, daemon, vsock = vsock_daemon_,
-                                         rootfs]() -> absl::Status {
-      RETURN_IF_ERROR(StopVsockDaemon(*vsock, kVsockDaemonStopTimeout));
-      if (daemon != nullptr) RETURN_IF_ERROR(StopVirtiofsd(*daemon, kVirtiofsdStopTimeout));
-      RETURN_IF_ERROR(RemoveSharedDirectory(id));
-      for (const std::string& path : rootfs) RETURN_IF_ERROR(UnmountBelow(path));
-      return RemoveTree(RuntimeDirectory(id));
+    std::function<absl::Status()> job = [id = options_.id, daemon, vsock = vsock_daemon_, rootfs,
+                                         stopped]() {
+      // Each step whatever came of the one before.
+      absl::Status released = stopped;
+      released.Update(StopVsockDaemon(*vsock, kVsockDaemonStopTimeout));
+      if (daemon != nullptr) released.Update(StopVirtiofsd(*daemon, kVirtiofsdStopTimeout));
+      released.Update(RemoveSharedDirectory(id));
+      for (const std::string& path : rootfs) released.Update(UnmountBelow(path));
+      // It says where the rest is, to the shim's `delete`.
+      if (released.ok()) released = RemoveTree(RuntimeDirectory(id));
+      return released;
     };
     absl::Status status = co_await RunBlocking(pool_, std::move(job));
     state_ = State::kStopped;

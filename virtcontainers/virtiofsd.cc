@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -79,6 +80,7 @@ absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   char* const environment[] = {nullptr};
+  const pid_t shim = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return ErrnoStatus(errno, "starting virtiofsd");
   if (pid == 0) {
@@ -98,6 +100,8 @@ absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
     }
     ::syscall(SYS_close_range, kSocketFd + 1, ~0u, 0);
     ::signal(SIGPIPE, SIG_DFL);
+    // A shim that is killed before the pid file is there leaves nothing that `delete` could find.
+    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::getppid() != shim) ::_exit(126);
     ::execve(argv[0], argv.data(), environment);
     ::_exit(127);
   }

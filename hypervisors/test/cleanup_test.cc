@@ -72,6 +72,18 @@ TEST_F(CleanupTest, KillsOurMachineAndRemovesItsFiles) {
   EXPECT_TRUE(CleanUpMachine("pod", directory_, std::chrono::seconds(10)).ok());
 }
 
+TEST_F(CleanupTest, KillsAnEmulatorThatHasNoPidFile) {
+  const MachinePaths paths(directory_);
+  const pid_t pid = Run("-daemonize", "unix:" + paths.libvirt_root + "/lib/qemu/qmp-abcdef/qmp.monitor,server=on");
+  fs::remove(directory_ + "/libvirt/run/qemu/pod.pid");
+
+  EXPECT_TRUE(CleanUpMachine("pod", directory_, std::chrono::seconds(10)).ok());
+
+  int result = 0;
+  ASSERT_EQ(waitpid(pid, &result, 0), pid);
+  EXPECT_TRUE(WIFSIGNALED(result));
+}
+
 TEST_F(CleanupTest, SparesAForeignProcessWithTheSamePid) {
   const pid_t pid = Run("guest=pod,debug-threads=on", "/run/other/libvirt/lib/qemu/x");
   EXPECT_TRUE(CleanUpMachine("pod", directory_, std::chrono::seconds(10)).ok());

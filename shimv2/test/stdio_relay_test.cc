@@ -163,6 +163,19 @@ TEST_F(StdioRelayTest, GuestThatExceedsItsCreditIsCutOff) {
   EXPECT_LT(seen.size(), kChunks * kStdioChunkMax);
 }
 
+TEST_F(StdioRelayTest, GuestThatSendsNothingIsCutOff) {
+  StdioPaths paths;
+  paths.out = Fifo("out");
+  UniqueFd client(::open(paths.out.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  StartRelay(paths);
+
+  guest_->SayData(StdioMessage::STDOUT, "");
+  guest_->SayData(StdioMessage::STDOUT, "unseen");
+
+  char c = 0;
+  EXPECT_TRUE(RunUntil([&] { return ::read(client.get(), &c, 1) == 0; }));
+}
+
 TEST_F(StdioRelayTest, StdinEndsOnlyAfterCloseIo) {
   StdioPaths paths;
   paths.in = Fifo("in");

@@ -185,12 +185,10 @@ def test_looping_agent_does_not_keep_its_container(kata):
     harness.wait_for(rewritten.exists, "the agent to be rewritten")
 
     with Shim.of(kata.bundle(identity)) as shim:
-        with pytest.raises(CallError) as error:
-            shim.kill(identity, signal.SIGCONT)
-        assert error.value.code == DEADLINE_EXCEEDED
-        took = seconds_of(lambda: shim.kill(identity, signal.SIGKILL))
+        shim.kill(identity, signal.SIGKILL)
+        took = seconds_of(lambda: shim.wait(identity))
 
-    print(f"SIGKILL with an agent that loops: {took:.1f} s")
+    print(f"the end after SIGKILL with an agent that loops: {took:.1f} s")
     assert took < SIGNAL_SECONDS + SLACK_SECONDS
     assert client().code == 137
 

@@ -55,6 +55,11 @@ Co<absl::Status> Say(std::shared_ptr<Connection> client, uint32_t delay_ms, absl
   co_return absl::OkStatus();
 }
 
+Co<absl::Status> SayLate(std::shared_ptr<Connection> client) {
+  absl::Status lost;
+  co_return co_await Say(std::move(client), 4'000, &lost);
+}
+
 TEST_F(ServerTest, StopFinishesRunningCallsAndClosesEveryConnection) {
   struct Test {
     static Co<void> Run(ServerTest& fixture) {
@@ -73,6 +78,29 @@ TEST_F(ServerTest, StopFinishesRunningCallsAndClosesEveryConnection) {
       EXPECT_TRUE(absl::IsUnavailable(busy_end)) << busy_end;
       EXPECT_TRUE(absl::IsUnavailable(idle_end)) << idle_end;
       EXPECT_FALSE(ConnectUnix(fixture.name_).ok());
+    }
+  };
+  RunCo(io_, Test::Run(*this));
+}
+
+constexpr size_t kMoreThanTheLimit = 300;
+
+// As containerd's, whose Wait is pending when it is restarted.
+TEST_F(ServerTest, ClosedConnectionsWithRunningCallsDoNotCount) {
+  struct Test {
+    static Co<void> Run(ServerTest& fixture) {
+      for (size_t i = 0; i < kMoreThanTheLimit; ++i) {
+        auto client = fixture.Connect();
+        absl::Status ready = absl::UnknownError("not done");
+        static_cast<void>(co_await Say(client, 0, &ready));
+        EXPECT_TRUE(ready.ok()) << "connection " << i << ": " << ready;
+        if (!ready.ok()) co_return;
+        Spawn(fixture.io_.get_executor(), "waiting call", SayLate(client));
+        co_await Sleep(std::chrono::milliseconds(1));
+        client->Close(absl::CancelledError("the client was restarted"));
+        static_cast<void>(co_await client->WaitClosed());
+      }
+      co_await fixture.server_->Stop(kLong);
     }
   };
   RunCo(io_, Test::Run(*this));
