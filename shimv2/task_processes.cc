@@ -21,19 +21,12 @@ constexpr std::chrono::milliseconds kReaderPoll{2};
 // How long Kill waits to hear from the guest what came of its signal. A guest that stands still takes it later.
 constexpr std::chrono::milliseconds kKillPatience{30};
 
-struct SentSignal {
-  explicit SentSignal(const asio::any_io_executor& executor) : done(executor) {}
-  Event done;
-  absl::Status status;
-  bool has_caller = true;
-};
-
 Co<absl::Status> SendSignal(std::shared_ptr<vc::Container> container, task::KillRequest request,
-                            std::shared_ptr<SentSignal> sent) {
+                            std::shared_ptr<Outcome> sent) {
   sent->status = co_await container->Kill(request.exec_id(), request.signal(), request.all());
-  sent->done.Set();
+  sent->known.Set();
   // Its process may have ended before the guest took it.
-  if (sent->has_caller || absl::IsNotFound(sent->status)) co_return absl::OkStatus();
+  if (!sent->is_given_up || absl::IsNotFound(sent->status)) co_return absl::OkStatus();
   co_return sent->status;
 }
 
@@ -134,11 +127,11 @@ TaskApi::Answer<wire::Empty> SandboxTaskApi::Exec(task::ExecProcessRequest reque
 TaskApi::Answer<wire::Empty> SandboxTaskApi::Kill(task::KillRequest request) {
   CO_ASSIGN_OR_RETURN(Task entry, Find(request.id()));
   CO_ASSIGN_OR_RETURN(Record record, FindProcess(entry, request.exec_id()));
-  auto sent = std::make_shared<SentSignal>(executor_);
+  auto sent = std::make_shared<Outcome>(executor_);
   Spawn(executor_, "sending a signal", SendSignal(entry->container, std::move(request), sent));
-  co_await sent->done.WaitFor(kKillPatience);
+  co_await sent->known.WaitFor(kKillPatience);
   if (!sent->status.ok()) co_return sent->status;
-  sent->has_caller = false;
+  sent->is_given_up = true;
   co_return wire::Empty();
 }
 

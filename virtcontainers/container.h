@@ -65,14 +65,9 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
   };
   absl::StatusOr<std::shared_ptr<Exec>> Find(const std::string& exec_id) const;
   void Adopt(GuestProcess& process);
-  struct Freeze {
-    explicit Freeze(const asio::any_io_executor& executor) : answered(executor) {}
-    Event answered;
-    absl::Status status;
-  };
   Co<absl::Status> SetPaused(bool is_paused);
   static Co<absl::Status> SetPausedInGuest(std::shared_ptr<GuestContainer> self, bool is_paused,
-                                           std::shared_ptr<Freeze> freeze);
+                                           std::shared_ptr<Outcome> outcome);
   void CountOomKills(uint64_t kills);
   void EndMachine(absl::string_view reason);
   static Co<absl::Status> EnsureEnd(std::shared_ptr<GuestContainer> self);

@@ -25,30 +25,30 @@ Co<absl::Status> GuestContainer::SetPaused(bool is_paused) {
   if (is_paused_ == is_paused)
     co_return absl::FailedPreconditionError(what + (is_paused ? ": it is paused already" : ": it is not paused"));
   is_freezing_ = true;
-  auto freeze = std::make_shared<Freeze>(executor_);
-  Spawn(executor_, "pausing or resuming", SetPausedInGuest(self, is_paused, freeze));
-  co_await freeze->answered.WaitFor(kAgentCallTimeout);
-  if (!freeze->answered.is_set())
+  auto outcome = std::make_shared<Outcome>(executor_);
+  Spawn(executor_, "pausing or resuming", SetPausedInGuest(self, is_paused, outcome));
+  co_await outcome->known.WaitFor(kAgentCallTimeout);
+  if (!outcome->known.is_set())
     co_return absl::DeadlineExceededError(what + ": the guest does not answer");
-  co_return Annotate(freeze->status, what);
+  co_return Annotate(outcome->status, what);
 }
 
 // Without a limit: what the guest does when it goes on counts, also when the caller has given up.
 Co<absl::Status> GuestContainer::SetPausedInGuest(std::shared_ptr<GuestContainer> self, bool is_paused,
-                                                  std::shared_ptr<Freeze> freeze) {
+                                                  std::shared_ptr<Outcome> outcome) {
   agent::v1::AgentClient client(self->connection_);
   agent::v1::ProcessId request;
   request.set_container_id(self->options_.id);
   if (is_paused) {
     auto response = co_await client.PauseContainer(std::move(request), kNoTimeout);
-    freeze->status = response.status();
+    outcome->status = response.status();
   } else {
     auto response = co_await client.ResumeContainer(std::move(request), kNoTimeout);
-    freeze->status = response.status();
+    outcome->status = response.status();
   }
   self->is_freezing_ = false;
-  if (freeze->status.ok()) self->is_paused_ = is_paused;
-  freeze->answered.Set();
+  if (outcome->status.ok()) self->is_paused_ = is_paused;
+  outcome->known.Set();
   co_return absl::OkStatus();
 }
 

@@ -14,13 +14,6 @@ namespace {
 // A guest that answers none of these at all is not kept: each call would stay as long as its machine.
 constexpr std::chrono::minutes kLateAnswerTimeout{5};
 
-struct ExecStart {
-  explicit ExecStart(const asio::any_io_executor& executor) : answered(executor) {}
-  Event answered;
-  absl::Status status;
-  bool is_given_up = false;
-};
-
 Co<absl::Status> EndLateExec(std::shared_ptr<ttrpc::Connection> connection,
                              agent::v1::ProcessId id) {
   log::Warn("ending process \"{}\" of container \"{}\": the guest has started it too late",
@@ -40,14 +33,14 @@ Co<absl::Status> EndLateExec(std::shared_ptr<ttrpc::Connection> connection,
 }
 
 Co<absl::Status> CallExec(std::shared_ptr<ttrpc::Connection> connection,
-                          agent::v1::ExecRequest request, std::shared_ptr<ExecStart> start) {
+                          agent::v1::ExecRequest request, std::shared_ptr<Outcome> start) {
   agent::v1::ProcessId id;
   id.set_container_id(request.container_id());
   id.set_exec_id(request.exec_id());
   agent::v1::AgentClient client(connection);
   auto response = co_await client.Exec(std::move(request), kLateAnswerTimeout);
   start->status = response.status();
-  start->answered.Set();
+  start->known.Set();
   if (!start->is_given_up) co_return absl::OkStatus();
   absl::Status ended = response.status();
   if (response.ok()) ended = co_await EndLateExec(connection, std::move(id));
@@ -61,10 +54,10 @@ Co<absl::Status> CallExec(std::shared_ptr<ttrpc::Connection> connection,
 Co<absl::Status> StartInGuest(std::shared_ptr<ttrpc::Connection> connection,
                               agent::v1::ExecRequest request) {
   auto executor = co_await asio::this_coro::executor;
-  auto start = std::make_shared<ExecStart>(executor);
+  auto start = std::make_shared<Outcome>(executor);
   Spawn(executor, "starting a process", CallExec(std::move(connection), std::move(request), start));
-  co_await start->answered.WaitFor(kAgentCallTimeout);
-  if (start->answered.is_set()) co_return start->status;
+  co_await start->known.WaitFor(kAgentCallTimeout);
+  if (start->known.is_set()) co_return start->status;
   start->is_given_up = true;
   co_return absl::DeadlineExceededError("the guest does not answer");
 }

@@ -55,6 +55,14 @@ class Event {
   std::vector<asio::steady_timer*> waiters_;
 };
 
+// What a spawned call leaves to one that waits for it for a while only. Io thread only.
+struct Outcome {
+  explicit Outcome(const asio::any_io_executor& executor) : known(executor) {}
+  Event known;
+  absl::Status status;
+  bool is_given_up = false;  // nobody waits any more
+};
+
 // Runs `job` on `pool` and resumes on the io thread with its result. An exception becomes Internal.
 Co<absl::Status> RunBlocking(asio::thread_pool& pool, std::function<absl::Status()> job);
 

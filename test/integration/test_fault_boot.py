@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Machines that do not come up, and a shim or a start that dies while others come up."""
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ HANG_SECONDS = 15
 SLACK_SECONDS = 30  # of a busy machine
 FAST_CALLS = 20
 FAST_SECONDS = 0.05
+FIRST_MACHINE_USER = 0x70000000  # each machine has one of its own: this and the pid of its shim
 
 # An ELF file with the note of a kernel that QEMU starts directly. It says so on the serial line and stops.
 WRONG_KERNEL = r"""
@@ -108,3 +110,55 @@ def test_process_killed_while_its_machine_boots(kata, victim):
     assert client.returncode != 0 and error
     assert bystander.communicate(timeout=harness.COMMAND_SECONDS)[0] == b"fine\n"
     kata.remove(identity)
+
+
+def test_caller_that_gives_up_ends_the_boot(kata):
+    identity = kata.new_id()
+    client = subprocess.Popen(kata.run_command("true", identity=identity), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    harness.wait_for(lambda: kata.qemu_pids(identity), "the machine's process")
+    began = time.monotonic()
+
+    client.kill()
+    client.wait()
+
+    harness.wait_for(lambda: not kata.shim_pids(identity), "the shim to go")
+    print(f"the shim was gone {time.monotonic() - began:.1f} s after its caller")
+    ready = [line for line in harness.read(kata.log).splitlines() if "agent ready" in line and identity in line]
+    assert not ready, "the machine booted on"
+    kata.remove(identity)
+
+
+def probes_of(shim):
+    """The emulators that libvirt asks what they can do: their user is that of the shim's machine."""
+    found = []
+    for pid in harness.processes("qmp.monitor"):
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(f"/proc/{pid}").st_uid == FIRST_MACHINE_USER + shim:
+                found.append(pid)
+    return found
+
+
+@pytest.mark.parametrize("victim", ["shim", "emulator"])
+def test_emulator_that_is_asked_what_it_can_do(kata, victim):
+    """libvirt starts one before its first machine, and it detaches itself. Its shim is killed, or it stands still."""
+    cache = "/var/cache/kata-containers"
+    no_cache = ("unshare", "--mount", "--propagation", "private", "sh", "-ec",
+                f'mkdir -p {cache}; mount -t tmpfs none {cache}; exec "$@"', "sh")
+    with installation(kata, wrapper=no_cache) as other:
+        identity = other.new_id()
+        client = subprocess.Popen(other.run_command("true", identity=identity), stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        shim = harness.wait_for(lambda: other.shim_pids(identity), "the shim")[0]
+        probes = harness.wait_for(lambda: probes_of(shim), "libvirt to ask an emulator")
+        began = time.monotonic()
+
+        for pid in probes if victim == "emulator" else [shim]:
+            with contextlib.suppress(ProcessLookupError):  # it may have answered by now
+                os.kill(pid, signal.SIGSTOP if victim == "emulator" else signal.SIGKILL)
+        error = client.communicate(timeout=harness.COMMAND_SECONDS)[1].decode()
+        other.remove(identity)
+
+        print(f"{victim}: {time.monotonic() - began:.1f} s, {error}")
+        assert client.returncode != 0 and error
+        harness.wait_for(lambda: not probes_of(shim), "the emulator to end", harness.SETTLE_SECONDS)
