@@ -133,8 +133,8 @@ func stressOne(e *env, random *rand.Rand, count *counters, p plan) error {
 	in, feed := io.Pipe()
 	defer feed.Close()
 	p.stdin = in
-	// In steps: a signal that comes just before `read` waits is seen by the shell only when that ends.
-	script := "trap 'exit 121' TERM; seq 1 %d; echo ready >&2; until read -t 1 code; do :; done; exit $code"
+	// `read` in a child: the shell sees a signal at once while it waits for one, but not always while it reads.
+	script := "trap 'exit 121' TERM; exec 3<&0; seq 1 %d; echo ready >&2; (read code <&3; exit $code) & wait $!; exit $?"
 	p.args = sh(fmt.Sprintf(script, lines))
 	b, err := e.start(p)
 	if err != nil {
