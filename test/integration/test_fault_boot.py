@@ -129,13 +129,15 @@ def test_caller_that_gives_up_ends_the_boot(kata):
     kata.remove(identity)
 
 
-def probes_of(shim):
-    """The emulators that libvirt asks what they can do: their user is that of the shim's machine."""
-    found = []
+def probes_of(kata, identity):
+    """{pid: shim} of the emulators that libvirt asks what they can do: their user is that of the shim's machine."""
+    shims = kata.shim_pids(identity)  # one of them may be the `start` that ends soon
+    found = {}
     for pid in harness.processes("qmp.monitor"):
         with contextlib.suppress(FileNotFoundError):
-            if os.stat(f"/proc/{pid}").st_uid == FIRST_MACHINE_USER + shim:
-                found.append(pid)
+            shim = os.stat(f"/proc/{pid}").st_uid - FIRST_MACHINE_USER
+            if shim in shims:
+                found[pid] = shim
     return found
 
 
@@ -149,11 +151,10 @@ def test_emulator_that_is_asked_what_it_can_do(kata, victim):
         identity = other.new_id()
         client = subprocess.Popen(other.run_command("true", identity=identity), stdin=subprocess.DEVNULL,
                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        shim = harness.wait_for(lambda: other.shim_pids(identity), "the shim")[0]
-        probes = harness.wait_for(lambda: probes_of(shim), "libvirt to ask an emulator")
+        probes = harness.wait_for(lambda: probes_of(other, identity), "libvirt to ask an emulator")
         began = time.monotonic()
 
-        for pid in probes if victim == "emulator" else [shim]:
+        for pid in probes if victim == "emulator" else set(probes.values()):
             with contextlib.suppress(ProcessLookupError):  # it may have answered by now
                 os.kill(pid, signal.SIGSTOP if victim == "emulator" else signal.SIGKILL)
         error = client.communicate(timeout=harness.COMMAND_SECONDS)[1].decode()
@@ -161,4 +162,5 @@ def test_emulator_that_is_asked_what_it_can_do(kata, victim):
 
         print(f"{victim}: {time.monotonic() - began:.1f} s, {error}")
         assert client.returncode != 0 and error
-        harness.wait_for(lambda: not probes_of(shim), "the emulator to end", harness.SETTLE_SECONDS)
+        harness.wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in probes), "the emulator to end",
+                         harness.SETTLE_SECONDS)
