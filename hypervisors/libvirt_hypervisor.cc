@@ -49,7 +49,8 @@ asio::thread_pool& Pool() {
   return pool;
 }
 
-// Runs in a thread of its own that ends afterwards, so that no other one stays in the namespaces.
+// Runs in a thread of its own that ends afterwards: the pool's threads stay out of the namespaces. libvirt's own thread
+// of the machine, which it starts here, lives in them.
 absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml, int netns, bool is_kvm,
                                const std::string& kvm_cover) {
   absl::Status status;
@@ -128,14 +129,19 @@ Co<absl::Status> LibvirtMachine::EndSlowStart(std::shared_ptr<LibvirtMachine> se
   pid_t watched = 0;
   bool is_started = co_await self->started_.WaitFor(kComeUpPoll);
   while (!is_started && self->state_ == State::kStarting) {
-    const std::vector<EmulatorProcess> emulators = FindEmulators(*self->paths_);
-    if (!emulators.empty() && emulators.front().pid != watched) {
-      watched = emulators.front().pid;
+    std::function<absl::StatusOr<std::vector<EmulatorProcess>>()> find = [paths = *self->paths_] {
+      return FindEmulators(paths);
+    };
+    const auto emulators = co_await RunBlockingFor<std::vector<EmulatorProcess>>(Pool(), std::move(find));
+    if (!emulators.ok()) co_return emulators.status();
+    if (self->started_.is_set()) break;
+    if (!emulators->empty() && emulators->front().pid != watched) {
+      watched = emulators->front().pid;
       clock.emplace(watched);
     }
     if (clock && clock->Elapsed() >= kComeUpTimeout) self->is_late_ = true;
     if (self->is_late_ || self->is_kill_sent_) {
-      for (const EmulatorProcess& emulator : emulators) {
+      for (const EmulatorProcess& emulator : *emulators) {
         syscall(SYS_pidfd_send_signal, emulator.pidfd.get(), SIGKILL, nullptr, 0);
       }
     }
