@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command line that containerd and CRI-O use, by the rules of Go's flag package: `-k v`, `-k=v`, one or two
-// dashes, and the first word that is no flag is the action (shim-contract section 1).
+// dashes, and the first word that is no flag is the action (docs/shim-contract.md section 1).
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shim's long life: composes event loop, Task services, events and signals (shim-contract section 3).
+// The shim's long life: composes event loop, Task services, events and signals (docs/shim-contract.md section 3).
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Publishes task events to containerd in the order they happened (shim-contract section 7). One queue, one sender;
-// publishing never waits. Io thread only.
+// Publishes task events to containerd in the order they happened (docs/shim-contract.md section 7). One queue, one
+// sender; publishing never waits. Io thread only.
 #pragma once
 
 #include <chrono>

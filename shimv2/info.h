@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `-v` and `-info` print (shim-contract section 4).
+// What `-v` and `-info` print (docs/shim-contract.md section 4).
 #pragma once
 
 #include <string>

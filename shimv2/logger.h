@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The logger process of one container process (shim-contract section 6, stdio): reads the output from descriptors 3 and
-// 4, tells on 5 that it is ready. It lives in a process group of its own; it sees end of file when the shim closes its
-// ends or dies. Io thread only.
+// The logger process of one container process (docs/shim-contract.md section 6, stdio): reads the output from
+// descriptors 3 and 4, tells on 5 that it is ready. It lives in a process group of its own; it sees end of file when
+// the shim closes its ends or dies. Io thread only.
 #pragma once
 
 #include <chrono>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `binary:///path/to/logger?key=value&…`: a program that takes the output of one process (shim-contract section 6,
-// stdio). Pure.
+// `binary:///path/to/logger?key=value&…`: a program that takes the output of one process
+// (docs/shim-contract.md section 6, stdio). Pure.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// BUNDLE/oom, by which CRI-O learns that a container ran out of memory (shim-contract section 12).
+// BUNDLE/oom, by which CRI-O learns that a container ran out of memory (docs/shim-contract.md section 12).
 #pragma once
 
 #include <string>

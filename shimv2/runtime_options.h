@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The options that a caller of the runtime gives, with `start` or with Create (shim-contract section 6). Pure.
+// The options that a caller of the runtime gives, with `start` or with Create (docs/shim-contract.md section 6). Pure.
 #pragma once
 
 #include <string>

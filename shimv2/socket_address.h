@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a pod's shim listens: a name that every container of the pod can compute (shim-contract section 1).
+// Where a pod's shim listens: a name that every container of the pod can compute (docs/shim-contract.md section 1).
 #pragma once
 
 #include <string>

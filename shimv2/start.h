@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The `start` action: gives the pod's address, making the daemon when the pod is new (shim-contract section 1).
+// The `start` action: gives the pod's address, making the daemon when the pod is new (docs/shim-contract.md section 1).
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a caller writes to the standard input of `start` and `-info`: nothing, an Any with runtime options, or, since
-// containerd 2.3, BootstrapParams (shim-contract section 1).
+// containerd 2.3, BootstrapParams (docs/shim-contract.md section 1).
 #pragma once
 
 #include <chrono>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What Stats answers: the guest's numbers in the form of the host's own cgroup version (shim-contract section 8). The
-// numbers come from the guest: sums and products saturate, nothing here trusts them.
+// What Stats answers: the guest's numbers in the form of the host's own cgroup version
+// (docs/shim-contract.md section 8). The numbers come from the guest: sums and products saturate, nothing here trusts
+// them.
 #pragma once
 
 #include "proto/schema/agent.pb.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opens what a client gave as stdin, stdout and stderr (shim-contract section 6, stdio). Opening never waits for a
-// peer. stdout decides when it is a file:// or a logger: both streams go to it then.
+// Opens what a client gave as stdin, stdout and stderr (docs/shim-contract.md section 6, stdio). Opening never waits
+// for a peer. stdout decides when it is a file:// or a logger: both streams go to it then.
 #pragma once
 
 #include <string>

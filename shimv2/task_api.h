@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // containerd's Task API over a Sandbox: the records of tasks and execs, their stdio, and the order of events
-// (shim-contract section 6). Io thread only; State, Connect, Pids and Wait answer from memory and never block.
+// (docs/shim-contract.md section 6). Io thread only; State, Connect, Pids and Wait answer from memory and never block.
 #pragma once
 
 #include <memory>

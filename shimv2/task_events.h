@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The events of tasks, composed from their records (shim-contract section 7). Io thread only; never waits.
+// The events of tasks, composed from their records (docs/shim-contract.md section 7). Io thread only; never waits.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The bytes of the Sandbox service's messages, by the field numbers of the contract (section 9).
+// The bytes of the Sandbox service's messages, by the field numbers of docs/shim-contract.md section 9.
 #include <string>
 
 #include <gtest/gtest.h>
