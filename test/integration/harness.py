@@ -81,6 +81,8 @@ class Containerd:
         self.process = None
         self.wrapper = ()  # words before containerd's own command; it must end with an exec of them
         self.namespace = NAMESPACE
+        self.runtime = RUNTIME
+        self.image = IMAGE
         self._count = 0
 
     def sibling(self, namespace):
@@ -137,8 +139,8 @@ class Containerd:
         return f"{self.token}-{self._count}{word}"
 
     def run_command(self, *command, flags=(), identity=None):
-        return self.command("run", "--rm", "--runtime", RUNTIME, "--fifo-dir", self.directory / "fifo", *flags,
-                            IMAGE, identity or self.new_id(), *command)
+        return self.command("run", "--rm", "--runtime", self.runtime, "--fifo-dir", self.directory / "fifo", *flags,
+                            self.image, identity or self.new_id(), *command)
 
     def run(self, *command, flags=(), stdin=None, identity=None, timeout=COMMAND_SECONDS):
         """`ctr run --rm` of a command in a new container.
@@ -182,7 +184,7 @@ class Containerd:
         path = self.directory / f"{identity}.json"
         path.write_text(json.dumps(spec), encoding="utf-8")
         try:
-            return self.ctr("run", "--rm", "--runtime", RUNTIME, "--fifo-dir", self.directory / "fifo",
+            return self.ctr("run", "--rm", "--runtime", self.runtime, "--fifo-dir", self.directory / "fifo",
                             "--config", path, identity)
         finally:
             path.unlink()
@@ -190,7 +192,7 @@ class Containerd:
     def default_spec(self, *command, flags=()):
         """The OCI configuration that ctr makes for the image, as a dict to edit; its root is an unpacked busybox."""
         identity = self.new_id()
-        result = self.ctr("container", "create", *flags, IMAGE, identity)
+        result = self.ctr("container", "create", *flags, self.image, identity)
         assert result.code == 0, result.err
         try:
             spec = json.loads(self.ctr("container", "info", "--spec", identity).out)
@@ -222,8 +224,8 @@ class Containerd:
             self.remove(identity)
 
     def start_detached(self, identity, *command, flags=()):
-        result = self.ctr("run", "--detach", "--null-io", "--runtime", RUNTIME, "--fifo-dir", self.directory / "fifo",
-                          *flags, IMAGE, identity, *command)
+        result = self.ctr("run", "--detach", "--null-io", "--runtime", self.runtime, "--fifo-dir", self.directory / "fifo",
+                          *flags, self.image, identity, *command)
         assert result.code == 0, f"{result.err}\n{self.log_tail()}"
 
     def remove(self, identity):
@@ -368,8 +370,12 @@ class Terminal:
 
     def close(self):
         """Waits for the program and returns its exit code."""
+        return self.drain()[1]
+
+    def drain(self):
+        """Waits for the program and returns what it still said, and its exit code."""
         with contextlib.suppress(OSError):
-            while os.read(self.master, 65536):
-                pass
+            while data := os.read(self.master, 65536):
+                self.seen += data
         os.close(self.master)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.seen, os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
