@@ -2,22 +2,19 @@
 #include "agent/mounts.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 
-#include <absl/strings/str_split.h>
-
 #include "agent/copy_up.h"
 #include "agent/errors.h"
-#include "agent/mount_options.h"
+#include "proto/base/in_root.h"
+#include "proto/base/mount_options.h"
 
 namespace kata::agent {
 namespace {
@@ -26,37 +23,15 @@ constexpr char kNull[] = "/dev/null";
 
 std::string Magic(const UniqueFd& fd) { return absl::StrCat("/proc/self/fd/", fd.get()); }
 
-// Flags of the mount that holds `fd`, which a remount must repeat or it would drop them.
-unsigned long FlagsOf(int fd) {
-  struct statvfs info {};
-  if (::fstatvfs(fd, &info) != 0) return 0;
-  unsigned long flags = 0;
-  if (info.f_flag & ST_RDONLY) flags |= MS_RDONLY;
-  if (info.f_flag & ST_NOSUID) flags |= MS_NOSUID;
-  if (info.f_flag & ST_NODEV) flags |= MS_NODEV;
-  if (info.f_flag & ST_NOEXEC) flags |= MS_NOEXEC;
-  if (info.f_flag & ST_NOATIME) flags |= MS_NOATIME;
-  if (info.f_flag & ST_NODIRATIME) flags |= MS_NODIRATIME;
-  if (info.f_flag & ST_RELATIME) flags |= MS_RELATIME;
-  return flags;
-}
-
-absl::Status Remount(const UniqueFd& fd, unsigned long flags, const std::string& name) {
-  if (::mount(nullptr, Magic(fd).c_str(), nullptr, MS_BIND | MS_REMOUNT | flags, nullptr) != 0) {
-    return SystemError(errno, absl::StrCat("remounting \"", name, "\""));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status MakeOne(int root_fd, const std::string& parent, const std::string& name,
-                     bool is_directory) {
-  auto dir = OpenInRoot(root_fd, parent, O_PATH | O_DIRECTORY);
-  RETURN_IF_ERROR(dir.status());
-  int made = is_directory ? ::mkdirat(dir->get(), name.c_str(), 0755)
-                          : ::mknodat(dir->get(), name.c_str(), S_IFREG | 0644, 0);
-  if (made != 0 && errno != EEXIST)
-    return SystemError(errno, absl::StrCat("creating \"", parent, "/", name, "\""));
-  return absl::OkStatus();
+absl::Status SetAttributes(const UniqueFd& mounted, const MountAttributes& wanted, unsigned flags,
+                           const std::string& what) {
+  if (wanted.empty()) return absl::OkStatus();
+  mount_attr attributes{};
+  attributes.attr_set = wanted.set;
+  attributes.attr_clr = wanted.cleared;
+  if (::mount_setattr(mounted.get(), "", AT_EMPTY_PATH | flags, &attributes, sizeof(attributes)) == 0)
+    return absl::OkStatus();
+  return SystemError(errno, what);
 }
 
 absl::StatusOr<bool> SourceIsDirectory(const Mount& mount, const MountOptions& options) {
@@ -87,20 +62,9 @@ absl::Status CopyCovered(const UniqueFd& covered, const UniqueFd& mounted) {
   return CopyUp(from.get(), to.get(), CopyUpLimits());
 }
 
-absl::Status FinishMount(const UniqueFd& mounted, const Mount& mount, const MountOptions& options) {
-  if (options.is_bind && (options.flags != 0 || options.cleared != 0)) {
-    const unsigned long wanted = (FlagsOf(mounted.get()) & ~options.cleared) | options.flags;
-    RETURN_IF_ERROR(Remount(mounted, wanted, mount.destination));
-  }
-  if (options.recursive_set != 0 || options.recursive_cleared != 0) {
-    mount_attr attributes{};
-    attributes.attr_set = options.recursive_set;
-    attributes.attr_clr = options.recursive_cleared;
-    if (::mount_setattr(mounted.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes,
-                        sizeof(attributes)) != 0) {
-      return SystemError(errno, "setting the recursive options");
-    }
-  }
+absl::Status FinishMount(const UniqueFd& mounted, const MountOptions& options) {
+  if (options.is_bind) RETURN_IF_ERROR(SetAttributes(mounted, options.own, 0, "setting its options"));
+  RETURN_IF_ERROR(SetAttributes(mounted, options.recursive, AT_RECURSIVE, "setting the recursive options"));
   for (unsigned long propagation : options.propagation) {
     if (::mount(nullptr, Magic(mounted).c_str(), nullptr, propagation, nullptr) != 0)
       return SystemError(errno, "propagation");
@@ -110,51 +74,27 @@ absl::Status FinishMount(const UniqueFd& mounted, const Mount& mount, const Moun
 
 }  // namespace
 
-absl::StatusOr<UniqueFd> OpenInRoot(int root_fd, const std::string& path, int flags) {
-  open_how how{};
-  how.flags = static_cast<__u64>(flags | O_CLOEXEC);
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-  const std::string name = path.empty() ? "/" : path;
-  long fd = ::syscall(SYS_openat2, root_fd, name.c_str(), &how, sizeof(how));
-  if (fd < 0) return ErrnoStatus(errno, absl::StrCat("opening \"", path, "\" in the root"));
-  return UniqueFd(static_cast<int>(fd));
-}
-
-absl::StatusOr<UniqueFd> MakeInRoot(int root_fd, const std::string& path, bool is_directory) {
-  auto found = OpenInRoot(root_fd, path, O_PATH);
-  if (found.ok() || !absl::IsNotFound(found.status())) return found;
-  std::vector<std::string> parts = absl::StrSplit(path, '/', absl::SkipEmpty());
-  if (parts.size() > kPathComponentsMax) {
-    return absl::InvalidArgumentError(absl::StrCat("mount target \"", path, "\": too deep"));
-  }
-  std::string parent;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const std::string here = absl::StrCat(parent, "/", parts[i]);
-    if (absl::IsNotFound(OpenInRoot(root_fd, here, O_PATH).status())) {
-      RETURN_IF_ERROR(MakeOne(root_fd, parent, parts[i], is_directory || i + 1 < parts.size()));
-    }
-    parent = here;
-  }
-  return OpenInRoot(root_fd, path, O_PATH);
-}
-
 absl::Status MountInRoot(int root_fd, const Mount& mount) {
   MountOptions options = ParseMountOptions(mount.options);
   if (mount.type == "bind") options.is_bind = true;
   const std::string what =
       absl::StrCat("mounting \"", mount.source, "\" at \"", mount.destination, "\"");
+  if (options.is_bind) RETURN_IF_ERROR(Annotate(RefuseUnknownWords(options), what));
+  if (options.maps_ids)
+    return absl::UnimplementedError(absl::StrCat(what, ": mount option \"idmap\" is not supported"));
   ASSIGN_OR_RETURN(bool is_directory, SourceIsDirectory(mount, options));
   const std::string mode = ModeOfExisting(root_fd, mount.destination);
   ASSIGN_OR_RETURN(UniqueFd target, MakeInRoot(root_fd, mount.destination, is_directory));
   std::string type = mount.type;
+  std::string data = options.Data();
   if (type == "cgroup" || type == "cgroup2") {
     // The guest has the unified hierarchy only; data for the old one has no meaning there.
     type = "cgroup2";
-    options.data.clear();
+    data.clear();
   }
   // As runc: a tmpfs has the mode of the directory that it covers, unless another is asked for.
   if (type == "tmpfs" && !mode.empty())
-    options.data = absl::StrCat(mode, options.data.empty() ? "" : ",", options.data);
+    data = absl::StrCat(mode, data.empty() ? "" : ",", data);
   options.copies_up = options.copies_up && type == "tmpfs" && !options.is_bind;
   const bool is_dev = mount.destination == "/dev" || mount.destination == "/dev/";
   unsigned long flags = options.flags;
@@ -164,10 +104,10 @@ absl::Status MountInRoot(int root_fd, const Mount& mount) {
   if (options.is_bind) {
     flags = MS_BIND | (options.is_recursive_bind ? MS_REC : 0);
     type.clear();
-    options.data.clear();
+    data.clear();
   }
   if (::mount(mount.source.c_str(), Magic(target).c_str(), type.empty() ? nullptr : type.c_str(),
-              flags, options.data.empty() ? nullptr : options.data.c_str()) != 0) {
+              flags, data.empty() ? nullptr : data.c_str()) != 0) {
     return SystemError(errno, what);
   }
   // The descriptor made before names what the mount now covers, so the target is resolved anew.
@@ -175,9 +115,9 @@ absl::Status MountInRoot(int root_fd, const Mount& mount) {
   if (options.copies_up) {
     RETURN_IF_ERROR(Annotate(CopyCovered(target, mounted), what));
     if (options.flags & MS_RDONLY && !is_dev)
-      RETURN_IF_ERROR(Remount(mounted, options.flags, mount.destination));
+      RETURN_IF_ERROR(SetAttributes(mounted, {.set = MOUNT_ATTR_RDONLY}, 0, what));
   }
-  return Annotate(FinishMount(mounted, mount, options), what);
+  return Annotate(FinishMount(mounted, options), what);
 }
 
 absl::Status MakePathReadonly(const std::string& path) {
@@ -187,11 +127,7 @@ absl::Status MakePathReadonly(const std::string& path) {
   }
   UniqueFd fd(::open(path.c_str(), O_PATH | O_CLOEXEC));
   if (!fd.valid()) return SystemError(errno, absl::StrCat("opening \"", path, "\""));
-  const unsigned long flags = MS_BIND | MS_REMOUNT | MS_RDONLY | FlagsOf(fd.get());
-  if (::mount(nullptr, path.c_str(), nullptr, flags, nullptr) != 0) {
-    return SystemError(errno, absl::StrCat("making \"", path, "\" read-only"));
-  }
-  return absl::OkStatus();
+  return SetAttributes(fd, {.set = MOUNT_ATTR_RDONLY}, 0, absl::StrCat("making \"", path, "\" read-only"));
 }
 
 absl::Status MaskPath(const std::string& path) {

@@ -6,20 +6,11 @@
 
 #include <string>
 
-#include <absl/status/statusor.h>
+#include <absl/status/status.h>
 
 #include "agent/spec.h"
-#include "proto/base/fd.h"
 
 namespace kata::agent {
-
-// Links followed and components made while one target is resolved.
-inline constexpr int kPathComponentsMax = 256;
-
-// An O_PATH descriptor of `path` inside `root_fd`; missing directories are made, and the last
-// component as a directory or an empty file.
-absl::StatusOr<UniqueFd> MakeInRoot(int root_fd, const std::string& path, bool is_directory);
-absl::StatusOr<UniqueFd> OpenInRoot(int root_fd, const std::string& path, int flags);
 
 // Mounts one entry of the spec. A read-only tmpfs at /dev stays writable here: see FinishDevMount.
 absl::Status MountInRoot(int root_fd, const Mount& mount);

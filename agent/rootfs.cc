@@ -12,8 +12,9 @@
 #include <cerrno>
 
 #include "agent/errors.h"
-#include "agent/mount_options.h"
 #include "agent/mounts.h"
+#include "proto/base/in_root.h"
+#include "proto/base/mount_options.h"
 
 namespace kata::agent {
 namespace {

@@ -17,9 +17,9 @@
 
 #include "agent/errors.h"
 #include "agent/guest.h"
-#include "agent/mount_options.h"
 #include "agent/paths.h"
 #include "proto/base/log.h"
+#include "proto/base/mount_options.h"
 
 namespace kata::agent {
 namespace {
@@ -46,10 +46,11 @@ absl::Status MountStorage(const v1::Storage& storage) {
   RETURN_IF_ERROR(MakeDirs(storage.mount_point(), 0755));
   const MountOptions options =
       ParseMountOptions({storage.options().begin(), storage.options().end()});
+  const std::string data = options.Data();
   const unsigned long bind =
       options.is_bind ? MS_BIND | (options.is_recursive_bind ? MS_REC : 0) : 0;
   if (::mount(storage.source().c_str(), storage.mount_point().c_str(), storage.fstype().c_str(),
-              options.flags | bind, options.data.empty() ? nullptr : options.data.c_str()) != 0) {
+              options.flags | bind, data.empty() ? nullptr : data.c_str()) != 0) {
     return SystemError(errno, absl::StrCat("mounting ", storage.fstype(), " \"", storage.source(),
                                            "\" at \"", storage.mount_point(), "\""));
   }

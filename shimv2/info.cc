@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "proto/base/mount_options.h"
 #include "proto/base/status.h"
 #include "proto/schema/runtime_options.pb.h"
 #include "shimv2/runtime_options.h"
@@ -17,15 +18,7 @@ std::string FeaturesJson() {
   const nlohmann::json features = {
       {"ociVersionMin", "1.0.0"},
       {"ociVersionMax", "1.1.0"},
-      {"mountOptions",
-       {"async",         "atime",       "bind",       "defaults",       "dev",        "diratime",  "dirsync",
-        "exec",          "mand",        "noatime",    "nodev",          "nodiratime", "noexec",    "nomand",
-        "norelatime",    "nostrictatime", "nosuid",   "nosymfollow",    "private",    "ratime",    "rbind",
-        "rdev",          "rdiratime",   "relatime",   "rexec",          "rnoatime",   "rnodev",    "rnodiratime",
-        "rnoexec",       "rnorelatime", "rnostrictatime", "rnosuid",    "rnosymfollow", "ro",      "rprivate",
-        "rrelatime",     "rro",         "rrw",        "rshared",        "rslave",     "rstrictatime", "rsuid",
-        "rsymfollow",    "runbindable", "rw",         "shared",         "slave",      "strictatime", "suid",
-        "sync",          "unbindable"}},
+      {"mountOptions", MountOptionWords()},
       {"linux",
        {{"namespaces", {"cgroup", "ipc", "mount", "network", "pid", "uts"}},
         {"cgroup", {{"v1", false}, {"v2", true}, {"systemd", false}, {"systemdUser", false}}},
