@@ -44,6 +44,7 @@ struct VmSpec {
   std::string virtiofs_tag;
   std::string share_9p_dir;     // 9p fallback; empty = none
   std::string share_9p_tag;
+  int mount_namespace = -1;     // where share_9p_dir is, a descriptor that stays open for the start; -1 = the caller's
   AgentChannel agent_channel = AgentChannel::kVirtioSerial;
   std::string vsock_socket;     // kVhostUserVsock: the vhost-user socket, owned by uid
   std::string vsock_host_socket;  // and the one that the host connects to; uid listens there

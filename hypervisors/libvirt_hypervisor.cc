@@ -51,12 +51,16 @@ asio::thread_pool& Pool() {
 
 // Runs in a thread of its own that ends afterwards: the pool's threads stay out of the namespaces. libvirt's own thread
 // of the machine, which it starts here, lives in them.
-absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml, int netns, bool is_kvm,
-                               const std::string& kvm_cover) {
+absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml, int netns, int mount_namespace,
+                               bool is_kvm, const std::string& kvm_cover) {
   absl::Status status;
-  std::thread thread([&session, &xml, &status, netns, is_kvm, &kvm_cover] {
+  std::thread thread([&session, &xml, &status, netns, mount_namespace, is_kvm, &kvm_cover] {
     if (setns(netns, CLONE_NEWNET) != 0) {
       status = ErrnoStatus(errno, "enter the network namespace");
+      return;
+    }
+    if (mount_namespace >= 0 && (unshare(CLONE_FS) != 0 || setns(mount_namespace, CLONE_NEWNS) != 0)) {
+      status = ErrnoStatus(errno, "enter the mount namespace");
       return;
     }
     const absl::Status hidden = is_kvm ? absl::OkStatus() : HideKvm(kKvmDevice, kvm_cover);
@@ -185,7 +189,8 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
     }
     ASSIGN_OR_RETURN(job->session,
                      LibvirtSession::Open("qemu:///embed?root=" + paths.libvirt_root, handler));
-    RETURN_IF_ERROR(CreateInNamespace(*job->session, xml, netns, choice.is_kvm, paths.runtime_dir + "/libvirt/no-kvm"));
+    RETURN_IF_ERROR(CreateInNamespace(*job->session, xml, netns, spec.mount_namespace, choice.is_kvm,
+                                      paths.runtime_dir + "/libvirt/no-kvm"));
     if (spec.agent_channel == AgentChannel::kVsock) {
       ASSIGN_OR_RETURN(const std::string document, job->session->Document());
       ASSIGN_OR_RETURN(job->vsock_cid, VsockCidOf(document));

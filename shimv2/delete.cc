@@ -15,7 +15,6 @@
 #include "shimv2/bundle.h"
 #include "shimv2/shim_process.h"
 #include "shimv2/socket_address.h"
-#include "virtcontainers/mounts.h"
 #include "virtcontainers/sandbox.h"
 
 namespace kata::shimv2 {
@@ -80,15 +79,10 @@ absl::StatusOr<std::string> Delete(const Arguments& arguments) {
   if (socket_path.empty()) socket_path = SocketPath("", arguments.address, arguments.name_space, info.group);
   const absl::Status state = ShimState(socket_path, arguments.id);
   if (absl::IsNotFound(state)) return Response();
-  const std::string rootfs = absl::StrCat(bundle, "/rootfs");
   // The machine belongs to the sandbox, or to a group whose shim answers: not to be ended over one container.
-  if (info.joins_sandbox || (info.may_join && state.ok())) {
-    RETURN_IF_ERROR(virtcontainers::UnmountBelow(rootfs));
-    return Response();
-  }
+  if (info.joins_sandbox || (info.may_join && state.ok())) return Response();
   RETURN_IF_ERROR(EndShimProcess(bundle, kShimEndGrace));
   RETURN_IF_ERROR(virtcontainers::CleanUpSandbox(SandboxName(info.sandbox_id, socket_path), kCleanUpTimeout));
-  RETURN_IF_ERROR(virtcontainers::UnmountBelow(rootfs));
   RemoveStaleSocket(socket_path);
   return Response();
 }

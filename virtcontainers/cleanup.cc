@@ -2,7 +2,6 @@
 // CleanUpSandbox: what a killed shim has left, found by the sandbox's id alone.
 #include "hypervisors/hypervisor.h"
 #include "proto/base/status.h"
-#include "virtcontainers/container_mounts.h"
 #include "virtcontainers/ids.h"
 #include "virtcontainers/sandbox.h"
 #include "virtcontainers/shared_directory.h"
@@ -19,8 +18,8 @@ absl::Status CleanUpSandbox(const std::string& sandbox_id, std::chrono::millisec
   // Each step whatever came of the one before: nobody may come to try again.
   absl::Status status = hypervisors::CleanUpMachine(sandbox_id, runtime_dir, timeout);
   status.Update(CleanUpVirtiofsd(absl::StrCat(runtime_dir, "/virtiofsd.pid"), timeout));
+  // Its mounts were in a namespace that has gone with those two.
   status.Update(RemoveSharedDirectory(sandbox_id));
-  status.Update(UnmountNotedRootfs(sandbox_id));
   // It says where the rest is.
   if (status.ok()) status = RemoveTree(runtime_dir);
   return status;

@@ -1,38 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/container_mounts.h"
 
-#include <limits.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <filesystem>
+#include <vector>
 
 #include <absl/strings/match.h>
 
 #include "proto/base/fd.h"
+#include "proto/base/log.h"
 #include "proto/base/status.h"
+#include "virtcontainers/mount_points.h"
 #include "virtcontainers/mounts.h"
 #include "virtcontainers/oci_spec.h"
+#include "virtcontainers/rootfs_mounts.h"
 #include "virtcontainers/shared_directory.h"
 
 namespace kata::virtcontainers {
 namespace {
 
 constexpr size_t kConfigJsonSizeMax = 16u << 20;
+// Of one volume that is "rbind", "ro". Each is a mount of the guest; those beyond stay read-only.
+constexpr size_t kWritableMountsMax = 256;
 
-std::string NotesDirectory(const std::string& sandbox_id) {
-  return absl::StrCat(RuntimeDirectory(sandbox_id), "/rootfs");
-}
-std::string NoteOf(const ContainerMounts& mounts) {
-  return absl::StrCat(NotesDirectory(mounts.sandbox_id), "/", mounts.options.id);
+struct Export {
+  std::string target;
+  UniqueFd mount;
+};
+
+std::string InBundle(const std::string& bundle, const std::string& path) {
+  return absl::StartsWith(path, "/") ? path : absl::StrCat(bundle, "/", path);
 }
 
-absl::Status MountGivenRootfs(ContainerMounts& mounts) {
-  mounts.rootfs = absl::StrCat(mounts.options.bundle, "/rootfs");
-  mounts.is_mounted = true;
-  RETURN_IF_ERROR(MakeDirs(NotesDirectory(mounts.sandbox_id), 0700));
-  RETURN_IF_ERROR(WriteFileAtomically(NoteOf(mounts), mounts.rootfs, 0600));
-  return MountRootfs(mounts.rootfs, mounts.options.rootfs);
+absl::StatusOr<UniqueFd> OpenRootfs(const ContainerOptions& options, const std::string& sandbox_id,
+                                    const std::string& root_path) {
+  if (!options.rootfs.empty()) return MakeRootfs(options.rootfs, SharedDirectory(sandbox_id));
+  const std::string path = InBundle(options.bundle, root_path);
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+    return absl::NotFoundError(absl::StrCat("rootfs \"", path, "\" of \"", options.bundle,
+                                            "/config.json\": no such directory; correct root.path"));
+  }
+  return CopyMount(path, /*is_recursive=*/true);
+}
+
+// The guest has a volume in one mount, which is read-only as a whole; on the host the mounts below it may not be.
+absl::Status AddWritableMounts(const std::string& host_path, const GuestSpec& spec, ContainerMounts& mounts) {
+  for (const SharedMount& mount : spec.shared_mounts) {
+    if (mount.options.read_only != ReadOnly::kTop || !mount.options.is_recursive) continue;
+    ASSIGN_OR_RETURN(std::vector<std::string> below,
+                     WritableMountsBelow(absl::StrCat(host_path, "/", mount.share_name)));
+    if (below.empty()) continue;
+    if (below.size() > kWritableMountsMax) {
+      log::Warn("bind of \"{}\": of {} writable mounts below it {} stay read-only", mount.source, below.size(),
+                below.size() - kWritableMountsMax);
+      below.resize(kWritableMountsMax);
+    }
+    mounts.guest_spec =
+        WithWritableMounts(mounts.guest_spec, ContainerGuestPath(mounts.options.id), mount.share_name, below);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -44,46 +71,32 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
   auto spec = MakeGuestSpec(config, ContainerGuestPath(options.id), options.terminal);
   if (!spec.ok()) return Annotate(spec.status(), absl::StrCat("reading \"", config_path, "\""));
   mounts.guest_spec = spec->json;
-  if (!options.rootfs.empty()) {
-    RETURN_IF_ERROR(MountGivenRootfs(mounts));
-  } else if (absl::StartsWith(spec->rootfs_path, "/")) {
-    mounts.rootfs = spec->rootfs_path;
-  } else {
-    mounts.rootfs = absl::StrCat(options.bundle, "/", spec->rootfs_path);
-  }
-  struct stat info {};
-  if (::stat(mounts.rootfs.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
-    return absl::NotFoundError(absl::StrCat("rootfs \"", mounts.rootfs, "\" of \"", config_path,
-                                            "\": no such directory; correct root.path"));
-  }
   const std::string host_path = ContainerHostPath(mounts.sandbox_id, options.id);
-  RETURN_IF_ERROR(BindMount(mounts.rootfs, absl::StrCat(host_path, "/rootfs"), false));
+  std::vector<Export> exports;
+  ASSIGN_OR_RETURN(UniqueFd rootfs, OpenRootfs(options, mounts.sandbox_id, spec->rootfs_path));
+  MakeMountPoints(rootfs.get(), spec->mount_points);
+  RETURN_IF_ERROR(Annotate(ProtectMount(rootfs.get(), spec->rootfs_options), "sharing the rootfs"));
+  exports.push_back({absl::StrCat(host_path, "/rootfs"), std::move(rootfs)});
   for (const SharedMount& mount : spec->shared_mounts) {
-    RETURN_IF_ERROR(BindMount(mount.source, absl::StrCat(host_path, "/", mount.share_name),
-                              mount.is_read_only));
+    ASSIGN_OR_RETURN(UniqueFd tree,
+                     CopyMount(InBundle(options.bundle, mount.source), mount.options.is_recursive));
+    RETURN_IF_ERROR(
+        Annotate(ProtectMount(tree.get(), mount.options), absl::StrCat("sharing \"", mount.source, "\"")));
+    exports.push_back({absl::StrCat(host_path, "/", mount.share_name), std::move(tree)});
   }
-  return absl::OkStatus();
+  return mounts.share->Run([&exports, &host_path, &spec, &mounts]() -> absl::Status {
+    for (const Export& entry : exports) RETURN_IF_ERROR(AttachMount(entry.mount.get(), entry.target));
+    return AddWritableMounts(host_path, *spec, mounts);
+  });
 }
 
 absl::Status UndoContainer(const ContainerMounts& mounts) {
+  if (mounts.share == nullptr) return absl::OkStatus();
   const std::string host_path = ContainerHostPath(mounts.sandbox_id, mounts.options.id);
-  RETURN_IF_ERROR(UnmountBelow(host_path));
-  RETURN_IF_ERROR(RemoveTree(host_path));
-  if (!mounts.is_mounted) return absl::OkStatus();
-  RETURN_IF_ERROR(UnmountBelow(mounts.rootfs));
-  ::unlink(NoteOf(mounts).c_str());
-  return absl::OkStatus();
-}
-
-absl::Status UnmountNotedRootfs(const std::string& sandbox_id) {
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(NotesDirectory(sandbox_id), error)) {
-    auto rootfs = ReadFile(entry.path().string(), PATH_MAX);
-    if (!rootfs.ok() || !absl::StartsWith(*rootfs, "/") || !absl::EndsWith(*rootfs, "/rootfs"))
-      continue;
-    RETURN_IF_ERROR(UnmountBelow(*rootfs));
-  }
-  return absl::OkStatus();
+  return mounts.share->Run([&host_path]() -> absl::Status {
+    RETURN_IF_ERROR(UnmountBelow(host_path));
+    return RemoveTree(host_path);
+  });
 }
 
 }  // namespace kata::virtcontainers

@@ -1,28 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-// Host mounts of a container: mount options as containerd writes them, and undoing. Blocking; pool
-// threads.
+// Mounts of the share. They are made detached, in the host's namespace, get all that protects the host there, and are
+// then put in their place in the sandbox's namespace: none is ever seen half done. Blocking; pool threads.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include <absl/status/status.h>
+#include <absl/status/statusor.h>
 
-#include "virtcontainers/sandbox.h"
+#include "proto/base/fd.h"
 
 namespace kata::virtcontainers {
 
-struct MountOptions {
-  unsigned long flags = 0;        // MS_*
-  unsigned long propagation = 0;  // MS_PRIVATE … with or without MS_REC; a second call
-  std::string data;               // what the file system reads
+enum class ReadOnly {
+  kNo,
+  kTop,  // not the mounts below it, as with runc's "rbind", "ro"
+  kAll,
 };
-MountOptions ParseMountOptions(const std::vector<std::string>& options);
 
-// Mounts the list in order at `rootfs`; undone when one fails.
-absl::Status MountRootfs(const std::string& rootfs, const std::vector<RootfsMount>& mounts);
-// Binds `source` (directory or file) at `target`, which is created, with what is mounted below it.
-absl::Status BindMount(const std::string& source, const std::string& target, bool is_read_only);
+struct ExportOptions {
+  bool is_recursive = true;  // with what is mounted below it
+  ReadOnly read_only = ReadOnly::kNo;
+  bool is_private = false;  // later mounts of the host do not appear in it
+};
+
+// A detached copy of the mount at `source`, a directory or a file.
+absl::StatusOr<UniqueFd> CopyMount(const std::string& source, bool is_recursive);
+// Makes a detached mount fit for a guest: no set-user-ID program and no device of it works on the host, and what the
+// container may not write is read-only.
+absl::Status ProtectMount(int mount, const ExportOptions& options);
+// In the sandbox's namespace: puts a detached mount at `target`, which is created.
+absl::Status AttachMount(int mount, const std::string& target);
+
+// A line of the calling thread's mount table.
+struct MountEntry {
+  uint64_t id = 0;
+  std::string place;
+  bool is_read_only = false;
+};
+absl::StatusOr<std::vector<MountEntry>> Mounts();
+// Paths, relative to `place`, of the mounts below it that can be written to and that no other one of them leads to.
+absl::StatusOr<std::vector<std::string>> WritableMountsBelow(const std::string& place);
 // Unmounts everything at and below `directory`, deepest first, lazily. OK when nothing is.
 absl::Status UnmountBelow(const std::string& directory);
 

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/oci_spec.h"
 
-#include <algorithm>
+#include <sys/mount.h>
 
 #include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+#include <absl/strings/str_split.h>
 #include <nlohmann/json.hpp>
+
+#include "proto/base/mount_options.h"
+#include "proto/base/status.h"
 
 namespace kata::virtcontainers {
 namespace {
@@ -27,10 +32,6 @@ std::vector<std::string> Texts(const Json& object, const char* key) {
   return out;
 }
 
-bool Has(const std::vector<std::string>& list, const char* word) {
-  return std::find(list.begin(), list.end(), word) != list.end();
-}
-
 bool IsGuestOwn(const std::string& source) {
   for (const char* top : {"/dev", "/proc", "/sys"}) {
     if (source == top || absl::StartsWith(source, absl::StrCat(top, "/"))) return true;
@@ -38,32 +39,88 @@ bool IsGuestOwn(const std::string& source) {
   return false;
 }
 
-absl::Status EditMounts(Json& spec, const std::string& guest_dir,
-                        std::vector<SharedMount>& shared) {
+bool IsBind(const Json& mount, const MountOptions& options) {
+  return options.is_bind || Text(mount, "type") == "bind";
+}
+
+ExportOptions ExportOptionsOf(const MountOptions& options) {
+  ExportOptions out;
+  out.is_recursive = options.is_recursive_bind;
+  if (options.own.set & MOUNT_ATTR_RDONLY) out.read_only = ReadOnly::kTop;
+  // These come last, and count for the mount itself as well.
+  if (options.recursive.cleared & MOUNT_ATTR_RDONLY) out.read_only = ReadOnly::kNo;
+  if (options.recursive.set & MOUNT_ATTR_RDONLY) out.read_only = ReadOnly::kAll;
+  for (unsigned long propagation : options.propagation)
+    out.is_private = (propagation & (MS_PRIVATE | MS_UNBINDABLE)) != 0;
+  return out;
+}
+
+// Without doubled and trailing slashes.
+std::string Plain(const std::string& path) {
+  const std::vector<std::string> parts = absl::StrSplit(path, '/', absl::SkipEmpty());
+  return absl::StrCat("/", absl::StrJoin(parts, "/"));
+}
+
+bool IsCovered(const std::string& path, const std::vector<std::string>& places) {
+  for (const std::string& place : places) {
+    if (path == place || absl::StartsWith(path, place + "/")) return true;
+  }
+  return path == "/";
+}
+
+absl::Status EditMounts(Json& spec, const std::string& guest_dir, GuestSpec& out) {
   auto mounts = spec.find("mounts");
   if (mounts == spec.end()) return absl::OkStatus();
   if (!mounts->is_array()) return absl::InvalidArgumentError("\"mounts\" is not a list");
   for (Json& mount : *mounts) {
     if (!mount.is_object())
       return absl::InvalidArgumentError("an entry of \"mounts\" is not an object");
-    const std::vector<std::string> options = Texts(mount, "options");
-    const bool is_bind =
-        Text(mount, "type") == "bind" || Has(options, "bind") || Has(options, "rbind");
+    const MountOptions options = ParseMountOptions(Texts(mount, "options"));
     const std::string source = Text(mount, "source");
-    if (!is_bind || IsGuestOwn(source)) continue;
-    if (!absl::StartsWith(source, "/")) {
-      return absl::InvalidArgumentError(absl::StrCat("bind mount at \"", Text(mount, "destination"),
-                                                     "\": source \"", source,
-                                                     "\" is not an absolute path"));
-    }
+    if (!IsBind(mount, options) || IsGuestOwn(source)) continue;
+    const std::string what = absl::StrCat("bind mount at \"", Text(mount, "destination"), "\"");
+    if (source.empty()) return absl::InvalidArgumentError(absl::StrCat(what, ": it has no source"));
+    RETURN_IF_ERROR(Annotate(RefuseUnknownWords(options), what));
     SharedMount entry;
     entry.source = source;
-    entry.share_name = absl::StrCat("mounts/", shared.size());
-    entry.is_read_only = Has(options, "ro");
+    entry.share_name = absl::StrCat("mounts/", out.shared_mounts.size());
+    entry.options = ExportOptionsOf(options);
     mount["source"] = absl::StrCat(guest_dir, "/", entry.share_name);
-    shared.push_back(std::move(entry));
+    out.shared_mounts.push_back(std::move(entry));
   }
   return absl::OkStatus();
+}
+
+// Before the sources are edited.
+void FindRootOptions(const Json& spec, GuestSpec& out) {
+  auto is_read_only = spec["root"].find("readonly");
+  if (is_read_only == spec["root"].end() || !is_read_only->is_boolean() || !is_read_only->get<bool>()) return;
+  std::vector<std::string> places;
+  if (auto mounts = spec.find("mounts"); mounts != spec.end() && mounts->is_array()) {
+    for (const Json& mount : *mounts) {
+      const std::string place = Plain(Text(mount, "destination"));
+      MountPoint point;
+      point.path = place;
+      if (IsBind(mount, ParseMountOptions(Texts(mount, "options")))) point.source = Text(mount, "source");
+      if (!IsCovered(place, places)) out.mount_points.push_back(std::move(point));
+      places.push_back(place);
+    }
+  }
+  MountPoint directory;
+  directory.path = Plain(Text(spec["process"], "cwd"));
+  if (!IsCovered(directory.path, places)) out.mount_points.push_back(std::move(directory));
+  // Device nodes that the agent has to make in the image itself need a root that it can write to.
+  if (IsCovered("/dev", places)) out.rootfs_options.read_only = ReadOnly::kAll;
+}
+
+// What counts for mounts below a bind too.
+std::vector<std::string> InheritedOptions(const Json& mount) {
+  std::vector<std::string> out = {"rbind"};
+  for (const std::string& word : Texts(mount, "options")) {
+    const MountOptions options = ParseMountOptions({word});
+    if (!options.recursive.empty() || !options.propagation.empty()) out.push_back(word);
+  }
+  return out;
 }
 
 }  // namespace
@@ -82,8 +139,8 @@ absl::StatusOr<GuestSpec> MakeGuestSpec(const std::string& config_json,
   spec["root"]["path"] = absl::StrCat(guest_dir, "/rootfs");
   spec["process"]["terminal"] = terminal;
   spec.erase("hooks");
-  if (absl::Status status = EditMounts(spec, guest_dir, out.shared_mounts); !status.ok())
-    return status;
+  FindRootOptions(spec, out);
+  if (absl::Status status = EditMounts(spec, guest_dir, out); !status.ok()) return status;
   if (auto linux = spec.find("linux"); linux != spec.end() && linux->is_object()) {
     if (auto namespaces = linux->find("namespaces");
         namespaces != linux->end() && namespaces->is_array()) {
@@ -94,6 +151,25 @@ absl::StatusOr<GuestSpec> MakeGuestSpec(const std::string& config_json,
   }
   out.json = spec.dump(-1, ' ', false, Json::error_handler_t::replace);
   return out;
+}
+
+std::string WithWritableMounts(const std::string& spec_json, const std::string& guest_dir,
+                               const std::string& share_name, const std::vector<std::string>& below) {
+  Json spec = Json::parse(spec_json, nullptr, /*allow_exceptions=*/false);
+  const std::string source = absl::StrCat(guest_dir, "/", share_name);
+  Json mounts = Json::array();
+  for (const Json& mount : spec["mounts"]) {
+    mounts.push_back(mount);
+    if (Text(mount, "source") != source) continue;
+    for (const std::string& path : below) {
+      mounts.push_back({{"destination", absl::StrCat(Text(mount, "destination"), "/", path)},
+                        {"type", "bind"},
+                        {"source", absl::StrCat(source, "/", path)},
+                        {"options", InheritedOptions(mount)}});
+    }
+  }
+  spec["mounts"] = std::move(mounts);
+  return spec.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 absl::StatusOr<std::string> MakeGuestProcess(const std::string& process_json, bool terminal) {

@@ -8,20 +8,25 @@
 
 #include <absl/status/statusor.h>
 
+#include "virtcontainers/mount_points.h"
+#include "virtcontainers/mounts.h"
+
 namespace kata::virtcontainers {
 
 // A host path that the guest must see: bound into the share at `share_name` of the container's
 // directory.
 struct SharedMount {
-  std::string source;
+  std::string source;      // of the spec; relative ones start in the bundle
   std::string share_name;  // e.g. mounts/3
-  bool is_read_only = false;
+  ExportOptions options;
 };
 
 struct GuestSpec {
   std::string json;         // for the agent
   std::string rootfs_path;  // root.path as the bundle had it
+  ExportOptions rootfs_options;
   std::vector<SharedMount> shared_mounts;
+  std::vector<MountPoint> mount_points;  // to be made beforehand in a rootfs that is exported read-only
 };
 
 // Puts the rootfs at <guest_dir>/rootfs and the sources of bind mounts at <guest_dir>/<share_name>;
@@ -29,6 +34,10 @@ struct GuestSpec {
 // namespace's path) go.
 absl::StatusOr<GuestSpec> MakeGuestSpec(const std::string& config_json,
                                         const std::string& guest_dir, bool terminal);
+// Mounts at and below the bind with source <guest_dir>/<share_name> that are writable where it is read-only: `below`,
+// paths in it, as binds of their own. One mount of the guest holds them all, which "ro" makes read-only as a whole.
+std::string WithWritableMounts(const std::string& spec_json, const std::string& guest_dir,
+                               const std::string& share_name, const std::vector<std::string>& below);
 // The process object of an exec with `terminal` set to the caller's word.
 absl::StatusOr<std::string> MakeGuestProcess(const std::string& process_json, bool terminal);
 

@@ -21,8 +21,8 @@
 #include "virtcontainers/container_mounts.h"
 #include "virtcontainers/ids.h"
 #include "virtcontainers/make_sandbox.h"
-#include "virtcontainers/mounts.h"
 #include "virtcontainers/netns.h"
+#include "virtcontainers/share_namespace.h"
 #include "virtcontainers/shared_directory.h"
 #include "virtcontainers/virtiofsd.h"
 #include "virtcontainers/vsock_daemon.h"
@@ -228,6 +228,13 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (!made.ok()) co_return made;
     log::Info("timeline: agent ready");
     asio::post(pool_, &hypervisors::TrimMemory);
+    if (options_.config.shared_fs == SharedFs::kVirtioFs) {
+      // The guest has mounted the share: virtiofsd has found its files and lives in a namespace of its own.
+      asio::post(pool_, [share = share_, id = options_.id] {
+        const absl::Status kept = share->KeepOnly(SharedDirectory(id));
+        if (!kept.ok()) log::Warn("letting go of the host's mounts: {}", kept.message());
+      });
+    }
     co_return absl::OkStatus();
   }
 
@@ -264,18 +271,23 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     options->gid = spec->gid;
     const bool uses_9p = options_.config.shared_fs == SharedFs::k9p;
     auto daemon = std::make_shared<Virtiofsd>();
+    auto share = std::make_shared<std::shared_ptr<const ShareNamespace>>();
     std::function<absl::Status()> job = [id = options_.id, config = options_.config, options,
                                          uses_9p, daemon, vsock = vsock_daemon_,
-                                         spec]() -> absl::Status {
+                                         share, spec]() -> absl::Status {
       RETURN_IF_ERROR(MakeDirs(RuntimeDirectory(id), 0711));
       RETURN_IF_ERROR(PrepareChannel(config, *spec, *vsock));
-      RETURN_IF_ERROR(MakeSharedDirectory(id, uses_9p ? spec->uid : 0));
+      ASSIGN_OR_RETURN(*share, ShareNamespace::Make());
+      const uid_t owner = uses_9p ? spec->uid : 0;
+      RETURN_IF_ERROR((*share)->Run([&id, owner] { return MakeSharedDirectory(id, owner); }));
+      options->mount_namespace = (*share)->fd();
       if (uses_9p) return absl::OkStatus();
       ASSIGN_OR_RETURN(*daemon, StartVirtiofsd(*options));
       return absl::OkStatus();
     };
     absl::Status status = co_await RunBlocking(pool_, std::move(job));
     virtiofsd_ = daemon;
+    share_ = *share;
     if (!status.ok()) co_return status;
     UniqueFd pidfd(::fcntl(daemon->pidfd.get(), F_DUPFD_CLOEXEC, 0));
     if (pidfd.valid())
@@ -283,6 +295,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (uses_9p) {
       spec->share_9p_dir = options->directory;
       spec->share_9p_tag = kShareTag;
+      spec->mount_namespace = share_->fd();
     } else {
       spec->virtiofs_socket = options->socket_path;
       spec->virtiofs_tag = kShareTag;
@@ -317,6 +330,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       std::shared_ptr<ContainerMounts> host) {
     co_await share_ready_.Wait();
     if (state_ != State::kBooting && state_ != State::kRunning) co_return NotRunning();
+    host->share = share_;
     std::function<absl::Status()> prepare = [host] { return PrepareContainer(*host); };
     absl::Status prepared = co_await RunBlocking(pool_, std::move(prepare));
     if (!prepared.ok()) co_return prepared;
@@ -401,21 +415,18 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       std::shared_ptr<Event> gone = creators_gone_;
       co_await gone->Wait();
     }
-    std::vector<std::string> rootfs;
-    for (auto& [id, entry] : containers_) {
-      entry.container->StopAll(kVmDiedStatus);
-      if (entry.host.is_mounted) rootfs.push_back(entry.host.rootfs);
-    }
+    for (auto& [id, entry] : containers_) entry.container->StopAll(kVmDiedStatus);
     containers_.clear();
     std::shared_ptr<Virtiofsd> daemon = virtiofsd_;
-    std::function<absl::Status()> job = [id = options_.id, daemon, vsock = vsock_daemon_, rootfs,
-                                         stopped]() {
+    std::function<absl::Status()> job = [id = options_.id, daemon, vsock = vsock_daemon_, stopped,
+                                         share = std::exchange(share_, nullptr)]() mutable {
       // Each step whatever came of the one before.
       absl::Status released = stopped;
       released.Update(StopVsockDaemon(*vsock, kVsockDaemonStopTimeout));
       if (daemon != nullptr) released.Update(StopVirtiofsd(*daemon, kVirtiofsdStopTimeout));
+      // Its last user but virtiofsd: the mounts go here, which may take their time.
+      share.reset();
       released.Update(RemoveSharedDirectory(id));
-      for (const std::string& path : rootfs) released.Update(UnmountBelow(path));
       // It says where the rest is, to the shim's `delete`.
       if (released.ok()) released = RemoveTree(RuntimeDirectory(id));
       return released;
@@ -431,6 +442,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   State state_ = State::kNew;
   absl::Status start_status_;
   std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
+  std::shared_ptr<const ShareNamespace> share_;
   std::shared_ptr<Virtiofsd> virtiofsd_;
   bool is_virtiofsd_lost_ = false;
   const std::shared_ptr<VsockDaemon> vsock_daemon_ = std::make_shared<VsockDaemon>();

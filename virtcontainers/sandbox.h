@@ -16,6 +16,7 @@
 
 #include "proto/base/coro.h"
 #include "virtcontainers/config.h"
+#include "virtcontainers/rootfs_mounts.h"
 
 namespace kata::agent::v1 {
 class AgentClient;
@@ -55,13 +56,6 @@ struct StdioFlags {
   bool has_stdin = false;
   bool has_stdout = false;
   bool has_stderr = false;
-};
-
-struct RootfsMount {
-  std::string type;
-  std::string source;
-  std::string target;  // below the rootfs, usually empty
-  std::vector<std::string> options;
 };
 
 struct ContainerOptions {
@@ -141,7 +135,7 @@ class Sandbox {
   virtual size_t ContainerCount() const = 0;
   // Machine's host pid, 0 when there is none.
   virtual pid_t VmPid() const = 0;
-  // Kills the VM and virtiofsd, unmounts and removes all of the sandbox on the host. Idempotent; every Process that
+  // Kills the VM and virtiofsd, ends the mount namespace and removes all of the sandbox on the host. Idempotent; every Process that
   // still runs ends with status 137.
   virtual Co<absl::Status> Stop() = 0;
 };
@@ -150,8 +144,7 @@ class Sandbox {
 std::string RuntimeDirectory(const std::string& sandbox_id);
 std::string SharedDirectory(const std::string& sandbox_id);
 
-// For the shim's `delete` action after its daemon was killed: removes machine, virtiofsd, mounts below the shared
-// directory, and both directories. Blocking, idempotent, at most `timeout`.
+// For the shim's `delete` action after its daemon was killed: removes machine, virtiofsd, and both directories. Blocking, idempotent, at most `timeout`.
 absl::Status CleanUpSandbox(const std::string& sandbox_id, std::chrono::milliseconds timeout);
 
 }  // namespace kata::virtcontainers

@@ -13,11 +13,14 @@
 
 #include "proto/base/fd.h"
 #include "proto/base/status.h"
-#include "virtcontainers/mounts.h"
 #include "virtcontainers/sandbox.h"
 
 namespace kata::virtcontainers {
 namespace {
+
+// Of the file system that holds the mount points: directories and empty files.
+constexpr int kMountPointsMax = 65536;
+constexpr char kSizeMax[] = "16m";
 
 std::string ReadWrite(const std::string& sandbox_id) {
   return absl::StrCat(SharedDirectory(sandbox_id), "/rw");
@@ -74,17 +77,19 @@ std::string ContainerGuestPath(const std::string& container_id) {
 }
 
 absl::Status MakeSharedDirectory(const std::string& sandbox_id, uid_t owner) {
+  const std::string directory = SharedDirectory(sandbox_id);
   const std::string rw = ReadWrite(sandbox_id);
   const std::string ro = ExportedDirectory(sandbox_id);
-  // The directory above is closed to others; with 9p the machine's user lists this one.
+  RETURN_IF_ERROR(MakeDirs(directory, 0700));
+  // A file system of the namespace's own, so that also the mount points are gone with it. Images hold set-user-ID
+  // programs: no user of the host may come near them.
+  const std::string data = absl::StrCat("mode=0700,uid=", owner, ",nr_inodes=", kMountPointsMax, ",size=", kSizeMax);
+  if (::mount("kata-share", directory.c_str(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, data.c_str()) != 0)
+    return ErrnoStatus(errno, absl::StrCat("mounting shared directory \"", directory, "\""));
+  RETURN_IF_ERROR(Mount(nullptr, directory, MS_PRIVATE));
+  // With 9p the machine's user lists them.
   RETURN_IF_ERROR(MakeDirs(rw, 0755));
   RETURN_IF_ERROR(MakeDirs(ro, 0755));
-  // Images hold set-user-ID programs: no user of the host may come near them.
-  if (::chmod(SharedDirectory(sandbox_id).c_str(), 0700) != 0 ||
-      ::chown(SharedDirectory(sandbox_id).c_str(), owner, static_cast<gid_t>(-1)) != 0) {
-    return ErrnoStatus(errno,
-                       absl::StrCat("giving \"", SharedDirectory(sandbox_id), "\" its owner"));
-  }
   // A mount of its own that is shared, and a slave of it: what is mounted in rw appears in ro,
   // never the reverse.
   RETURN_IF_ERROR(Mount(rw.c_str(), rw, MS_BIND));
@@ -93,7 +98,7 @@ absl::Status MakeSharedDirectory(const std::string& sandbox_id, uid_t owner) {
   RETURN_IF_ERROR(Mount(rw.c_str(), ro, MS_BIND));
   RETURN_IF_ERROR(Mount(nullptr, ro, MS_SLAVE));
   RETURN_IF_ERROR(Mount(nullptr, ro, MS_SHARED));  // on to virtiofsd's own mount namespace
-  return Mount(nullptr, ro, MS_REMOUNT | MS_BIND | MS_RDONLY);
+  return Mount(nullptr, ro, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
 }
 
 absl::Status RemoveTree(const std::string& directory) {
@@ -106,8 +111,6 @@ absl::Status RemoveTree(const std::string& directory) {
 }
 
 absl::Status RemoveSharedDirectory(const std::string& sandbox_id) {
-  // Only once nothing is mounted there may the tree be removed: below a mount lie the user's files.
-  RETURN_IF_ERROR(UnmountBelow(SharedDirectory(sandbox_id)));
   return RemoveTree(SharedDirectory(sandbox_id));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a sandbox shows its guest: mounts are made in <shared>/rw, which virtiofsd exports through
-// <shared>/ro, a read-only view that follows them. The guest sees it at kGuestShare. Blocking; pool
+// <shared>/ro, a read-only view that follows them. The guest sees it at kGuestShare. All of it is
+// in the sandbox's mount namespace; on the host <shared> is an empty directory. Blocking; pool
 // threads.
 #pragma once
 
@@ -15,9 +16,10 @@ namespace kata::virtcontainers {
 inline constexpr char kShareTag[] = "kataShared";
 inline constexpr char kGuestShare[] = "/run/kata-containers/shared";
 
-// Closed to everybody but root and `owner` (the user that reads it: QEMU's for 9p, else root).
+// In the sandbox's namespace. Closed to everybody but root and `owner` (the user that reads it:
+// QEMU's for 9p, else root).
 absl::Status MakeSharedDirectory(const std::string& sandbox_id, uid_t owner);
-// Unmounts and removes it. Idempotent.
+// On the host: removes the directory. Idempotent.
 absl::Status RemoveSharedDirectory(const std::string& sandbox_id);
 std::string ExportedDirectory(const std::string& sandbox_id);
 // Host directory of one container below rw; `ContainerGuestPath` is the same place in the guest.

@@ -17,6 +17,7 @@ namespace kata::virtcontainers {
 struct VirtiofsdOptions {
   std::string program;
   std::string directory;    // what it exports
+  int mount_namespace = -1;  // where that is; a descriptor
   std::string cache;        // auto, always, none
   std::string socket_path;  // made here, owned by uid
   std::string pid_file;

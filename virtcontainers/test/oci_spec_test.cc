@@ -5,9 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "virtcontainers/ids.h"
-#include "virtcontainers/mounts.h"
-
-#include <sys/mount.h>
 
 namespace kata::virtcontainers {
 namespace {
@@ -41,16 +38,20 @@ TEST(OciSpec, EditsWhatTheGuestSeesAndKeepsTheRest) {
   EXPECT_EQ(json["linux"]["namespaces"][1], Json({{"type", "network"}}));
   ASSERT_EQ(spec->shared_mounts.size(), 2u);
   EXPECT_EQ(spec->shared_mounts[0].source, "/data/a");
-  EXPECT_TRUE(spec->shared_mounts[0].is_read_only);
+  EXPECT_EQ(spec->shared_mounts[0].options.read_only, ReadOnly::kTop);
+  EXPECT_TRUE(spec->shared_mounts[0].options.is_recursive);
   EXPECT_EQ(spec->shared_mounts[1].source, "/device");
-  EXPECT_FALSE(spec->shared_mounts[1].is_read_only);
+  EXPECT_EQ(spec->shared_mounts[1].options.read_only, ReadOnly::kNo);
+  EXPECT_FALSE(spec->shared_mounts[1].options.is_recursive);
+  // The agent has to make device nodes in it: nothing is mounted at /dev.
+  EXPECT_EQ(spec->rootfs_options.read_only, ReadOnly::kNo);
 }
 
 TEST(OciSpec, RefusesWhatIsNoSpec) {
   for (const char* text :
        {"", "[]", "{", "{}", R"({"process": {}, "root": 3})",
         R"({"process": {}, "root": {}, "mounts": 1})",
-        R"({"process": {}, "root": {}, "mounts": [{"type": "bind", "source": "a"}]})"}) {
+        R"({"process": {}, "root": {}, "mounts": [{"type": "bind", "source": ""}]})"}) {
     EXPECT_TRUE(absl::IsInvalidArgument(MakeGuestSpec(text, "/g", false).status())) << text;
   }
 }
@@ -76,12 +77,60 @@ TEST(Ids, Valid) {
   EXPECT_FALSE(IsValidSandboxId(std::string(97, 'x')));
 }
 
-TEST(MountOptions, FlagsAndData) {
-  MountOptions options =
-      ParseMountOptions({"ro", "nosuid", "lowerdir=/a:/b", "rprivate", "upperdir=/c", "suid"});
-  EXPECT_EQ(options.flags, static_cast<unsigned long>(MS_RDONLY));
-  EXPECT_EQ(options.propagation, static_cast<unsigned long>(MS_PRIVATE | MS_REC));
-  EXPECT_EQ(options.data, "lowerdir=/a:/b,upperdir=/c");
+ExportOptions Exported(const std::string& words) {
+  auto spec = MakeGuestSpec(R"({"process": {}, "root": {}, "mounts": [
+    {"type": "bind", "source": "/s", "destination": "/d", "options": [)" + words + "]}]}", "/g", false);
+  return spec.ok() && spec->shared_mounts.size() == 1 ? spec->shared_mounts[0].options : ExportOptions();
+}
+
+// Kata's CVE-2020-28914 and its kin: what the container may not write, the guest may not either.
+TEST(OciSpec, ExportsReadOnlyWhatTheContainerHasReadOnly) {
+  EXPECT_EQ(Exported(R"("rbind", "rro")").read_only, ReadOnly::kAll);
+  EXPECT_EQ(Exported(R"("rbind", "ro", "rro")").read_only, ReadOnly::kAll);
+  EXPECT_EQ(Exported(R"("bind", "rro", "rprivate")").read_only, ReadOnly::kAll);
+  EXPECT_EQ(Exported(R"("rbind", "ro")").read_only, ReadOnly::kTop);
+  EXPECT_EQ(Exported(R"("ro")").read_only, ReadOnly::kTop);
+  EXPECT_EQ(Exported(R"("rbind", "ro", "rw")").read_only, ReadOnly::kNo);
+  EXPECT_EQ(Exported(R"("rbind", "ro", "rrw")").read_only, ReadOnly::kNo);
+  EXPECT_TRUE(Exported(R"("rbind", "rprivate")").is_private);
+  EXPECT_FALSE(Exported(R"("rbind", "rslave")").is_private);
+  EXPECT_FALSE(Exported(R"("rbind")").is_private);
+  EXPECT_FALSE(Exported(R"("bind")").is_recursive);
+}
+
+TEST(OciSpec, UnknownWordOfABindIsNamed) {
+  auto spec = MakeGuestSpec(R"({"process": {}, "root": {}, "mounts": [
+    {"type": "bind", "source": "/s", "destination": "/d", "options": ["rbind", "r0"]}]})", "/g", false);
+  EXPECT_EQ(spec.status().message(), "bind mount at \"/d\": mount option \"r0\" is not known");
+}
+
+TEST(OciSpec, ReadOnlyRootIsExportedSoAndHasItsMountPoints) {
+  auto spec = MakeGuestSpec(R"({"process": {"cwd": "/work/here"}, "root": {"path": "r", "readonly": true}, "mounts": [
+    {"type": "tmpfs", "source": "tmpfs", "destination": "/dev"},
+    {"type": "devpts", "source": "devpts", "destination": "/dev/pts/"},
+    {"type": "bind", "source": "/data/file", "destination": "//etc/hosts", "options": ["rbind"]}]})", "/g", false);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->rootfs_options.read_only, ReadOnly::kAll);
+  ASSERT_EQ(spec->mount_points.size(), 3u);
+  EXPECT_EQ(spec->mount_points[0].path, "/dev");
+  EXPECT_EQ(spec->mount_points[0].source, "");
+  EXPECT_EQ(spec->mount_points[1].path, "/etc/hosts");
+  EXPECT_EQ(spec->mount_points[1].source, "/data/file");
+  EXPECT_EQ(spec->mount_points[2].path, "/work/here");
+}
+
+TEST(OciSpec, WritableMountsBelowAReadOnlyOneGetBindsOfTheirOwn) {
+  auto spec = MakeGuestSpec(R"({"process": {}, "root": {}, "mounts": [
+    {"type": "bind", "source": "/s", "destination": "/d", "options": ["rbind", "ro", "nosuid", "rprivate", "rnoexec"]},
+    {"type": "tmpfs", "source": "tmpfs", "destination": "/t"}]})", "/g", false);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  const Json mounts = Json::parse(WithWritableMounts(spec->json, "/g", "mounts/0", {"sub", "a/b"}))["mounts"];
+  ASSERT_EQ(mounts.size(), 4u);
+  EXPECT_EQ(mounts[0]["options"].size(), 5u);
+  EXPECT_EQ(mounts[1], Json({{"type", "bind"}, {"source", "/g/mounts/0/sub"}, {"destination", "/d/sub"},
+                             {"options", {"rbind", "rprivate", "rnoexec"}}}));
+  EXPECT_EQ(mounts[2]["destination"], "/d/a/b");
+  EXPECT_EQ(mounts[3]["destination"], "/t");
 }
 
 }  // namespace
