@@ -24,7 +24,11 @@ class Case:
     exec_flags: tuple[str, ...] | None = None    # run by `ctr task exec` in a running container
     function: Callable | None = None             # given the runtime's side, returns the text
     shared: bool = False                         # may run in one container with others
-    quick: bool = False                          # part of the tests of each change
+
+    @property
+    def quick(self):
+        """Part of the tests of each change: those of one plain container, hundreds in a few boots."""
+        return self.shared and not self.flags and self.edit is None
 
     @property
     def topic(self):

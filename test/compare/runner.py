@@ -29,7 +29,12 @@ def both_sides(prefix, probe, runtimes=(RUNC, KATA)):
     try:
         Side.make_image(containerd, probe)
         sockets = containerd.shim_sockets()
-        yield [Side.of(containerd, runtime, letter) for runtime, letter in zip(runtimes, "rk")]
+        sides = [Side.of(containerd, runtime, letter) for runtime, letter in zip(runtimes, "rk")]
+        try:
+            yield sides
+        finally:
+            for side in sides:
+                side.end_standing()
         left = containerd.wait_clean(sockets)
         if left:
             containerd.force_clean()
@@ -76,8 +81,12 @@ def run(sides, cases, progress=lambda text: None):
     begin = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         jobs = {pool.submit(run_group, side, group): index for group in groups for index, side in enumerate(sides)}
-        for number, job in enumerate(concurrent.futures.as_completed(jobs), 1):
-            texts[jobs[job]].update(job.result())
-            if number % 20 == 0 or number == len(jobs):
-                progress(f"{number} of {len(jobs)} containers after {time.monotonic() - begin:.0f} s")
+        try:
+            for number, job in enumerate(concurrent.futures.as_completed(jobs), 1):
+                texts[jobs[job]].update(job.result())
+                if number % 20 == 0 or number == len(jobs):
+                    progress(f"{number} of {len(jobs)} containers after {time.monotonic() - begin:.0f} s")
+        except BaseException:  # told to stop: what runs is waited for and cleaned up, the rest is not begun
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return texts

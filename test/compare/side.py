@@ -30,7 +30,8 @@ class Side(harness.Containerd):
     def of(cls, containerd, runtime, letter):
         side = cls(containerd.directory, containerd.prefix, containerd.token)
         side.runtime, side.image, side.letter = runtime, IMAGE, letter
-        side.numbers, side.lock = itertools.count(1), threading.Lock()
+        side.numbers, side.lock, side.one_at_a_time = itertools.count(1), threading.Lock(), threading.Lock()
+        side.stander = None
         return side
 
     def new_id(self, word="c"):
@@ -139,6 +140,26 @@ class Side(harness.Containerd):
                                                       flags=case.exec_flags)) for case in cases}
 
     # --- for cases that drive ctr themselves ---
+
+    @contextlib.contextmanager
+    def standing(self):
+        """A plain container that outlives the case, for those that only add processes and take them away again.
+
+        One case at a time has it. A case after which it does not run any more is at fault, and the next gets a new one.
+        """
+        with self.one_at_a_time:
+            if self.stander is None:
+                self.stander = self.new_id()
+                self.start_detached(self.stander, "sleep", "100000")
+            yield self.stander
+            if self.status(self.stander) != "RUNNING":
+                self.end_standing()
+                raise AssertionError("the case ended the container that others share")
+
+    def end_standing(self):
+        if self.stander is not None:
+            self.remove(self.stander)
+            self.stander = None
 
     def status(self, identity):
         return self.tasks().get(identity, (0, "NONE"))[1]

@@ -13,7 +13,7 @@ def _limits(spec):
     spec["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid", "noexec", "nodev"]})
 
 
-script("cgroups/mounted", "test $(ls /sys/fs/cgroup | wc -l) -gt 0 && echo there; touch /sys/fs/cgroup/x; mkdir /sys/fs/cgroup/d", r"Read-only", flags=MOUNT)
+script("cgroups/mounted", "test $(ls /sys/fs/cgroup | wc -l) -gt 0 && echo there", r"there", flags=MOUNT)
 script("cgroups/memory", VALUE + "value memory.max memory/memory.limit_in_bytes; value memory.low memory/memory.soft_limit_in_bytes", r"^104857600$", edit=_limits)
 script("cgroups/pids", VALUE + "value pids.max pids/pids.max", r"^77$", edit=_limits)
 script("cgroups/processor", "if test -e /sys/fs/cgroup/cpu.max; then cat /sys/fs/cgroup/cpu.max; else echo $(cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us); fi", r"^20000 50000$", edit=_limits)
@@ -21,4 +21,4 @@ script("cgroups/processes-are-listed", VALUE + "value cgroup.procs pids/cgroup.p
 script("cgroups/memory-unlimited", VALUE + "v=$(value memory.max memory/memory.limit_in_bytes); test \"$v\" = max || test $v -gt 1000000000000 && echo none", r"none", flags=MOUNT)
 script("cgroups/pids-unlimited", VALUE + "value pids.max pids/pids.max", r"^max$", flags=MOUNT)
 script("cgroups/usage-is-told", VALUE + "test $(value memory.current memory/memory.usage_in_bytes) -gt 0 && echo some", r"some", flags=MOUNT)
-script("cgroups/writing-a-limit", "echo max >/sys/fs/cgroup/pids.max 2>/dev/null || echo max >/sys/fs/cgroup/pids/pids.max; echo $?", r"^1$", edit=_limits)
+script("cgroups/writing-a-limit", "f=/sys/fs/cgroup/pids.max; test -e $f || f=/sys/fs/cgroup/pids/pids.max; echo max 2>/dev/null >$f; echo $?", r"^1$", edit=_limits)

@@ -29,7 +29,7 @@ execute("exec/read-only-root", "touch /x", r"Read-only", flags=("--read-only",))
 def _fails(name, words, *named, flags=()):
     @function(f"exec/{name}", r"exit 1")
     def run(side):
-        with side.container() as identity:
+        with side.standing() as identity:
             return f"{side.failure(side.exec(identity, *words, flags=flags), *named)}\n{side.status(identity)}"
     return run
 
@@ -44,7 +44,7 @@ _fails("directory-is-a-file", ("pwd",), "/etc/passwd", flags=("--cwd", "/etc/pas
 
 @function("exec/unknown-user", r"exit 1")
 def _unknown_user(side):
-    with side.container() as identity:
+    with side.standing() as identity:
         return side.failure(side.exec(identity, "id", flags=("--user", "nobody-knows")), "nobody-knows")
 
 
@@ -59,7 +59,7 @@ def _twice(side):
 
 @function("exec/same-id-again-later", r"exit 0")
 def _later(side):
-    with side.container() as identity:
+    with side.standing() as identity:
         exec_id = side.new_id()
         return "\n".join(side.outcome(side.exec(identity, "true", exec_id=exec_id)) for _ in range(2))
 

@@ -60,8 +60,16 @@ own("security/seccomp-kill", "sh -c 'mkdir /tmp/x'; echo $?", r"^159$", edit=_ac
 own("security/seccomp-kill-process", "sh -c 'mkdir /tmp/x'; echo $?", r"^159$", edit=_action("SCMP_ACT_KILL_PROCESS"))
 own("security/seccomp-trap", "sh -c 'mkdir /tmp/x'; echo $?", r"^159$", edit=_action("SCMP_ACT_TRAP"))
 script("security/seccomp-log", "mkdir /tmp/x; echo $?", r"^0$", edit=_action("SCMP_ACT_LOG"))
-script("security/seccomp-argument", "mkdir -m 700 /tmp/a; echo $?; mkdir -m 755 /tmp/b; echo $?", r"^1$",
-       edit=_action("SCMP_ACT_ERRNO", args=[{"index": 1, "value": 0o700, "op": "SCMP_CMP_EQ"}]))
+
+
+def _by_argument(spec):
+    def rule(call, index):
+        return {"names": [call], "action": "SCMP_ACT_ERRNO", "args": [{"index": index, "value": 0o700, "op": "SCMP_CMP_EQ"}]}
+    spec["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
+                                "syscalls": [rule("chmod", 1), rule("fchmodat", 2)]}
+
+
+script("security/seccomp-argument", "chmod 700 /tmp; echo $?; chmod 1777 /tmp; echo $?", r"^1$", edit=_by_argument)
 script("security/keyring", "probe keyring | sed 's/[0-9a-f]\\{64\\}/ID/; s/;[0-9a-f]*;/;/g'", r"session keyring: ok")
 script("security/sockets", "probe sockets", r"unix: ok")
 script("security/sockets-as-user", "su user -c 'probe sockets'", r"inet raw: EPERM")

@@ -63,7 +63,7 @@ def _stop(side):
 
 @function("signals/unknown-name", r"exit 1")
 def _unknown(side):
-    with side.container() as identity:
+    with side.standing() as identity:
         return side.failure(side.ctr("task", "kill", "-s", "SIGNONE", identity))
 
 
@@ -83,7 +83,7 @@ def _of_stopped(side):
 def _exec_sent(name, signal, text, has):
     @function(f"signals/exec-{name}", has)
     def run(side):
-        with side.container() as identity:
+        with side.standing() as identity:
             exec_id = side.new_id()
             client = subprocess.Popen(side.exec_command(identity, "sh", "-c", text, exec_id=exec_id), stdin=subprocess.DEVNULL,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -41,13 +41,13 @@ def _large_output(side):
 
 @function("stdio/exec-input", r"^5$")
 def _exec_input(side):
-    with side.container() as identity:
+    with side.standing() as identity:
         return side.outcome(side.exec(identity, "sh", "-c", "wc -c; echo end", stdin=b"hello"))
 
 
 @function("stdio/exec-large-output", r"^4000000$")
 def _exec_large(side):
-    with side.container() as identity:
+    with side.standing() as identity:
         return str(len(side.exec(identity, "sh", "-c", "yes 1234567 | head -c 4000000").out))
 
 
@@ -93,7 +93,7 @@ def _gone(side):
 
 @function("stdio/twenty-execs-at-once", r"^19$")
 def _twenty(side):
-    with side.container() as identity, concurrent.futures.ThreadPoolExecutor(10) as pool:
+    with side.standing() as identity, concurrent.futures.ThreadPoolExecutor(10) as pool:
         results = pool.map(lambda n: side.exec(identity, "sh", "-c", f"echo {n}; exit {n}"), range(20))
         return "\n".join(f"{result.out.decode().strip()}\n{result.code}" for result in results)
 

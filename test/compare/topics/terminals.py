@@ -97,19 +97,19 @@ def _after(side):
 
 @function("terminals/exec", r"terminal 0: yes")
 def _exec(side):
-    with side.container() as identity:
+    with side.standing() as identity:
         return side.exec_on_terminal(identity, (), "probe", "terminal", rows=20, columns=70)
 
 
 @function("terminals/exec-session", r"is in front: yes")
 def _exec_session(side):
-    with side.container() as identity:
+    with side.standing() as identity:
         return side.exec_on_terminal(identity, (), "probe", "session")
 
 
 @function("terminals/exec-interrupt", r"interrupted")
 def _exec_interrupt(side):
-    with side.container() as identity:
+    with side.standing() as identity:
         return side.exec_on_terminal(identity, ("ready", ("\x03",)), *QUIET,
                                      "trap 'echo interrupted; exit 5' INT; echo ready; while :; do sleep 0.1; done")
 
@@ -122,7 +122,7 @@ def _exec_names(side):
 
 @function("terminals/as-user", r"owner: 1000")
 def _as_user(side):
-    with side.container() as identity:
+    with side.standing() as identity:
         terminal = harness.Terminal(side.exec_command(identity, "sh", "-c", "probe terminal; echo x >/dev/tty && echo may write", flags=("--tty", "--user", "1000")))
         rest, code = terminal.drain()
         return f"{side.clean(rest)}\nexit {code}"
