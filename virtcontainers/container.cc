@@ -174,9 +174,25 @@ void GuestContainer::EndMachine(absl::string_view reason) {
   connection_->Close(absl::UnavailableError(reason));
 }
 
+// The guest keeps what does not end, and removes it when it does. For the host the container has ended: its caller
+// can delete it, and others of the pod do not pay for it.
+void GuestContainer::GiveUp() {
+  log::Warn(
+      "giving up container \"{}\": its init does not end of SIGKILL; it counts as ended, and its processes stay in the "
+      "machine until they end there",
+      options_.id);
+  StopAll(kVmDiedStatus);
+}
+
 Co<absl::Status> GuestContainer::EnsureEnd(std::shared_ptr<GuestContainer> self) {
-  const bool is_ended = co_await self->init_->WaitExitFor(kKillEffectTimeout);
-  if (!is_ended) self->EndMachine("its init does not end of SIGKILL");
+  const bool is_ended = co_await self->init_->WaitExitFor(self->options_.kill_effect_timeout);
+  if (is_ended) co_return absl::OkStatus();
+  const bool has_neighbours = self->has_neighbours_ && self->has_neighbours_();
+  if (has_neighbours) {
+    self->GiveUp();
+  } else {
+    self->EndMachine("its init does not end of SIGKILL");
+  }
   co_return absl::OkStatus();
 }
 

@@ -21,8 +21,6 @@ inline constexpr size_t kExecsMax = 1024;
 inline constexpr std::chrono::seconds kAgentCallTimeout{30};
 // Signals are taken at once as well. A guest that does not take SIGKILL for an init is ended with its machine.
 inline constexpr std::chrono::seconds kSignalTimeout{10};
-// And so is one whose init does not end of SIGKILL: it waits in the guest's kernel for what does not come.
-inline constexpr std::chrono::seconds kKillEffectTimeout{20};
 // Between an answer of the guest about OOM kills and the next question.
 inline constexpr std::chrono::seconds kOomPause{1};
 
@@ -50,6 +48,8 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
 
   const ContainerOptions& options() const { return options_; }
   std::shared_ptr<GuestProcess> guest_init() const { return init_; }
+  // Whether other containers live in the machine, asked when it may have to be ended. Without it there are none.
+  void OnNeighboursAsked(std::function<bool()> handler) { has_neighbours_ = std::move(handler); }
   // The agent has made the container: from now on its end and its OOM kills are waited for.
   void Watch();
   // Every process that has not stopped stops with `status`.
@@ -70,6 +70,9 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
                                            std::shared_ptr<Outcome> outcome);
   void CountOomKills(uint64_t kills);
   void EndMachine(absl::string_view reason);
+  // An init that does not end of SIGKILL waits in the guest's kernel for what does not come. Its machine is ended when
+  // nothing else lives there; else the container alone is given up.
+  void GiveUp();
   static Co<absl::Status> EnsureEnd(std::shared_ptr<GuestContainer> self);
   static Co<absl::Status> WatchOom(std::shared_ptr<GuestContainer> self);
 
@@ -83,6 +86,7 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
   bool is_end_watched_ = false;
   uint64_t oom_kills_ = 0;    // known so far
   std::function<void()> oom_handler_;
+  std::function<bool()> has_neighbours_;
 };
 
 }  // namespace kata::virtcontainers

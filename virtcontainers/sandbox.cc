@@ -348,8 +348,23 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     auto response = co_await client.CreateContainer(std::move(request), timeout);
     if (state_ != State::kRunning) co_return NotRunning();
     if (!response.ok()) co_return response.status();
+    container->OnNeighboursAsked([weak = weak_from_this(), id = host->options.id] {
+      auto self = weak.lock();
+      return self != nullptr && self->OthersLive(id);
+    });
     container->Watch();
     co_return container;
+  }
+
+  // Whether ending the machine would end more than container `id`; one being made counts.
+  bool OthersLive(const std::string& id) const {
+    for (const std::string& other : creating_) {
+      if (other != id) return true;
+    }
+    for (const auto& [other, entry] : containers_) {
+      if (other != id && entry.container->init()->state() != ProcessState::kStopped) return true;
+    }
+    return false;
   }
 
   absl::Status NotRunning() const {

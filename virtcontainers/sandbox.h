@@ -32,8 +32,11 @@ namespace kata::virtcontainers {
 
 using StdioStream = ttrpc::MessageStream<agent::v1::StdioMessage, agent::v1::StdioMessage>;
 
+// A process that waits for a stuck file server ends late, if at all.
+inline constexpr std::chrono::seconds kKillEffectTimeout{20};
+
 struct ExitStatus {
-  uint32_t status = 0;  // 0-255; 128+signal; 137 when the VM died
+  uint32_t status = 0;  // 0-255; 128+signal; 137 when the VM died, or when SIGKILL had no effect
   int64_t exited_at_ns = 0;
 };
 
@@ -64,6 +67,8 @@ struct ContainerOptions {
   std::vector<RootfsMount> rootfs;  // empty: root.path of config.json is used as it stands
   bool terminal = false;            // overrides process.terminal of config.json
   StdioFlags stdio;
+  // How long an init may take to end of SIGKILL; a test's is shorter.
+  std::chrono::nanoseconds kill_effect_timeout = kKillEffectTimeout;
 };
 
 struct ExecOptions {

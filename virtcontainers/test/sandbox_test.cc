@@ -58,16 +58,21 @@ class FakeAgent final : public v1::AgentService {
       std::shared_ptr<ttrpc::MessageStream<v1::StdioMessage, v1::StdioMessage>>) override {
     co_return absl::OkStatus();
   }
-  Co<absl::StatusOr<v1::WaitProcessResponse>> WaitProcess(CallContext, v1::ProcessId) override {
-    co_await exited.Wait();
+  Co<absl::StatusOr<v1::WaitProcessResponse>> WaitProcess(CallContext,
+                                                          v1::ProcessId request) override {
+    if (request.container_id() == unkillable)
+      co_await forever.Wait();
+    else
+      co_await exited.Wait();
     v1::WaitProcessResponse response;
     response.set_exit_status(exit_status);
     response.set_oom_kills(oom_kills_at_exit);
     co_return response;
   }
-  Co<absl::StatusOr<wire::Empty>> SignalProcess(CallContext, v1::SignalRequest) override {
+  Co<absl::StatusOr<wire::Empty>> SignalProcess(CallContext,
+                                                       v1::SignalRequest request) override {
     if (!signal_status.ok()) co_return signal_status;
-    exited.Set();
+    if (request.container_id() != unkillable) exited.Set();
     co_return wire::Empty();
   }
   Co<absl::StatusOr<wire::Empty>> ResizeTerminal(CallContext, v1::ResizeRequest) override {
@@ -79,7 +84,9 @@ class FakeAgent final : public v1::AgentService {
   Co<absl::StatusOr<wire::Empty>> RemoveProcess(CallContext, v1::ProcessId) override {
     co_return wire::Empty();
   }
-  Co<absl::StatusOr<wire::Empty>> RemoveContainer(CallContext, v1::ProcessId) override {
+  Co<absl::StatusOr<wire::Empty>> RemoveContainer(CallContext,
+                                                         v1::ProcessId request) override {
+    if (request.container_id() == unkillable) co_await forever.Wait();
     ++removed_containers;
     co_return wire::Empty();
   }
@@ -124,6 +131,7 @@ class FakeAgent final : public v1::AgentService {
   int interfaces = 1;
   uint32_t exit_status = 7;
   bool is_silent = false;
+  std::string unkillable;  // this container's init does not end, whatever is sent to it
   absl::Status create_status;
   size_t token_size = 0;
   int removed_containers = 0;
@@ -215,6 +223,7 @@ class SandboxTest : public testing::Test {
     ContainerOptions options;
     options.id = id;
     options.bundle = bundle();
+    options.kill_effect_timeout = std::chrono::milliseconds(50);
     return options;
   }
   void Run(Co<absl::Status> test) {
@@ -330,6 +339,57 @@ class SandboxTest : public testing::Test {
     EXPECT_EQ(exit.status, 137u);
     co_return absl::OkStatus();
   }
+  Co<absl::Status> UnkillableAmongOthers() {
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    agent_->unkillable = "stuck";
+    auto made = co_await sandbox_->CreateContainer(Options("stuck"));
+    if (!made.ok()) co_return made.status();
+    auto other = co_await sandbox_->CreateContainer(Options("other"));
+    if (!other.ok()) co_return other.status();
+    std::shared_ptr<Container> stuck = *made;
+    std::shared_ptr<Container> neighbour = *other;
+    CO_RETURN_IF_ERROR(co_await stuck->Start());
+    CO_RETURN_IF_ERROR(co_await neighbour->Start());
+    ExecOptions exec;
+    exec.exec_id = "e";
+    exec.process_json = "{}";
+    auto added = stuck->AddExec(exec);
+    EXPECT_TRUE(added.ok());
+    CO_RETURN_IF_ERROR(co_await stuck->Kill("", SIGKILL, true));
+    ExitStatus exit = co_await stuck->init()->WaitExit();
+    EXPECT_EQ(exit.status, 137u);
+    EXPECT_EQ((*added)->exit()->status, 137u);
+    EXPECT_EQ(neighbour->init()->state(), ProcessState::kRunning);
+    EXPECT_NE(sandbox_->VmPid(), 0);
+    // Deletable although the guest does not answer, and its name can be used again.
+    CO_RETURN_IF_ERROR(co_await sandbox_->DeleteContainer("stuck"));
+    EXPECT_EQ(sandbox_->ContainerCount(), 1u);
+    EXPECT_EQ(neighbour->init()->state(), ProcessState::kRunning);
+    agent_->unkillable.clear();
+    auto again = co_await sandbox_->CreateContainer(Options("stuck"));
+    EXPECT_TRUE(again.ok()) << again.status();
+    co_return absl::OkStatus();
+  }
+  Co<absl::Status> UnkillableAlone() {
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    agent_->unkillable = "stuck";
+    auto other = co_await sandbox_->CreateContainer(Options("other"));
+    if (!other.ok()) co_return other.status();
+    std::shared_ptr<Container> neighbour = *other;
+    CO_RETURN_IF_ERROR(co_await neighbour->Start());
+    CO_RETURN_IF_ERROR(co_await neighbour->Kill("", SIGKILL, true));
+    co_await neighbour->init()->WaitExit();
+    auto made = co_await sandbox_->CreateContainer(Options("stuck"));
+    if (!made.ok()) co_return made.status();
+    std::shared_ptr<Container> stuck = *made;
+    CO_RETURN_IF_ERROR(co_await stuck->Start());
+    // The other one is still known, but has ended: nobody else pays.
+    CO_RETURN_IF_ERROR(co_await stuck->Kill("", SIGKILL, true));
+    ExitStatus exit = co_await stuck->init()->WaitExit();
+    EXPECT_EQ(exit.status, 137u);
+    EXPECT_EQ(sandbox_->VmPid(), 0);
+    co_return absl::OkStatus();
+  }
   Co<absl::Status> Resources() {
     CO_RETURN_IF_ERROR(co_await sandbox_->Start());
     auto made = co_await sandbox_->CreateContainer(Options("c1"));
@@ -422,6 +482,8 @@ TEST_F(SandboxTest, LifeOfAContainer) { Run(Life()); }
 TEST_F(SandboxTest, ProcessesEndWith137WhenTheMachineDies) { Run(MachineDies()); }
 TEST_F(SandboxTest, MachineEndsWithItsVirtiofsd) { Run(VirtiofsdDies()); }
 TEST_F(SandboxTest, SigkillEndsTheMachineOfAGuestThatDoesNotAnswer) { Run(KillOfALostGuest()); }
+TEST_F(SandboxTest, AContainerThatCannotBeKilledIsGivenUpAlone) { Run(UnkillableAmongOthers()); }
+TEST_F(SandboxTest, AContainerThatCannotBeKilledEndsAMachineOfItsOwn) { Run(UnkillableAlone()); }
 TEST_F(SandboxTest, FreezerLimitsAndStatisticsAskTheAgent) { Run(Resources()); }
 TEST_F(SandboxTest, OomKillsAreToldOnceEachAndBeforeTheExit) { Run(OutOfMemory()); }
 TEST_F(SandboxTest, FailedCreateIsUndone) { Run(CreateFails()); }
