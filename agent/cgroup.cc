@@ -1,38 +1,85 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/cgroup.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <memory>
+#include <chrono>
 
 #include <absl/strings/numbers.h>
+#include <absl/strings/str_join.h>
 #include <absl/strings/str_split.h>
 
 #include "agent/cgroup_limits.h"
+#include "agent/directory_walk.h"
 #include "agent/errors.h"
+#include "agent/reserve.h"
 
 namespace kata::agent {
 namespace {
 
 constexpr size_t kFileSizeMax = 1u << 20;
 
-// `directory` and all below it, children after their parent.
-std::vector<std::string> Tree(const std::string& directory) {
-  std::vector<std::string> out = {directory};
-  for (size_t i = 0; i < out.size() && out.size() < kCgroupDirsMax; ++i) {
-    std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(out[i].c_str()), ::closedir);
-    if (dir == nullptr) continue;
-    const std::string here = out[i];
-    while (dirent* entry = ::readdir(dir.get())) {
-      if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
-        out.push_back(absl::StrCat(here, "/", entry->d_name));
+// Its name has no meaning in the container, where it is the root.
+constexpr char kInnerName[] = "container";
+// The io thread does nothing else for about this long.
+constexpr std::chrono::milliseconds kSlice{2};
+
+using Clock = std::chrono::steady_clock;
+
+absl::StatusOr<std::string> MakeDirectory(const std::string& parent, const std::string& name) {
+  std::string path = absl::StrCat(parent, "/", name);
+  for (int i = 1; ::mkdir(path.c_str(), 0755) != 0; ++i) {
+    if (errno != EEXIST || i > kCgroupNamesakesMax)
+      return SystemError(errno, absl::StrCat("creating cgroup \"", path, "\""));
+    path = absl::StrCat(parent, "/", name, ".", i);
+  }
+  return path;
+}
+
+absl::Status BoundOuter(const std::string& parent, const std::string& outer) {
+  RETURN_IF_ERROR(EnableControllers(outer));
+  RETURN_IF_ERROR(WriteBounds(outer, BoundsOfOne(ReadBounds(parent))));
+  return WriteExisting(absl::StrCat(outer, "/cgroup.max.descendants"),
+                       absl::StrCat(kCgroupDirsMax));
+}
+
+// A share and a protection count among siblings, and the container's siblings are those of `outer`.
+absl::Status CopyShares(const std::string& inner, const std::string& outer) {
+  // The kernel takes no weight for an idle group.
+  for (const char* file : {"cpu.idle", "cpu.weight", "io.weight", "io.bfq.weight", "memory.min", "memory.low"}) {
+    auto text = ReadFile(absl::StrCat(inner, "/", file), kFileSizeMax);
+    if (!text.ok()) continue;
+    auto before = ReadFile(absl::StrCat(outer, "/", file), kFileSizeMax);
+    if (before.ok() && *before == *text) continue;
+    // The kernel takes one line per write.
+    for (absl::string_view line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
+      absl::Status status = WriteExisting(absl::StrCat(outer, "/", file), std::string(line));
+      if (!status.ok()) return absl::InternalError(status.message());
     }
   }
-  return out;
+  return absl::OkStatus();
+}
+
+void AddPids(int directory, std::vector<pid_t>& out) {
+  UniqueFd file(::openat(directory, "cgroup.procs", O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return;
+  // One of the threaded type lists no processes.
+  auto text = ReadAll(file.get(), kFileSizeMax);
+  if (!text.ok()) return;
+  for (absl::string_view line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
+    pid_t pid = 0;
+    if (absl::SimpleAtoi(line, &pid) && pid > 0 && out.size() < kCgroupPidsMax) out.push_back(pid);
+  }
+}
+
+absl::Status RemoveOne(int parent, const std::string& name) {
+  if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT)
+    return absl::OkStatus();
+  if (errno == EBUSY) return absl::FailedPreconditionError(absl::StrCat("cgroup \"", name, "\" is busy"));
+  return SystemError(errno, absl::StrCat("removing cgroup \"", name, "\""));
 }
 
 }  // namespace
@@ -42,63 +89,86 @@ absl::StatusOr<Cgroup> Cgroup::Create(const std::string& parent, const std::stri
   std::vector<DeviceRule> rules = resources.device_rules;
   for (const DeviceRule& rule : DefaultDeviceRules()) rules.push_back(rule);
   Cgroup out;
-  out.path_ = absl::StrCat(parent, "/", name);
-  if (::mkdir(out.path_.c_str(), 0755) != 0) {
-    return SystemError(errno, absl::StrCat("creating cgroup \"", out.path_, "\""));
-  }
-  out.fd_.reset(::open(out.path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  absl::Status status;
-  if (!out.fd_.valid())
+  ASSIGN_OR_RETURN(out.outer_, MakeDirectory(parent, name));
+  out.path_ = absl::StrCat(out.outer_, "/", kInnerName);
+  absl::Status status = BoundOuter(parent, out.outer_);
+  if (status.ok() && ::mkdir(out.path_.c_str(), 0755) != 0)
+    status = SystemError(errno, absl::StrCat("creating cgroup \"", out.path_, "\""));
+  if (status.ok()) out.fd_.reset(::open(out.path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (status.ok() && !out.fd_.valid())
     status = SystemError(errno, absl::StrCat("opening cgroup \"", out.path_, "\""));
   if (status.ok()) status = SetLimits(out.path_, resources);
+  if (status.ok()) status = CopyShares(out.path_, out.outer_);
   if (status.ok()) status = AttachDeviceProgram(out.fd(), EncodeDeviceProgram(rules));
   if (!status.ok()) {
     ::rmdir(out.path_.c_str());
+    ::rmdir(out.outer_.c_str());
     return status;
   }
   return out;
 }
 
-absl::StatusOr<std::vector<pid_t>> Cgroup::Pids() const {
+Co<absl::StatusOr<std::vector<pid_t>>> PidsBelow(std::string directory) {
   std::vector<pid_t> out;
-  for (const std::string& directory : Tree(path_)) {
-    auto text = ReadFile(absl::StrCat(directory, "/cgroup.procs"), kFileSizeMax);
-    // A child cgroup may vanish or be of the threaded type, which lists no processes.
-    if (!text.ok()) continue;
-    for (absl::string_view line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
-      pid_t pid = 0;
-      if (absl::SimpleAtoi(line, &pid) && pid > 0 && out.size() < kCgroupPidsMax)
-        out.push_back(pid);
+  auto walk = DirectoryWalk::Open(directory);
+  if (!walk.ok()) co_return walk.status();
+  auto slice_end = Clock::now() + kSlice;
+  for (size_t visited = 0; visited <= kCgroupDirsMax;) {
+    auto step = walk->Next();
+    // What is being removed under the walk has no processes any more.
+    if (!step.ok() || *step == DirectoryWalk::Step::kEnded) break;
+    if (*step == DirectoryWalk::Step::kEntered) {
+      AddPids(walk->fd(), out);
+      ++visited;
     }
+    if (Clock::now() < slice_end) continue;
+    co_await Sleep(std::chrono::nanoseconds(0));
+    slice_end = Clock::now() + kSlice;
   }
-  return out;
+  co_return out;
+}
+
+Co<absl::Status> RemoveCgroups(std::string directory) {
+  auto walk = DirectoryWalk::Open(directory);
+  if (absl::IsNotFound(walk.status())) co_return absl::OkStatus();
+  if (!walk.ok()) co_return walk.status();
+  auto slice_end = Clock::now() + kSlice;
+  for (;;) {
+    auto step = walk->Next();
+    if (!step.ok()) co_return absl::InternalError(step.status().message());
+    if (*step == DirectoryWalk::Step::kLeft) CO_RETURN_IF_ERROR(RemoveOne(walk->fd(), walk->name()));
+    if (*step == DirectoryWalk::Step::kEnded) co_return RemoveOne(AT_FDCWD, directory);
+    if (Clock::now() < slice_end) continue;
+    co_await Sleep(std::chrono::nanoseconds(0));
+    slice_end = Clock::now() + kSlice;
+  }
+}
+
+absl::Status Cgroup::Update(const Resources& resources) const {
+  RETURN_IF_ERROR(UpdateLimits(path_, resources));
+  return CopyShares(path_, outer_);
 }
 
 absl::Status Cgroup::Kill() const {
-  absl::Status status = WriteExisting(absl::StrCat(path_, "/cgroup.kill"), "1");
+  absl::Status status = WriteExisting(absl::StrCat(outer_, "/cgroup.kill"), "1");
   if (absl::IsNotFound(status)) return absl::OkStatus();
   return status;
 }
 
-absl::Status Cgroup::Remove() {
-  std::vector<std::string> directories = Tree(path_);
-  for (auto directory = directories.rbegin(); directory != directories.rend(); ++directory) {
-    if (::rmdir(directory->c_str()) == 0 || errno == ENOENT) continue;
-    if (errno == EBUSY)
-      return absl::FailedPreconditionError(absl::StrCat("cgroup \"", path_, "\" is busy"));
-    return SystemError(errno, absl::StrCat("removing cgroup \"", *directory, "\""));
-  }
-  return absl::OkStatus();
-}
+Co<absl::Status> Cgroup::Remove() const { return RemoveCgroups(outer_); }
 
 absl::Status EnableControllers(const std::string& directory) {
   ASSIGN_OR_RETURN(std::string text,
                    ReadFile(absl::StrCat(directory, "/cgroup.controllers"), kFileSizeMax));
-  for (absl::string_view name :
-       absl::StrSplit(absl::StripAsciiWhitespace(text), ' ', absl::SkipEmpty())) {
-    // One at a time: a controller that cannot be enabled must not take the others with it.
-    absl::Status status =
-        WriteExisting(absl::StrCat(directory, "/cgroup.subtree_control"), absl::StrCat("+", name));
+  const std::string file = absl::StrCat(directory, "/cgroup.subtree_control");
+  const std::vector<std::string> names =
+      absl::StrSplit(absl::StripAsciiWhitespace(text), ' ', absl::SkipEmpty());
+  if (names.empty()) return absl::OkStatus();
+  if (WriteExisting(file, absl::StrCat("+", absl::StrJoin(names, " +"))).ok())
+    return absl::OkStatus();
+  // One at a time: a controller that cannot be enabled must not take the others with it.
+  for (const std::string& name : names) {
+    absl::Status status = WriteExisting(file, absl::StrCat("+", name));
     if (!status.ok() && (name == "memory" || name == "pids" || name == "cpu")) return status;
   }
   return absl::OkStatus();

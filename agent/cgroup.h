@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One container's cgroup (version 2) below a parent directory. A limit that the spec does not set
-// is not written. Io thread only; all calls are short writes to cgroupfs.
+// is not written. It lies in one of the container's own that it never sees, which bounds it by what
+// it must leave to its neighbours. Io thread only: short reads and writes of cgroupfs; what may
+// take long yields in between.
 #pragma once
 
 #include <sys/types.h>
@@ -12,13 +14,16 @@
 #include <absl/status/statusor.h>
 
 #include "agent/spec.h"
+#include "proto/base/coro.h"
 #include "proto/base/fd.h"
 
 namespace kata::agent {
 
-// Pids listed of one container, and directories below its cgroup that are visited.
+// Pids listed of one container, and directories below its cgroup that there may be.
 inline constexpr size_t kCgroupPidsMax = 65536;
-inline constexpr size_t kCgroupDirsMax = 4096;
+inline constexpr size_t kCgroupDirsMax = 16384;
+// Containers of one name at once: those of before that do not end.
+inline constexpr int kCgroupNamesakesMax = 64;
 
 class Cgroup {
  public:
@@ -28,18 +33,23 @@ class Cgroup {
                                        const Resources& resources);
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }
-  // Every process in it and below.
-  absl::StatusOr<std::vector<pid_t>> Pids() const;
+  // As UpdateLimits.
+  absl::Status Update(const Resources& resources) const;
   absl::Status Kill() const;
-  // FailedPrecondition while processes are left.
-  absl::Status Remove();
+  // FailedPrecondition while processes are left. The object may go meanwhile.
+  Co<absl::Status> Remove() const;
 
  private:
   Cgroup() = default;
+  std::string outer_;
   std::string path_;
   UniqueFd fd_;
 };
 
+// Every process in the cgroup `directory` and below.
+Co<absl::StatusOr<std::vector<pid_t>>> PidsBelow(std::string directory);
+// Removes the cgroup `directory` and all below. FailedPrecondition while processes are left.
+Co<absl::Status> RemoveCgroups(std::string directory);
 // Enables every available controller for the children of `directory`.
 absl::Status EnableControllers(const std::string& directory);
 

@@ -3,8 +3,11 @@
 // control socket.
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/keyctl.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,6 +17,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <exception>
 #include <optional>
 
 #include <absl/strings/numbers.h>
@@ -32,6 +36,12 @@ namespace {
 constexpr char kDefaultPath[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr size_t kPasswdSizeMax = 1u << 20;
 constexpr int kExitSetupFailed = 127;
+// The kernel's headers for programs lack them.
+constexpr unsigned kKeyPossessorAll = 0x3f000000;
+constexpr unsigned kKeyUserView = 0x00010000;
+constexpr unsigned kKeyUserRead = 0x00020000;
+constexpr unsigned kKeyUserSearch = 0x00080000;
+constexpr unsigned kKeyUserLink = 0x00100000;
 
 void ResetSignals() {
   // CLONE_CLEAR_SIGHAND keeps ignored signals ignored, and the mask is inherited.
@@ -54,6 +64,11 @@ void CloseAllBut(std::vector<int> kept) {
   ::syscall(SYS_close_range, from, ~0u, 0);
 }
 
+absl::Status EnterCgroup(int procs_fd) {
+  if (procs_fd >= 0 && ::write(procs_fd, "0", 1) != 1) return SystemError(errno, "entering the cgroup");
+  return absl::OkStatus();
+}
+
 absl::Status Join(int fd, int type, const char* what) {
   if (fd >= 0 && ::setns(fd, type) != 0)
     return SystemError(errno, absl::StrCat("joining the ", what, " namespace"));
@@ -62,15 +77,30 @@ absl::Status Join(int fd, int type, const char* what) {
 
 absl::Status EnterNamespaces(const LaunchOptions& options) {
   if (options.is_exec) {
-    // Processes of the container must not look into this one while it still holds the agent's
-    // rights.
-    prctl(PR_SET_DUMPABLE, 0);
-    return Join(options.init_pidfd, CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,
-                "container's");
+    RETURN_IF_ERROR(Join(options.init_pidfd,
+                         CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,
+                         "container's"));
+    return Join(options.pid_namespace_fd, CLONE_NEWPID, "pid");  // of the second process only
   }
   RETURN_IF_ERROR(Join(options.ipc_namespace_fd, CLONE_NEWIPC, "ipc"));
   RETURN_IF_ERROR(Join(options.uts_namespace_fd, CLONE_NEWUTS, "uts"));
   if (::unshare(CLONE_NEWCGROUP) != 0) return SystemError(errno, "making the cgroup namespace");
+  // The namespace's root is the cgroup that it was made in, whatever its maker moves to.
+  return EnterCgroup(options.set_up_procs_fd);
+}
+
+// As runc: keys of a container are its own, and its execs find them. Others may join by name only
+// what they may search.
+absl::Status JoinSessionKeyring(const LaunchOptions& options) {
+  const std::string name = absl::StrCat("_ses.", options.container_id);
+  const long ring = ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.c_str());
+  if (ring < 0 && errno == ENOSYS) return absl::OkStatus();
+  if (ring < 0) return SystemError(errno, "joining the session keyring");
+  if (options.is_exec) return absl::OkStatus();
+  constexpr unsigned kPermissions =
+      kKeyPossessorAll | kKeyUserView | kKeyUserRead | kKeyUserLink | kKeyUserSearch;
+  if (::syscall(SYS_keyctl, KEYCTL_SETPERM, ring, kPermissions) != 0)
+    return SystemError(errno, "opening the session keyring");
   return absl::OkStatus();
 }
 
@@ -86,9 +116,8 @@ absl::Status SetNames(const ContainerSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status SendTerminal(int control, int master) {
-  char kind = kControlTerminal;
-  iovec iov{.iov_base = &kind, .iov_len = 1};
+absl::Status SendWithFd(int control, std::string text, int fd, const char* what) {
+  iovec iov{.iov_base = text.data(), .iov_len = text.size()};
   alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
   msghdr header{};
   header.msg_iov = &iov;
@@ -99,25 +128,40 @@ absl::Status SendTerminal(int control, int master) {
   message->cmsg_level = SOL_SOCKET;
   message->cmsg_type = SCM_RIGHTS;
   message->cmsg_len = CMSG_LEN(sizeof(int));
-  __builtin_memcpy(CMSG_DATA(message), &master, sizeof(master));
-  if (::sendmsg(control, &header, MSG_NOSIGNAL) != 1)
-    return SystemError(errno, "handing over the terminal");
+  __builtin_memcpy(CMSG_DATA(message), &fd, sizeof(fd));
+  if (::sendmsg(control, &header, MSG_NOSIGNAL) != static_cast<ssize_t>(text.size()))
+    return SystemError(errno, absl::StrCat("handing over ", what));
   return absl::OkStatus();
+}
+
+absl::Status SendFilter(int control, const SeccompProgram& program) {
+  UniqueFd file(::memfd_create("seccomp", MFD_CLOEXEC));
+  if (!file.valid()) return SystemError(errno, "making a file for the seccomp filter");
+  RETURN_IF_ERROR(WriteAll(file.get(), program.Bytes()));
+  if (::lseek(file.get(), 0, SEEK_SET) != 0) return SystemError(errno, "rewinding the seccomp filter");
+  return SendWithFd(control, std::string(1, kControlFilter), file.get(), "the seccomp filter");
 }
 
 absl::Status SetUpTerminal(const LaunchOptions& options, int control) {
   const ProcessSpec& spec = *options.process;
   ASSIGN_OR_RETURN(Terminal terminal, OpenTerminal(spec.console_width, spec.console_height));
   if (!options.is_exec) RETURN_IF_ERROR(BindConsole(terminal.slave_path));
-  RETURN_IF_ERROR(SendTerminal(control, terminal.master.get()));
-  if (::ioctl(terminal.slave.get(), TIOCSCTTY, 0) != 0)
-    return SystemError(errno, "taking the terminal");
+  RETURN_IF_ERROR(SendWithFd(control, std::string(1, kControlTerminal), terminal.master.get(),
+                             "the terminal"));
   if (::fchown(terminal.slave.get(), spec.uid, static_cast<gid_t>(-1)) != 0) {
     return SystemError(errno, "changing the terminal's owner");
   }
   for (int fd = 0; fd < 3; ++fd) {
     if (::dup2(terminal.slave.get(), fd) < 0) return SystemError(errno, "placing the terminal");
   }
+  return absl::OkStatus();
+}
+
+// Of the process that becomes the program; a terminal is its standard input by now.
+absl::Status LeadSession(const ProcessSpec& spec) {
+  if (::setsid() < 0) return SystemError(errno, "making a session");
+  if (spec.terminal && ::ioctl(STDIN_FILENO, TIOCSCTTY, 0) != 0)
+    return SystemError(errno, "taking the terminal");
   return absl::OkStatus();
 }
 
@@ -177,16 +221,45 @@ std::vector<std::string> Environment(const ProcessSpec& spec) {
   return env;
 }
 
-absl::Status WaitForStart(int control) {
-  if (::send(control, &kControlReady, 1, MSG_NOSIGNAL) != 1)
-    return SystemError(errno, "reporting ready");
+// 0 at the end of file.
+char ReadKind(int fd) {
   char kind = 0;
   ssize_t n = 0;
   do {
-    n = ::read(control, &kind, 1);
+    n = ::read(fd, &kind, 1);
   } while (n < 0 && errno == EINTR);
-  if (n != 1 || kind != kControlStart) ::_exit(kExitSetupFailed);
+  return n == 1 ? kind : '\0';
+}
+
+absl::Status WaitForStart(int control) {
+  if (::send(control, &kControlReady, 1, MSG_NOSIGNAL) != 1)
+    return SystemError(errno, "reporting ready");
+  if (ReadKind(control) != kControlStart) ::_exit(kExitSetupFailed);
   return absl::OkStatus();
+}
+
+// Returns in the second process only, once PID 1 knows it.
+absl::Status ContinueInPidNamespace(int control) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return SystemError(errno, "making a pipe");
+  UniqueFd first_is_gone(ends[0]);
+  UniqueFd held(ends[1]);
+  int pidfd = -1;
+  clone_args args{};
+  args.flags = CLONE_PIDFD;
+  args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
+  args.exit_signal = SIGCHLD;
+  const long pid = ::syscall(SYS_clone3, &args, sizeof(args));
+  if (pid < 0) return SystemError(errno, "cloning the process into the container");
+  if (pid == 0) {
+    held.reset();
+    ReadKind(first_is_gone.get());
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(
+      SendWithFd(control, absl::StrCat(std::string(1, kControlSecond), pid), pidfd, "the process"));
+  // It is not reaped here: a process that has ended already is the agent's to reap as well.
+  ::_exit(ReadKind(control) == kControlKnown ? 0 : kExitSetupFailed);
 }
 
 absl::Status BuildContainer(const ContainerSpec& spec) {
@@ -207,48 +280,95 @@ absl::Status Execute(const std::string& program, const ProcessSpec& spec,
       ErrnoStatus(errno, absl::StrCat("exec: \"", spec.args[0], "\"")).message());
 }
 
-absl::Status SetUpAndRun(const LaunchOptions& options, int control) {
-  const ProcessSpec& spec = *options.process;
-  std::optional<SeccompFilter> filter;
-  if (options.container->seccomp) {
-    ASSIGN_OR_RETURN(SeccompFilter built, SeccompFilter::Build(*options.container->seccomp));
-    filter.emplace(std::move(built));
-  }
-  RETURN_IF_ERROR(EnterNamespaces(options));
-  if (::setsid() < 0) return SystemError(errno, "making a session");
-  RETURN_IF_ERROR(ApplyLimits(spec));
-  if (!options.is_exec) RETURN_IF_ERROR(BuildContainer(*options.container));
-  RETURN_IF_ERROR(spec.terminal ? SetUpTerminal(options, control) : SetUpPipes(options));
-  // As runc: a missing cwd is made for init, and is an error of an exec.
-  if (!options.is_exec) MakeDirectory(spec.cwd, spec);
-  if (!options.is_exec) RETURN_IF_ERROR(SealRootfs(*options.container));
-  const std::vector<std::string> env = Environment(spec);
+absl::StatusOr<std::string> EnterProgramsPlace(const ProcessSpec& spec,
+                                               const std::vector<std::string>& env) {
   const absl::Status entered_as_root = EnterDirectory(spec.cwd);
   RETURN_IF_ERROR(DropToUser(spec));
   // A directory may be open to root only or to the user only (a share that squashes root).
   if (absl::Status entered = EnterDirectory(spec.cwd); !entered.ok() && !entered_as_root.ok())
     return entered;
-  ASSIGN_OR_RETURN(std::string program, FindProgram(spec.args[0], EnvironmentValue(env, "PATH")));
-  if (!options.is_exec) RETURN_IF_ERROR(WaitForStart(control));
-  if (spec.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+  return FindProgram(spec.args[0], EnvironmentValue(env, "PATH"));
+}
+
+absl::Status ForbidNewPrivileges(const ProcessSpec& spec) {
+  if (spec.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
     return SystemError(errno, "setting no_new_privs");
-  }
-  RETURN_IF_ERROR(RaisePermitted());
-  // Without no_new_privs only CAP_SYS_ADMIN may load a filter; with it the filter comes as late as
-  // possible.
-  if (filter && !spec.no_new_privileges) RETURN_IF_ERROR(filter->Load());
+  return absl::OkStatus();
+}
+
+// Without no_new_privs only CAP_SYS_ADMIN may load a filter; with it the filter comes as late as
+// possible.
+absl::Status ConfineAndRun(const ProcessSpec& spec, const SeccompProgram* filter,
+                           const std::string& program, const std::vector<std::string>& env) {
+  if (filter != nullptr && !spec.no_new_privileges) RETURN_IF_ERROR(filter->Load());
   RETURN_IF_ERROR(ApplyCapabilities(spec));
-  if (filter && spec.no_new_privileges) RETURN_IF_ERROR(filter->Load());
+  if (filter != nullptr && spec.no_new_privileges) RETURN_IF_ERROR(filter->Load());
   return Execute(program, spec, env);
+}
+
+absl::Status BecomeInit(const LaunchOptions& options, int control) {
+  const ProcessSpec& spec = *options.process;
+  std::optional<SeccompProgram> filter;
+  if (options.container->seccomp) {
+    ASSIGN_OR_RETURN(filter, SeccompProgram::Compile(*options.container->seccomp));
+    RETURN_IF_ERROR(SendFilter(control, *filter));
+  }
+  RETURN_IF_ERROR(BuildContainer(*options.container));
+  RETURN_IF_ERROR(spec.terminal ? SetUpTerminal(options, control) : SetUpPipes(options));
+  RETURN_IF_ERROR(LeadSession(spec));
+  // As runc: a missing cwd is made for init, and is an error of an exec.
+  MakeDirectory(spec.cwd, spec);
+  RETURN_IF_ERROR(SealRootfs(*options.container));
+  const std::vector<std::string> env = Environment(spec);
+  ASSIGN_OR_RETURN(const std::string program, EnterProgramsPlace(spec, env));
+  RETURN_IF_ERROR(EnterCgroup(options.final_procs_fd));
+  RETURN_IF_ERROR(WaitForStart(control));
+  RETURN_IF_ERROR(ForbidNewPrivileges(spec));
+  RETURN_IF_ERROR(RaisePermitted());
+  return ConfineAndRun(spec, filter ? &*filter : nullptr, program, env);
+}
+
+absl::Status BecomeExec(const LaunchOptions& options, int control) {
+  const ProcessSpec& spec = *options.process;
+  RETURN_IF_ERROR(spec.terminal ? SetUpTerminal(options, control) : SetUpPipes(options));
+  const std::vector<std::string> env = Environment(spec);
+  ASSIGN_OR_RETURN(const std::string program, EnterProgramsPlace(spec, env));
+  RETURN_IF_ERROR(ForbidNewPrivileges(spec));
+  const bool needs_admin = options.seccomp != nullptr && !spec.no_new_privileges;
+  RETURN_IF_ERROR(needs_admin ? ApplyCapabilitiesAndSysAdmin(spec) : ApplyCapabilities(spec));
+  RETURN_IF_ERROR(ContinueInPidNamespace(control));
+  RETURN_IF_ERROR(LeadSession(spec));
+  RETURN_IF_ERROR(WaitForStart(control));
+  RETURN_IF_ERROR(EnterCgroup(options.final_procs_fd));
+  return ConfineAndRun(spec, options.seccomp, program, env);
+}
+
+absl::Status SetUpAndRun(const LaunchOptions& options, int control) {
+  // Nobody in a namespace of ours may look into this process while it has the agent's rights.
+  if (prctl(PR_SET_DUMPABLE, 0) != 0) return SystemError(errno, "closing the process to others");
+  RETURN_IF_ERROR(SetOomScore(*options.process));
+  RETURN_IF_ERROR(JoinSessionKeyring(options));
+  RETURN_IF_ERROR(EnterNamespaces(options));
+  return options.is_exec ? BecomeExec(options, control) : BecomeInit(options, control);
+}
+
+// The agent's own event loop stands further up on this stack.
+absl::Status SetUpAndRunGuarded(const LaunchOptions& options, int control) {
+  try {
+    return SetUpAndRun(options, control);
+  } catch (const std::exception& e) {
+    return absl::InternalError(absl::StrCat("setting up the process: ", e.what()));
+  }
 }
 
 }  // namespace
 
 void RunChild(const LaunchOptions& options, int control) {
   ResetSignals();
-  CloseAllBut({control, options.init_pidfd, options.ipc_namespace_fd, options.uts_namespace_fd,
+  CloseAllBut({control, options.init_pidfd, options.pid_namespace_fd, options.ipc_namespace_fd,
+               options.uts_namespace_fd, options.set_up_procs_fd, options.final_procs_fd,
                options.stdio[0], options.stdio[1], options.stdio[2]});
-  absl::Status status = SetUpAndRun(options, control);
+  absl::Status status = SetUpAndRunGuarded(options, control);
   std::string message = {kControlError, static_cast<char>(status.code())};
   message.append(std::string(status.message().substr(0, kControlMessageMax - message.size())));
   // A send(2) might be filtered by then; write(2) hardly ever is.

@@ -9,12 +9,18 @@
 #include <csignal>
 #include <utility>
 
+#include <absl/strings/match.h>
 #include <absl/strings/str_split.h>
 
+#include "agent/credentials.h"
 #include "agent/errors.h"
+#include "agent/paths.h"
 
 namespace kata::agent {
 namespace {
+
+// Instructions and their flags.
+constexpr size_t kFilterSizeMax = (kSeccompInstructionsMax + 1) * sizeof(sock_filter);
 
 int64_t RealtimeNs() {
   timespec now{};
@@ -34,6 +40,19 @@ absl::Status SendSignal(const Process& process, int number) {
   return SystemError(errno, absl::StrCat("signalling process ", process.pid));
 }
 
+absl::StatusOr<UniqueFd> OpenProcs(const std::string& cgroup) {
+  const std::string path = absl::StrCat(cgroup, "/cgroup.procs");
+  UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd.valid()) return SystemError(errno, absl::StrCat("opening \"", path, "\""));
+  return fd;
+}
+
+absl::StatusOr<UniqueFd> OpenDirectory(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return SystemError(errno, absl::StrCat("opening \"", path, "\""));
+  return fd;
+}
+
 absl::StatusOr<UniqueFd> OpenNamespace(pid_t pid, const char* name) {
   const std::string path = absl::StrCat("/proc/", pid, "/ns/", name);
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -42,6 +61,14 @@ absl::StatusOr<UniqueFd> OpenNamespace(pid_t pid, const char* name) {
 }
 
 }  // namespace
+
+// The first process of an exec may be all there is of it so far.
+void KillSetUp(const Process& process) {
+  for (const UniqueFd* pidfd : {&process.first_pidfd, &process.pidfd}) {
+    if (pidfd->valid())
+      ::syscall(SYS_pidfd_send_signal, pidfd->get(), SIGKILL, nullptr, 0);
+  }
+}
 
 // Counts one call that has a child in set-up; it stands in that call's frame.
 class Container::SetUp {
@@ -88,20 +115,47 @@ Co<absl::Status> Container::LaunchInto(std::shared_ptr<Process> process, LaunchO
         process->io->MakePipes(wanted.has_stdin, wanted.has_stdout, wanted.has_stderr, child_ends));
     for (size_t i = 0; i < 3; ++i) options.stdio[i] = child_ends[i].get();
   }
+  options.container_id = id_;
+  absl::StatusOr<UniqueFd> set_up_procs = OpenProcs(collaborators_.set_up_cgroup);
+  if (!set_up_procs.ok()) co_return set_up_procs.status();
+  options.set_up_procs_fd = set_up_procs->get();
   absl::StatusOr<Launched> launched = Launch(executor_, options);
   if (!launched.ok()) co_return launched.status();
-  process->pid = launched->pid;
-  process->pidfd = std::move(launched->pidfd);
   process->control = std::move(launched->control);
-  auto self = shared_from_this();
-  collaborators_.exits->Register(
-      process->pid, [self, process](int exit_status) { self->Exited(*process, exit_status); });
+  if (options.is_exec) {
+    process->first_pidfd = std::move(launched->pidfd);
+  } else {
+    Adopt(process, launched->pid, std::move(launched->pidfd));
+  }
   // Our copies must go, or the pipes would never end.
   for (UniqueFd& fd : child_ends) fd.reset();
-  co_return co_await AwaitReady(process, options.is_exec);
+  absl::Status status = co_await AwaitReady(process, options.process);
+  if (!status.ok() && options.is_exec) {
+    // What is left of it ends at the latest when it finds nobody to talk to.
+    KillSetUp(*process);
+    process->control.reset();
+  }
+  process->first_pidfd.reset();
+  co_return status;
 }
 
-Co<absl::Status> Container::AwaitReady(std::shared_ptr<Process> process, bool until_executed) {
+void Container::Adopt(std::shared_ptr<Process> process, pid_t pid, UniqueFd pidfd) {
+  process->pid = pid;
+  process->pidfd = std::move(pidfd);
+  auto self = shared_from_this();
+  collaborators_.exits->Register(
+      pid, [self, process](int exit_status) { self->Exited(*process, exit_status); });
+}
+
+// Of our own making, but from a process that the agent cannot look into.
+absl::Status Container::KeepFilter(int file) {
+  ASSIGN_OR_RETURN(const std::string bytes, ReadAll(file, kFilterSizeMax));
+  ASSIGN_OR_RETURN(filter_, SeccompProgram::FromBytes(bytes));
+  return absl::OkStatus();
+}
+
+Co<absl::Status> Container::AwaitReady(std::shared_ptr<Process> process,
+                                       const ProcessSpec* limits) {
   asio::steady_timer limit(executor_);
   limit.expires_after(collaborators_.set_up_timeout);
   process->is_setting_up = true;
@@ -109,10 +163,10 @@ Co<absl::Status> Container::AwaitReady(std::shared_ptr<Process> process, bool un
     if (ec || !process->is_setting_up) return;
     process->is_overdue = true;
     // One that waits in the kernel may not even die: the call ends all the same.
-    static_cast<void>(SendSignal(*process, SIGKILL).ok());
+    KillSetUp(*process);
     process->control->Cancel();
   });
-  absl::Status status = co_await ReceiveReady(process, until_executed);
+  absl::Status status = co_await ReceiveReady(process, limits);
   process->is_setting_up = false;
   if (process->is_overdue) {
     co_return absl::DeadlineExceededError(absl::StrCat(
@@ -125,17 +179,36 @@ Co<absl::Status> Container::AwaitReady(std::shared_ptr<Process> process, bool un
   co_return status;
 }
 
-Co<absl::Status> Container::ReceiveReady(std::shared_ptr<Process> process, bool until_executed) {
+Co<absl::Status> Container::ReceiveReady(std::shared_ptr<Process> process,
+                                         const ProcessSpec* limits) {
   for (;;) {
     absl::StatusOr<ControlChannel::Message> message = co_await process->control->Receive();
     if (!message.ok()) co_return message.status();
     if (message->kind == kControlError) co_return message->error;
-    if (message->kind == kControlReady && !until_executed) co_return absl::OkStatus();
     if (message->kind == kControlTerminal && message->fd.valid()) {
       process->io->SetTerminal(std::move(message->fd));
       continue;
     }
-    if (message->kind == 0 && until_executed) {
+    if (message->kind == kControlFilter && process->is_init && message->fd.valid()) {
+      CO_RETURN_IF_ERROR(KeepFilter(message->fd.get()));
+      continue;
+    }
+    const bool is_second = message->kind == kControlSecond && !process->is_init &&
+                           process->pid < 0 && message->number > 0 && message->fd.valid();
+    if (is_second) {
+      Adopt(process, message->number, std::move(message->fd));
+      CO_RETURN_IF_ERROR(process->control->Send(kControlKnown));
+      continue;
+    }
+    if (message->kind == kControlReady && process->pid > 0 && !process->is_ready) {
+      CO_RETURN_IF_ERROR(SetRlimits(process->pid, *limits));
+      process->is_ready = true;
+      // An init waits for Start.
+      if (process->is_init) co_return absl::OkStatus();
+      CO_RETURN_IF_ERROR(process->control->Send(kControlStart));
+      continue;
+    }
+    if (message->kind == 0 && process->is_ready) {
       process->control.reset();
       co_return absl::OkStatus();
     }
@@ -174,6 +247,9 @@ Co<absl::Status> Container::CreateInit(StdioWanted wanted, const SharedNamespace
   options.container = &spec_;
   options.process = &spec_.process;
   options.cgroup_fd = cgroup_->fd();
+  absl::StatusOr<UniqueFd> procs = OpenProcs(cgroup_->path());
+  if (!procs.ok()) co_return procs.status();
+  options.final_procs_fd = procs->get();
   // Known before it is ready, so that a removal meanwhile waits for its end.
   init_ = std::make_shared<Process>(executor_);
   init_->is_init = true;
@@ -191,21 +267,22 @@ Co<absl::Status> Container::Start() {
         absl::StrCat("starting container \"", id_, "\": not in state created"));
   }
   is_started_ = true;
-  CO_RETURN_IF_ERROR(process->control->SendStart());
-  absl::Status status = co_await AwaitReady(process, true);
+  CO_RETURN_IF_ERROR(process->control->Send(kControlStart));
+  absl::Status status = co_await AwaitReady(process, &spec_.process);
   co_return status;
 }
 
-UniqueFd Container::ExecCgroup() const {
+std::string Container::ExecCgroup() const {
   // An init that made cgroups of its own (systemd) has moved itself below ours, where processes are
   // still allowed.
   auto text = ReadFile(absl::StrCat("/proc/", init_->pid, "/cgroup"), 1u << 16);
-  if (!text.ok()) return UniqueFd();
+  const std::string& own = cgroup_->path();
+  if (!text.ok()) return own;
   const std::string line(absl::StripAsciiWhitespace(*text));
-  if (line.rfind("0::", 0) != 0) return UniqueFd();
-  const std::string path = absl::StrCat("/sys/fs/cgroup", line.substr(3));
-  if (path.rfind(cgroup_->path(), 0) != 0 || absl::StrContains(path, "/../")) return UniqueFd();
-  return UniqueFd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!absl::StartsWith(line, "0::/")) return own;
+  const std::string path = absl::StrCat(kCgroupRoot, line.substr(3));
+  const bool is_below = absl::StartsWith(path, absl::StrCat(own, "/"));
+  return is_below && !absl::StrContains(path, "/../") ? path : own;
 }
 
 Co<absl::StatusOr<pid_t>> Container::Exec(std::string exec_id, ProcessSpec spec,
@@ -229,14 +306,19 @@ Co<absl::StatusOr<pid_t>> Container::Exec(std::string exec_id, ProcessSpec spec,
     co_return absl::FailedPreconditionError(
         absl::StrCat("exec in container \"", id_, "\": it is not running"));
   }
-  UniqueFd cgroup = ExecCgroup();
+  absl::StatusOr<UniqueFd> cgroup = OpenDirectory(collaborators_.set_up_cgroup);
+  if (!cgroup.ok()) co_return cgroup.status();
+  absl::StatusOr<UniqueFd> procs = OpenProcs(ExecCgroup());
+  if (!procs.ok()) co_return procs.status();
   LaunchOptions options;
   options.container = &spec_;
   options.process = &spec;
   options.is_exec = true;
   options.init_pidfd = init_->pidfd.get();
   options.pid_namespace_fd = pid_namespace->get();
-  options.cgroup_fd = cgroup.valid() ? cgroup.get() : cgroup_->fd();
+  options.cgroup_fd = cgroup->get();
+  options.final_procs_fd = procs->get();
+  options.seccomp = filter_ ? &*filter_ : nullptr;
   auto process = std::make_shared<Process>(executor_);
   execs_[exec_id] = process;
   absl::Status status = co_await LaunchInto(process, options, wanted);
@@ -253,22 +335,23 @@ std::shared_ptr<Process> Container::Find(const std::string& exec_id) const {
   return found == execs_.end() || found->second->pid < 0 ? nullptr : found->second;
 }
 
-absl::Status Container::Signal(const std::string& exec_id, int number, bool all) {
+Co<absl::Status> Container::Signal(std::string exec_id, int number, bool all) {
+  auto self = shared_from_this();
   auto process = Find(exec_id);
-  if (process == nullptr) return Gone();
-  if (!all) return SendSignal(*process, number);
-  ASSIGN_OR_RETURN(std::vector<pid_t> pids, Pids());
-  if (pids.empty()) return Gone();
-  if (number == SIGKILL) return cgroup_->Kill();
+  if (process == nullptr) co_return Gone();
+  if (!all) co_return SendSignal(*process, number);
+  CO_ASSIGN_OR_RETURN(std::vector<pid_t> pids, co_await Pids());
+  if (pids.empty() || !cgroup_) co_return Gone();
+  if (number == SIGKILL) co_return cgroup_->Kill();
   int error = 0;
   for (pid_t pid : pids) {
-    // One that ended meanwhile is no failure; its number cannot be reused before we reap.
+    // One that ended meanwhile is no failure; its number is hardly another's so soon.
     if (::kill(pid, number) != 0 && errno != ESRCH) error = errno;
   }
   if (error == EINVAL)
-    return absl::InvalidArgumentError(absl::StrCat("signal ", number, ": not known"));
-  if (error != 0) return SystemError(error, absl::StrCat("signalling container \"", id_, "\""));
-  return absl::OkStatus();
+    co_return absl::InvalidArgumentError(absl::StrCat("signal ", number, ": not known"));
+  if (error != 0) co_return SystemError(error, absl::StrCat("signalling container \"", id_, "\""));
+  co_return absl::OkStatus();
 }
 
 absl::Status Container::RemoveExec(const std::string& exec_id) {
@@ -283,9 +366,10 @@ absl::Status Container::RemoveExec(const std::string& exec_id) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<pid_t>> Container::Pids() const {
-  if (!cgroup_) return std::vector<pid_t>{};
-  return cgroup_->Pids();
+Co<absl::StatusOr<std::vector<pid_t>>> Container::Pids() {
+  if (!cgroup_) co_return std::vector<pid_t>{};
+  std::string path = cgroup_->path();
+  co_return co_await PidsBelow(std::move(path));
 }
 
 absl::StatusOr<SharedNamespaces> Container::OpenNamespaces() const {

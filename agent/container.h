@@ -32,6 +32,7 @@ struct Process {
       : io(std::make_shared<ProcessIo>(executor)), exited(std::move(executor)) {}
   pid_t pid = -1;
   UniqueFd pidfd;
+  UniqueFd first_pidfd;  // of an exec: the process that sets this one up
   std::unique_ptr<ControlChannel> control;
   std::shared_ptr<ProcessIo> io;
   bool is_init = false;
@@ -41,9 +42,13 @@ struct Process {
   // Being set up until the program runs, or init waits for its start; overdue when that took longer
   // than kSetUpTimeout.
   bool is_setting_up = false;
+  bool is_ready = false;  // it waits to become the program, or is it
   bool is_overdue = false;
   Event exited;
 };
+
+// Kills a process that is being set up, with all there is of it.
+void KillSetUp(const Process& process);
 
 struct StdioWanted {
   bool has_stdin = false;
@@ -62,6 +67,7 @@ class Container : public std::enable_shared_from_this<Container> {
     ExitTable* exits = nullptr;
     FileWatcher* watcher = nullptr;
     std::string parent_cgroup;
+    std::string set_up_cgroup;  // outside of the container's limits
     std::chrono::milliseconds set_up_timeout = kSetUpTimeout;
   };
   Container(asio::any_io_executor executor, Collaborators collaborators, std::string id);
@@ -72,9 +78,9 @@ class Container : public std::enable_shared_from_this<Container> {
   Co<absl::StatusOr<pid_t>> Exec(std::string exec_id, ProcessSpec spec, StdioWanted wanted);
   // Init for an empty id; null when unknown or not yet made.
   std::shared_ptr<Process> Find(const std::string& exec_id) const;
-  absl::Status Signal(const std::string& exec_id, int number, bool all);
+  Co<absl::Status> Signal(std::string exec_id, int number, bool all);
   absl::Status RemoveExec(const std::string& exec_id);
-  absl::StatusOr<std::vector<pid_t>> Pids() const;
+  Co<absl::StatusOr<std::vector<pid_t>>> Pids();
   // FailedPrecondition unless it is running (paused). A pause lets processes that are being set up
   // finish that first.
   Co<absl::Status> Pause();
@@ -98,19 +104,24 @@ class Container : public std::enable_shared_from_this<Container> {
   Co<absl::Status> CreateInit(StdioWanted wanted, const SharedNamespaces* shared);
   Co<absl::Status> LaunchInto(std::shared_ptr<Process> process, LaunchOptions options,
                               StdioWanted wanted);
-  Co<absl::Status> AwaitReady(std::shared_ptr<Process> process, bool until_executed);
-  Co<absl::Status> ReceiveReady(std::shared_ptr<Process> process, bool until_executed);
+  // `limits` are set on the process when it is ready.
+  Co<absl::Status> AwaitReady(std::shared_ptr<Process> process, const ProcessSpec* limits);
+  Co<absl::Status> ReceiveReady(std::shared_ptr<Process> process, const ProcessSpec* limits);
+  void Adopt(std::shared_ptr<Process> process, pid_t pid, UniqueFd pidfd);
+  absl::Status KeepFilter(int file);
   Co<bool> SetUpsEnd(std::chrono::nanoseconds timeout);
   Co<absl::Status> RemoveOnce();
   Co<absl::Status> RemoveCgroup();
+  void KillSetUps();
   void Exited(Process& process, int exit_status);
-  UniqueFd ExecCgroup() const;
+  std::string ExecCgroup() const;
 
   asio::any_io_executor executor_;
   Collaborators collaborators_;
   std::string id_;
   ContainerSpec spec_;
   std::optional<Cgroup> cgroup_;
+  std::optional<SeccompProgram> filter_;  // compiled by init
   std::shared_ptr<OomWatch> oom_;
   std::shared_ptr<Process> init_;
   std::map<std::string, std::shared_ptr<Process>> execs_;

@@ -2,7 +2,6 @@
 // Pause, resume, new limits and removal of a container.
 #include <utility>
 
-#include "agent/cgroup_limits.h"
 #include "agent/container.h"
 #include "agent/errors.h"
 
@@ -62,12 +61,20 @@ absl::Status Container::Update(const Resources& resources) {
   const std::string what = absl::StrCat("updating container \"", id_, "\"");
   const bool is_alive = Find("") != nullptr && !init_->exited.is_set() && !is_doomed_;
   if (!is_alive) return absl::FailedPreconditionError(what + ": it has no process");
-  return Annotate(UpdateLimits(cgroup_->path(), resources), what);
+  return Annotate(cgroup_->Update(resources), what);
+}
+
+// They are not in the container's cgroup yet.
+void Container::KillSetUps() {
+  if (init_ != nullptr && !init_->exited.is_set()) KillSetUp(*init_);
+  for (const auto& [id, exec] : execs_) {
+    if (exec->is_setting_up) KillSetUp(*exec);
+  }
 }
 
 Co<absl::Status> Container::RemoveCgroup() {
   for (int i = 0; i < kCgroupRetriesMax; ++i) {
-    absl::Status status = cgroup_->Remove();
+    absl::Status status = co_await cgroup_->Remove();
     if (!absl::IsFailedPrecondition(status)) co_return status;
     // A process forked while the kill ran, or one not yet reaped.
     static_cast<void>(cgroup_->Kill().ok());
@@ -80,6 +87,7 @@ Co<absl::Status> Container::RemoveCgroup() {
 Co<absl::Status> Container::RemoveOnce() {
   if (!cgroup_) co_return absl::OkStatus();
   CO_RETURN_IF_ERROR(cgroup_->Kill());
+  KillSetUps();
   // After the kill, which works on frozen processes: nothing runs again.
   if (freezer_ != Freezer::kThawed) ThawSoon(cgroup_->path());
   auto init = init_;

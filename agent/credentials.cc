@@ -52,18 +52,39 @@ absl::Status SetEffective(const std::set<cap_value_t>* wanted) {
 
 Capabilities Of(const ProcessSpec& spec) { return spec.capabilities.value_or(Capabilities{}); }
 
+absl::Status Apply(const Capabilities& names) {
+  CapSet caps(cap_init(), cap_free);
+  if (caps == nullptr) return SystemError(errno, "making a capability set");
+  Raise(caps.get(), CAP_PERMITTED, Values(names.permitted));
+  Raise(caps.get(), CAP_EFFECTIVE, Values(names.effective));
+  Raise(caps.get(), CAP_INHERITABLE, Values(names.inheritable));
+  if (cap_set_proc(caps.get()) != 0) return SystemError(errno, "setting the capabilities");
+  if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) {
+    return SystemError(errno, "clearing the ambient capabilities");
+  }
+  for (cap_value_t value : Values(names.ambient)) {
+    // One that is not permitted and inheritable cannot be ambient; other runtimes pass over it as
+    // well.
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, value, 0, 0);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-absl::Status ApplyLimits(const ProcessSpec& spec) {
+absl::Status SetRlimits(pid_t pid, const ProcessSpec& spec) {
   for (const Rlimit& limit : spec.rlimits) {
-    rlimit value{.rlim_cur = limit.soft, .rlim_max = limit.hard};
-    if (::setrlimit(static_cast<__rlimit_resource>(limit.resource), &value) != 0) {
+    const rlimit value{.rlim_cur = limit.soft, .rlim_max = limit.hard};
+    if (::prlimit(pid, static_cast<__rlimit_resource>(limit.resource), &value, nullptr) != 0)
       return SystemError(errno, absl::StrCat("setting rlimit ", limit.resource));
-    }
   }
-  if (!spec.oom_score_adj) return absl::OkStatus();
-  absl::Status status =
-      WriteExisting("/proc/self/oom_score_adj", absl::StrCat(*spec.oom_score_adj));
+  return absl::OkStatus();
+}
+
+absl::Status SetOomScore(const ProcessSpec& spec) {
+  // The agent's own would be inherited.
+  const int score = spec.oom_score_adj.value_or(0);
+  absl::Status status = WriteExisting("/proc/self/oom_score_adj", absl::StrCat(score));
   if (!status.ok())
     return absl::InternalError(absl::StrCat("setting oomScoreAdj: ", status.message()));
   return absl::OkStatus();
@@ -92,23 +113,13 @@ absl::Status DropToUser(const ProcessSpec& spec) {
 
 absl::Status RaisePermitted() { return SetEffective(nullptr); }
 
-absl::Status ApplyCapabilities(const ProcessSpec& spec) {
-  const Capabilities names = Of(spec);
-  CapSet caps(cap_init(), cap_free);
-  if (caps == nullptr) return SystemError(errno, "making a capability set");
-  Raise(caps.get(), CAP_PERMITTED, Values(names.permitted));
-  Raise(caps.get(), CAP_EFFECTIVE, Values(names.effective));
-  Raise(caps.get(), CAP_INHERITABLE, Values(names.inheritable));
-  if (cap_set_proc(caps.get()) != 0) return SystemError(errno, "setting the capabilities");
-  if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) {
-    return SystemError(errno, "clearing the ambient capabilities");
-  }
-  for (cap_value_t value : Values(names.ambient)) {
-    // One that is not permitted and inheritable cannot be ambient; other runtimes pass over it as
-    // well.
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, value, 0, 0);
-  }
-  return absl::OkStatus();
+absl::Status ApplyCapabilities(const ProcessSpec& spec) { return Apply(Of(spec)); }
+
+absl::Status ApplyCapabilitiesAndSysAdmin(const ProcessSpec& spec) {
+  Capabilities names = Of(spec);
+  names.permitted.push_back("CAP_SYS_ADMIN");
+  names.effective.push_back("CAP_SYS_ADMIN");
+  return Apply(names);
 }
 
 }  // namespace kata::agent

@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "agent/cgroup.h"
 #include "agent/errors.h"
 #include "agent/paths.h"
+#include "agent/reserve.h"
 #include "proto/base/fd.h"
 
 namespace kata::agent {
@@ -38,8 +40,32 @@ constexpr GuestMount kMounts[] = {
     {"tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777"},
     {"tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755"},
     {"tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777"},
-    {"cgroup2", kCgroupRoot, MS_NOSUID | MS_NODEV | MS_NOEXEC, "nsdelegate"},
+    // favordynmods: processes enter their cgroup when they are set up, without a wait for all
+    // processors each time.
+    {"cgroup2", kCgroupRoot, MS_NOSUID | MS_NODEV | MS_NOEXEC, "nsdelegate,favordynmods"},
 };
+
+// Set-ups under way at once; one whose file server is stuck stays until that goes on.
+constexpr uint64_t kSetUpProcessesMax = 512;
+
+// As a service of a Debian host has them that asks for no limit, as containerd does. The
+// containers' processes inherit them, unless their spec has others.
+struct InheritedLimit {
+  __rlimit_resource resource;
+  rlim_t value;  // soft and hard
+};
+constexpr InheritedLimit kInheritedLimits[] = {{RLIMIT_NOFILE, 1048576},
+                                               {RLIMIT_NPROC, RLIM_INFINITY},
+                                               {RLIMIT_CORE, RLIM_INFINITY}};
+
+absl::Status RaiseLimits() {
+  for (const InheritedLimit& limit : kInheritedLimits) {
+    const rlimit value{.rlim_cur = limit.value, .rlim_max = limit.value};
+    if (::setrlimit(limit.resource, &value) != 0)
+      return SystemError(errno, absl::StrCat("setting rlimit ", limit.resource));
+  }
+  return absl::OkStatus();
+}
 
 absl::Status LiftRootOffInitramfs() {
   // pivot_root refuses the initial root file system; a bind of it moved onto "/" is an ordinary
@@ -89,6 +115,11 @@ absl::Status PrepareGuest() {
   RETURN_IF_ERROR(EnableControllers(kCgroupRoot));
   RETURN_IF_ERROR(MakeDirs(kContainersCgroup, 0755));
   RETURN_IF_ERROR(EnableControllers(kContainersCgroup));
+  RETURN_IF_ERROR(ProtectInit());
+  RETURN_IF_ERROR(WriteBounds(kContainersCgroup, BoundsOfAll(ReadGuestCapacity())));
+  RETURN_IF_ERROR(MakeDirs(kSetUpCgroup, 0755));
+  RETURN_IF_ERROR(WriteBounds(kSetUpCgroup, Bounds{.processes = kSetUpProcessesMax}));
+  RETURN_IF_ERROR(RaiseLimits());
   RETURN_IF_ERROR(BringLoopbackUp());
   if (::sethostname("kata", 4) != 0) return SystemError(errno, "setting the hostname");
   return absl::OkStatus();

@@ -12,6 +12,8 @@
 #include <csignal>
 #include <utility>
 
+#include <absl/strings/numbers.h>
+
 #include "agent/errors.h"
 
 namespace kata::agent {
@@ -28,7 +30,7 @@ uint64_t CloneFlags(const LaunchOptions& options) {
   return flags;
 }
 
-// The namespace that children are born into, changed for one clone and put back.
+// Of an init that joins another's: the namespace that children are born into, changed for one clone and put back.
 class ChildPidNamespace {
  public:
   explicit ChildPidNamespace(int fd) {
@@ -53,6 +55,8 @@ ControlChannel::Message Decode(absl::string_view bytes, UniqueFd fd) {
   if (bytes.empty()) return message;
   message.kind = bytes[0];
   message.fd = std::move(fd);
+  if (message.kind == kControlSecond && !absl::SimpleAtoi(bytes.substr(1), &message.number))
+    message.number = -1;
   if (message.kind != kControlError) return message;
   const int code = bytes.size() > 1 ? static_cast<unsigned char>(bytes[1]) : 0;
   message.error =
@@ -103,8 +107,8 @@ void ControlChannel::Cancel() {
   socket_.cancel(ignored);
 }
 
-absl::Status ControlChannel::SendStart() {
-  if (::send(socket_.native_handle(), &kControlStart, 1, MSG_NOSIGNAL) != 1) {
+absl::Status ControlChannel::Send(char kind) {
+  if (::send(socket_.native_handle(), &kind, 1, MSG_NOSIGNAL) != 1) {
     return absl::FailedPreconditionError("starting the process: it is gone");
   }
   return absl::OkStatus();
@@ -116,7 +120,7 @@ absl::StatusOr<Launched> Launch(asio::any_io_executor executor, const LaunchOpti
     return SystemError(errno, "making a socket pair");
   UniqueFd ours(pair[0]);
   UniqueFd theirs(pair[1]);
-  ChildPidNamespace born_in(options.pid_namespace_fd);
+  ChildPidNamespace born_in(options.is_exec ? -1 : options.pid_namespace_fd);
   if (born_in.error() != 0) return SystemError(born_in.error(), "joining the pid namespace");
   int pidfd = -1;
   clone_args args{};

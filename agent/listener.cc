@@ -27,6 +27,8 @@ constexpr std::chrono::milliseconds kPortPoll{10};
 constexpr int kPortAppearsTries = 500;
 constexpr int kVsockBacklog = 8;
 constexpr int kReadyTries = 100;
+// After accept has failed for want of descriptors or memory: the connection still waits.
+constexpr std::chrono::milliseconds kAcceptPause{100};
 
 // The port says hang-up as long as no host end is connected.
 bool HostIsConnected(int fd) {
@@ -145,6 +147,12 @@ Co<absl::Status> ServeVsock(Service* service, uint32_t port, uint32_t ready_port
     socklen_t size = sizeof(peer);
     UniqueFd fd(
         ::accept4(raw, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    const int error = fd.valid() ? 0 : errno;
+    const bool is_nobody = error == EAGAIN || error == EINTR || error == ECONNABORTED;
+    if (error != 0 && !is_nobody) {
+      log::Warn("{}", ErrnoStatus(error, "accepting a vsock connection").message());
+      co_await Sleep(kAcceptPause);
+    }
     // Containers reach the port too, through the loopback.
     if (!fd.valid() || peer.svm_cid != VMADDR_CID_HOST) continue;
     auto transport = ttrpc::MakeFdTransport(executor, std::move(fd));

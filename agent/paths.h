@@ -5,6 +5,10 @@
 namespace kata::agent {
 
 inline constexpr char kCgroupRoot[] = "/sys/fs/cgroup";
+// All containers together.
 inline constexpr char kContainersCgroup[] = "/sys/fs/cgroup/kata";
+// Where their processes are set up, outside of each container's limits. No container's name begins
+// with a dot.
+inline constexpr char kSetUpCgroup[] = "/sys/fs/cgroup/kata/.setup";
 
 }  // namespace kata::agent

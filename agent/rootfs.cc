@@ -2,10 +2,12 @@
 #include "agent/rootfs.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -105,15 +107,37 @@ absl::Status Pivot(int root_fd, const std::string& root) {
   return absl::OkStatus();
 }
 
+bool IsProcfs(int fd) {
+  struct statfs info {};
+  return ::fstatfs(fd, &info) == 0 && info.f_type == PROC_SUPER_MAGIC;
+}
+
+absl::Status NotProcfs(const std::string& what) {
+  return absl::InvalidArgumentError(absl::StrCat(what, ": \"/proc\" is not a proc file system"));
+}
+
+// A volume there could lead a mask to a place of its choice and leave the true one open. Without
+// anything there is nothing to hide.
+absl::Status CheckProcOf(const std::string& path, const char* doing) {
+  if (path.rfind("/proc/", 0) != 0 || ::access(path.c_str(), F_OK) != 0) return absl::OkStatus();
+  UniqueFd proc(::open("/proc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (proc.valid() && IsProcfs(proc.get())) return absl::OkStatus();
+  return NotProcfs(absl::StrCat(doing, " \"", path, "\""));
+}
+
 absl::Status WriteSysctl(const std::string& key, const std::string& value) {
   std::string path = key;
   std::replace(path.begin(), path.end(), '.', '/');
   if (path.find("//") != std::string::npos || path.empty() || path[0] == '/') {
     return absl::InvalidArgumentError(absl::StrCat("sysctl \"", key, "\": bad name"));
   }
-  absl::Status status = WriteExisting(absl::StrCat("/proc/sys/", path), value);
-  if (!status.ok())
-    return absl::InternalError(absl::StrCat("sysctl \"", key, "\": ", status.message()));
+  const std::string what = absl::StrCat("sysctl \"", key, "\"");
+  const std::string file = absl::StrCat("/proc/sys/", path);
+  UniqueFd fd(::open(file.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd.valid()) return SystemError(errno, absl::StrCat(what, ": opening \"", file, "\""));
+  if (!IsProcfs(fd.get())) return NotProcfs(what);
+  absl::Status status = WriteAll(fd.get(), value);
+  if (!status.ok()) return absl::InternalError(absl::StrCat(what, ": ", status.message()));
   return absl::OkStatus();
 }
 
@@ -151,8 +175,14 @@ absl::Status SealRootfs(const ContainerSpec& spec) {
         return SystemError(errno, "setting the root's propagation");
     }
   }
-  for (const std::string& path : spec.readonly_paths) RETURN_IF_ERROR(MakePathReadonly(path));
-  for (const std::string& path : spec.masked_paths) RETURN_IF_ERROR(MaskPath(path));
+  for (const std::string& path : spec.readonly_paths) {
+    RETURN_IF_ERROR(CheckProcOf(path, "making read-only"));
+    RETURN_IF_ERROR(MakePathReadonly(path));
+  }
+  for (const std::string& path : spec.masked_paths) {
+    RETURN_IF_ERROR(CheckProcOf(path, "masking"));
+    RETURN_IF_ERROR(MaskPath(path));
+  }
   if (spec.root_is_readonly &&
       ::mount(nullptr, "/", nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr) != 0) {
     return SystemError(errno, "making the root read-only");

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Translation of the spec's linux.seccomp to a libseccomp filter. Names of system calls and
-// architectures that this build does not know are skipped, as other runtimes do. Build may run
-// anywhere; Load acts on the calling process.
+// Translation of the spec's linux.seccomp to a program for the kernel, by libseccomp. Names of system
+// calls and architectures that this build does not know are skipped, as other runtimes do. Compile
+// may run anywhere, but takes long under emulation; Load acts on the calling process.
 #pragma once
+
+#include <absl/strings/string_view.h>
+#include <linux/filter.h>
 
 #include <cstdint>
 #include <optional>
@@ -11,12 +14,12 @@
 
 #include <absl/status/statusor.h>
 
-typedef void* scmp_filter_ctx;
-
 namespace kata::agent {
 
 // System call names over all rules of one profile.
 inline constexpr size_t kSeccompNamesMax = 8192;
+// Instructions that the kernel takes.
+inline constexpr size_t kSeccompInstructionsMax = BPF_MAXINSNS;
 
 struct SeccompArg {
   unsigned index = 0;
@@ -43,19 +46,22 @@ struct SeccompProfile {
 // The libseccomp action; InvalidArgument for a name that is unknown or needs a listener.
 absl::StatusOr<uint32_t> SeccompAction(const std::string& name, std::optional<unsigned> errno_ret);
 
-class SeccompFilter {
+// What a filter becomes for the kernel. Compiled once per container, loaded by each of its
+// processes.
+class SeccompProgram {
  public:
-  static absl::StatusOr<SeccompFilter> Build(const SeccompProfile& profile);
-  SeccompFilter(SeccompFilter&& other) noexcept;
-  SeccompFilter& operator=(SeccompFilter&&) = delete;
-  ~SeccompFilter();
+  // Answers ENOSYS for system calls above the highest one that the profile names, unless its default
+  // is to allow: a program then falls back to what it did before the call existed. As runc.
+  static absl::StatusOr<SeccompProgram> Compile(const SeccompProfile& profile);
+  // Of what Bytes gave.
+  static absl::StatusOr<SeccompProgram> FromBytes(absl::string_view bytes);
+  std::string Bytes() const;
   // Needs no_new_privs or CAP_SYS_ADMIN. Does not set no_new_privs.
   absl::Status Load() const;
-  scmp_filter_ctx context() const { return context_; }
 
  private:
-  explicit SeccompFilter(scmp_filter_ctx context) : context_(context) {}
-  scmp_filter_ctx context_;
+  uint32_t flags_ = 0;
+  std::vector<sock_filter> instructions_;
 };
 
 }  // namespace kata::agent

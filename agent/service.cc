@@ -26,6 +26,8 @@ namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
 constexpr size_t kMeminfoSizeMax = 1u << 16;
+// Between two tries to remove what does not end; each waits for its end for a while as well.
+constexpr std::chrono::seconds kRemovalPause{1};
 // The answer to Shutdown has this long to leave.
 constexpr std::chrono::milliseconds kShutdownDelay{50};
 
@@ -191,22 +193,27 @@ Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(
   CO_RETURN_IF_ERROR(CheckId(id));
   if (containers_.count(id) != 0)
     co_return absl::AlreadyExistsError(absl::StrCat("container \"", id, "\": exists"));
-  if (containers_.size() >= kContainersMax) {
+  if (containers_.size() + leaving_.size() >= kContainersMax) {
     co_return absl::ResourceExhaustedError(
         absl::StrCat("creating a container: there are ", kContainersMax));
   }
   CO_ASSIGN_OR_RETURN(ContainerSpec spec, ParseContainerSpec(request.spec_json()));
   const StdioWanted wanted{request.has_stdin(), request.has_stdout(), request.has_stderr()};
   Container::Collaborators collaborators{
-      .exits = exits_, .watcher = &watcher_, .parent_cgroup = kContainersCgroup};
+      .exits = exits_,
+      .watcher = &watcher_,
+      .parent_cgroup = kContainersCgroup,
+      .set_up_cgroup = kSetUpCgroup};
   auto container = std::make_shared<Container>(executor_, std::move(collaborators), id);
   containers_[id] = container;
   absl::Status status = co_await container->Create(std::move(spec), wanted, shared_.get());
   if (!status.ok()) {
-    // One that could not be cleaned up stays, for RemoveContainer to try again.
     auto found = containers_.find(id);
-    const bool is_ours = found != containers_.end() && found->second == container;
-    if (is_ours && container->CgroupPath().empty()) containers_.erase(found);
+    if (found == containers_.end() || found->second != container) co_return status;
+    containers_.erase(found);
+    if (container->CgroupPath().empty()) co_return status;
+    leaving_.insert(container);
+    Spawn(executor_, "removing a container later", RemoveLater(id, container, status));
     co_return status;
   }
   if (shared_ == nullptr) {
@@ -273,7 +280,7 @@ Co<absl::StatusOr<wire::Empty>> Service::SignalProcess(ttrpc::CallContext,
   if (request.signal() > 64)
     co_return absl::InvalidArgumentError(absl::StrCat("signal ", request.signal(), ": not known"));
   CO_RETURN_IF_ERROR(
-      container->Signal(request.exec_id(), static_cast<int>(request.signal()), request.all()));
+      co_await container->Signal(request.exec_id(), static_cast<int>(request.signal()), request.all()));
   co_return wire::Empty();
 }
 
@@ -287,7 +294,7 @@ Co<absl::StatusOr<wire::Empty>> Service::ResizeTerminal(ttrpc::CallContext,
 Co<absl::StatusOr<v1::ListProcessesResponse>> Service::ListProcesses(ttrpc::CallContext,
                                                                      v1::ProcessId request) {
   CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
-  CO_ASSIGN_OR_RETURN(std::vector<pid_t> pids, container->Pids());
+  CO_ASSIGN_OR_RETURN(std::vector<pid_t> pids, co_await container->Pids());
   v1::ListProcessesResponse response;
   for (pid_t pid : pids) response.add_pids(static_cast<uint32_t>(pid));
   co_return response;
@@ -306,10 +313,29 @@ Co<absl::StatusOr<wire::Empty>> Service::RemoveContainer(ttrpc::CallContext,
   auto found = containers_.find(id);
   if (found == containers_.end()) co_return wire::Empty();
   auto container = found->second;
-  CO_RETURN_IF_ERROR(co_await container->Remove());
-  found = containers_.find(id);
-  if (found != containers_.end() && found->second == container) containers_.erase(found);
-  co_return wire::Empty();
+  // Its name is free at once, whatever of it does not end.
+  containers_.erase(found);
+  leaving_.insert(container);
+  absl::Status status = co_await container->Remove();
+  if (status.ok()) {
+    leaving_.erase(container);
+    co_return wire::Empty();
+  }
+  Spawn(executor_, "removing a container later", RemoveLater(id, container, status));
+  co_return status;
+}
+
+Co<absl::Status> Service::RemoveLater(std::string id, std::shared_ptr<Container> container,
+                                      absl::Status status) {
+  log::Warn("{}; what is left of \"{}\" is removed when it has ended",
+            std::string(status.message()), id);
+  while (!status.ok()) {
+    co_await Sleep(kRemovalPause);
+    status = co_await container->Remove();
+  }
+  leaving_.erase(container);
+  log::Info("what was left of container \"{}\" has ended", id);
+  co_return status;
 }
 
 Co<absl::StatusOr<wire::Empty>> Service::Shutdown(ttrpc::CallContext, wire::Empty) {

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "agent/container.h"
@@ -67,6 +68,8 @@ class Service : public v1::AgentService {
 
  private:
   absl::Status RequireHello() const;
+  Co<absl::Status> RemoveLater(std::string id, std::shared_ptr<Container> container,
+                               absl::Status status);
   absl::StatusOr<std::shared_ptr<Container>> FindContainer(const std::string& id) const;
   absl::StatusOr<std::shared_ptr<Process>> FindProcess(const std::string& id,
                                                        const std::string& exec_id) const;
@@ -78,6 +81,9 @@ class Service : public v1::AgentService {
   bool has_said_hello_ = false;
   bool has_sandbox_ = false;
   std::map<std::string, std::shared_ptr<Container>> containers_;
+  // Being removed: no longer known by their names. Those whose processes do not end stay here; with
+  // the others they are at most kContainersMax.
+  std::set<std::shared_ptr<Container>> leaving_;
   std::unique_ptr<SharedNamespaces> shared_;
 };
 

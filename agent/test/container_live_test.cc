@@ -3,6 +3,9 @@
 // need not have any controller. The root is a temporary directory with the machine's /usr.
 #include "agent/container.h"
 
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,6 +49,9 @@ class ContainerLive : public testing::Test {
     if (::geteuid() != 0 || cgroups_.empty()) GTEST_SKIP() << "needs root and cgroup2";
     parent_ = cgroups_ + "/kata-agent-test-" + std::to_string(::getpid());
     if (::mkdir(parent_.c_str(), 0755) != 0) GTEST_SKIP() << "the cgroup2 hierarchy is read-only";
+    ASSERT_EQ(::mkdir((parent_ + "/.setup").c_str(), 0755), 0);
+    // As PID 1, this process gets the children of those that it makes.
+    ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
     ::chmod(root_.path().c_str(), 0755);
     for (const char* name : {"bin", "lib", "lib64", "sbin"}) {
       std::error_code error;
@@ -66,12 +72,19 @@ class ContainerLive : public testing::Test {
   void TearDown() override {
     if (container_ == nullptr) return;
     EXPECT_TRUE(Remove().ok());
+    // One that was killed may still be on its way.
+    for (int i = 0; i < 200 && ::rmdir((parent_ + "/.setup").c_str()) != 0; ++i) {
+      context_.run_for(std::chrono::milliseconds(20));
+      context_.restart();
+    }
+    EXPECT_FALSE(fs::exists(parent_ + "/.setup")) << "a process is still being set up";
     EXPECT_EQ(::rmdir(parent_.c_str()), 0) << "a cgroup is left";
   }
   void Make(std::chrono::milliseconds set_up_timeout = kSetUpTimeout) {
     Container::Collaborators collaborators{.exits = &exits_,
                                            .watcher = &watcher_,
                                            .parent_cgroup = parent_,
+                                           .set_up_cgroup = parent_ + "/.setup",
                                            .set_up_timeout = set_up_timeout};
     container_ =
         std::make_shared<Container>(context_.get_executor(), std::move(collaborators), "one");
@@ -101,6 +114,21 @@ class ContainerLive : public testing::Test {
     int status = -1;
     RunCo(context_, IntoStatus(&status, container_->Find(id)));
     return status;
+  }
+  int ExitOfShell(const std::string& script) {
+    absl::Status status = Exec("script", ExecOf({"/bin/sh", "-c", script}));
+    EXPECT_TRUE(status.ok()) << status;
+    if (!status.ok()) return -1;
+    const int exit = ExitOf("script");
+    EXPECT_TRUE(container_->RemoveExec("script").ok());
+    return exit;
+  }
+  void Profile(std::vector<std::string> refused) {
+    SeccompProfile profile;
+    profile.default_action = "SCMP_ACT_ALLOW";
+    profile.rules.push_back(
+        {.names = std::move(refused), .action = "SCMP_ACT_ERRNO", .errno_ret = {}, .args = {}});
+    spec_.seccomp = profile;
   }
   // Opening it blocks whoever looks for the user's home directory: a set-up that hangs.
   void MakeSetUpHang() { ASSERT_EQ(::mkfifo((root_.path() + "/etc/passwd").c_str(), 0644), 0); }
@@ -149,7 +177,7 @@ TEST_F(ContainerLive, APausedOneCanBeKilled) {
   ASSERT_TRUE(Run().ok());
   ASSERT_TRUE(Await(container_->Pause()).ok());
 
-  EXPECT_TRUE(container_->Signal("", SIGKILL, false).ok());
+  EXPECT_TRUE(Await(container_->Signal("", SIGKILL, false)).ok());
 
   EXPECT_EQ(ExitOf(""), 128 + SIGKILL);
 }
@@ -263,6 +291,178 @@ TEST_F(ContainerLive, ANamespaceOfAnUnknownProcessIsAnError) {
 
   EXPECT_TRUE(absl::IsInvalidArgument(status));
   EXPECT_NE(status.message().find("ipc at \"/proc/4711/ns/ipc\""), std::string::npos) << status;
+}
+
+// The program's parent is out of its sight, it leads a session, and the cgroup it is in is the root
+// of its namespace.
+constexpr char kStandsAlone[] =
+    "read pid name state parent group session rest < /proc/self/stat; "
+    "test $parent = 0 -a $session = $pid && grep -qx 0::/ /proc/self/cgroup";
+
+TEST_F(ContainerLive, InitAndExecRunWhereTheyBelong) {
+  spec_.process.args = {"/bin/sh", "-c", std::string(kStandsAlone) + " && exec sleep 1000"};
+  ASSERT_TRUE(Run().ok());
+
+  EXPECT_EQ(ExitOfShell(kStandsAlone), 0);
+  EXPECT_FALSE(container_->Find("")->exited.is_set());
+}
+
+TEST_F(ContainerLive, AnExecThatIsKilledAtOnceIsStillSeenToEnd) {
+  ASSERT_TRUE(Run().ok());
+  for (int i = 0; i < 20; ++i) {
+    const std::string id = "e" + std::to_string(i);
+    ASSERT_TRUE(Exec(id, ExecOf({"/usr/bin/true"})).ok());
+    EXPECT_EQ(ExitOf(id), 0);
+    EXPECT_TRUE(container_->RemoveExec(id).ok());
+  }
+}
+
+TEST_F(ContainerLive, AFailedExecSaysWhyAndLeavesNothing) {
+  ASSERT_TRUE(Run().ok());
+
+  absl::Status missing = Exec("a", ExecOf({"/no/such"}));
+  EXPECT_EQ(missing.message(), "exec: \"/no/such\": no such file or directory");
+  root_.Write("broken", "no program");
+  ::chmod((root_.path() + "/broken").c_str(), 0755);
+  absl::Status broken = Exec("a", ExecOf({"/broken"}));
+  EXPECT_EQ(broken.message(), "exec: \"/broken\": exec format error");
+
+  EXPECT_EQ(container_->Find("a"), nullptr);
+}
+
+TEST_F(ContainerLive, RlimitsAreTheProgramsNotTheSetUps) {
+  // Fewer descriptors than the set-up opens.
+  spec_.process.rlimits = {{.resource = RLIMIT_NOFILE, .soft = 5, .hard = 5}};
+  const std::string script =
+      "while read line; do case $line in 'Max open files'*' 5 '*' 5 '*) exit 0;; esac; "
+      "done < /proc/self/limits; exit 1";
+  spec_.process.args = {"/bin/sh", "-c", "(" + script + ") && exec sleep 1000"};
+  absl::Status run = Run();
+  ASSERT_TRUE(run.ok()) << run;
+
+  EXPECT_EQ(ExitOfShell(script), 0);
+  EXPECT_FALSE(container_->Find("")->exited.is_set());
+}
+
+TEST_F(ContainerLive, TheOomScoreNeedsNoProcOfTheContainer) {
+  std::erase_if(spec_.mounts, [](const Mount& mount) { return mount.type == "proc"; });
+  spec_.process.oom_score_adj = 123;
+  absl::Status run = Run();
+  ASSERT_TRUE(run.ok()) << run;
+
+  auto score = ReadFile("/proc/" + std::to_string(container_->Find("")->pid) + "/oom_score_adj", 64);
+  ASSERT_TRUE(score.ok());
+  EXPECT_EQ(*score, "123\n");
+}
+
+TEST_F(ContainerLive, ExecsShareTheSessionKeyringOfTheirContainer) {
+  ASSERT_TRUE(Run().ok());
+
+  // keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING), and its line there.
+  EXPECT_EQ(ExitOfShell("python3 -c 'import ctypes, sys\n"
+                        "ring = ctypes.CDLL(None).syscall(250, 0, -3, 0)\n"
+                        "lines = [line for line in open(\"/proc/keys\") if \"_ses.one\" in line]\n"
+                        "sys.exit(not any(int(line.split()[0], 16) == ring for line in lines))'"),
+            0);
+}
+
+TEST_F(ContainerLive, MasksAndSysctlsNeedATrueProc) {
+  fs::create_directories(root_.path() + "/fake/sys/kernel");
+  root_.Write("fake/kcore", "x");
+  root_.Write("fake/sys/kernel/shmmni", "x");
+  for (Mount& mount : spec_.mounts) {
+    if (mount.destination == "/proc")
+      mount = {"/proc", "bind", root_.path() + "/fake", {"bind"}};
+  }
+  spec_.masked_paths = {"/proc/kcore"};
+  absl::Status masked = Create();
+  EXPECT_TRUE(absl::IsInvalidArgument(masked)) << masked;
+  EXPECT_NE(masked.message().find("not a proc file system"), std::string::npos) << masked;
+
+  spec_.masked_paths.clear();
+  spec_.sysctls["kernel.shmmni"] = "4096";
+  Make();
+  absl::Status set = Create();
+  EXPECT_TRUE(absl::IsInvalidArgument(set)) << set;
+  EXPECT_EQ(root_.Read("fake/sys/kernel/shmmni"), "x");
+}
+
+TEST_F(ContainerLive, ExecsAreUnderTheFilterThatInitCompiled) {
+  Profile({"mkdir", "mkdirat"});
+  ASSERT_TRUE(Run().ok());
+  const std::string filtered = "! mkdir /x 2>/dev/null && grep -qx 'Seccomp:.2' /proc/self/status";
+
+  EXPECT_EQ(ExitOfShell(filtered), 0);
+  spec_.process.no_new_privileges = true;
+  EXPECT_EQ(ExitOfShell(filtered), 0);
+}
+
+TEST_F(ContainerLive, AFilterMayRefuseWhatTheSetUpNeeds) {
+  Profile({"clone", "clone3", "fork", "vfork", "setsid", "capset", "mount"});
+  for (bool is_set : {false, true}) {
+    // capset comes behind the filter without no_new_privs, as with runc.
+    spec_.seccomp->rules[0].names[5] = is_set ? "capset" : "mount";
+    spec_.process.no_new_privileges = is_set;
+    Make();
+    absl::Status run = Run();
+    ASSERT_TRUE(run.ok()) << run;
+    EXPECT_EQ(ExitOfShell(":"), 0);
+    EXPECT_TRUE(Remove().ok());
+  }
+}
+
+Co<void> CountTurns(int* turns, const bool* is_over) {
+  while (!*is_over) {
+    ++*turns;
+    co_await Sleep(std::chrono::nanoseconds(0));
+  }
+}
+Co<void> IntoPids(absl::StatusOr<std::vector<pid_t>>* out, std::string directory) {
+  *out = co_await PidsBelow(std::move(directory));
+}
+
+TEST_F(ContainerLive, ManyNestedCgroupsAreReadAndRemovedWithoutStallingTheLoop) {
+  constexpr int kNested = 4096;
+  constexpr auto kLimit = std::chrono::seconds(120);
+  const std::string top = parent_ + "/tree";
+  ASSERT_EQ(::mkdir(top.c_str(), 0755), 0);
+  UniqueFd fd(::open(top.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (int i = 0; i < kNested; ++i) {
+    ASSERT_EQ(::mkdirat(fd.get(), "n", 0755), 0) << i;
+    fd.reset(::openat(fd.get(), "n", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_TRUE(fd.valid());
+  }
+  fd.reset();
+  // The turns that others get meanwhile.
+  int turns = 0;
+  bool is_over = false;
+  asio::co_spawn(context_, CountTurns(&turns, &is_over), [](std::exception_ptr) {});
+
+  absl::StatusOr<std::vector<pid_t>> pids = absl::UnknownError("not run");
+  RunCo(context_, IntoPids(&pids, top), kLimit);
+  EXPECT_TRUE(pids.ok()) << pids.status();
+  EXPECT_GT(turns, 3);
+  turns = 0;
+  absl::Status removed = absl::UnknownError("not run");
+  RunCo(context_, Into(&removed, RemoveCgroups(top)), kLimit);
+
+  EXPECT_TRUE(removed.ok()) << removed;
+  EXPECT_FALSE(fs::exists(top));
+  EXPECT_GT(turns, 3);
+  is_over = true;
+  context_.run_for(std::chrono::milliseconds(20));
+  context_.restart();
+}
+
+TEST_F(ContainerLive, OneOfTheSameNameCanBeMadeWhileAnotherDoesNotEnd) {
+  ASSERT_TRUE(Run().ok());
+  auto first = container_;
+  Make();
+  ASSERT_TRUE(Run().ok());
+
+  EXPECT_NE(first->CgroupPath(), container_->CgroupPath());
+  EXPECT_TRUE(Await(first->Remove()).ok());
+  EXPECT_EQ(ExitOfShell(":"), 0);
 }
 
 TEST_F(ContainerLive, ATmpfsCopiesUpWhatItCovers) {

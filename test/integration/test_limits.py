@@ -59,6 +59,24 @@ def test_no_new_privileges_and_rlimits(kata):
     assert result.out.decode().splitlines()[-1] == "123"
 
 
+def test_limits_that_nobody_sets_are_those_of_a_service_of_the_host(kata):
+    spec = kata.default_spec("sh", "-c", "ulimit -n; ulimit -Hn; ulimit -c; ulimit -Hc; cat /proc/self/limits")
+    spec["process"]["rlimits"] = []
+
+    lines = kata.run_config(spec).out.decode().splitlines()
+
+    assert lines[:4] == ["1048576", "1048576", "unlimited", "unlimited"]
+    assert next(line for line in lines if line.startswith("Max processes")).split()[2:4] == ["unlimited"] * 2
+
+
+def test_the_oom_score_is_the_specs(kata):
+    spec = kata.default_spec("cat", "/proc/self/oom_score_adj")
+    assert kata.run_config(spec).out == b"0\n"
+
+    spec["process"]["oomScoreAdj"] = 321
+    assert kata.run_config(spec).out == b"321\n"
+
+
 def test_hostname_and_sysctl(kata):
     spec = kata.default_spec("sh", "-c", "hostname; cat /proc/sys/kernel/shmmni")
     spec["hostname"] = "a-name"
