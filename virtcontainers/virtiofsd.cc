@@ -4,18 +4,22 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <linux/securebits.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <vector>
 
 #include <absl/strings/match.h>
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_split.h>
 
+#include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "virtcontainers/listening_socket.h"
 
@@ -24,6 +28,8 @@ namespace {
 
 constexpr int kSocketFd = 3;  // where virtiofsd finds its listening socket
 constexpr char kThreadPoolSize[] = "--thread-pool-size=1";
+constexpr rlim_t kDescriptorsWanted = 1'000'000;  // one for each file that the guest knows
+constexpr rlim_t kDescriptorsLow = 100'000;
 
 // virtiofsd is two processes: one that waits, and its child in namespaces of its own, which does
 // the work and would outlive it.
@@ -38,6 +44,28 @@ std::vector<UniqueFd> OpenChildren(pid_t pid) {
     if (fd.valid()) out.push_back(std::move(fd));
   }
   return out;
+}
+
+// As many open files as the host allows: the shim's hard limit rises where it may. What the daemon
+// then has.
+rlim_t RaiseDescriptorLimit() {
+  rlim_t wanted = kDescriptorsWanted;
+  uint64_t most = 0;
+  auto text = ReadFile("/proc/sys/fs/nr_open", 64);
+  if (text.ok() && absl::SimpleAtoi(*text, &most)) wanted = std::min<rlim_t>(wanted, most);
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max >= wanted) return limit.rlim_max;
+  const rlimit raised{limit.rlim_cur, wanted};
+  if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) return wanted;
+  // Not allowed without CAP_SYS_RESOURCE.
+  if (limit.rlim_max < kDescriptorsLow) {
+    log::Warn(
+        "virtiofsd may open {} files only, one for each file that the guest knows: the guest forgets files early to "
+        "stay below it, and a pod that keeps more in use gets \"too many open files\"; raise containerd's limit "
+        "(LimitNOFILE)",
+        limit.rlim_max);
+  }
+  return limit.rlim_max;
 }
 
 absl::Status KillAndWait(int pidfd, pid_t pid, std::chrono::milliseconds timeout) {
@@ -75,13 +103,17 @@ absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
                                     "-o",
                                     "xattr",
                                     "-o",
+                                    "posix_acl",
+                                    "-o",
                                     "log_level=warn",
+                                    "--rlimit-nofile=0",  // as we set it
                                     kThreadPoolSize};
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   char* const environment[] = {nullptr};
   const pid_t shim = ::getpid();
+  const rlim_t descriptors = RaiseDescriptorLimit();
   const pid_t pid = ::fork();
   if (pid < 0) return ErrnoStatus(errno, "starting virtiofsd");
   if (pid == 0) {
@@ -102,6 +134,17 @@ absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
     }
     ::syscall(SYS_close_range, kSocketFd + 1, ~0u, 0);
     ::signal(SIGPIPE, SIG_DFL);
+    const rlimit limit{descriptors, descriptors};
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+    // The daemon takes the caller's user and group to create a file, but not its supplementary
+    // groups, so the kernel here would refuse what the guest's kernel has allowed by them (each
+    // fsGroup volume). The guest's check is the one that counts: the daemon keeps its capabilities
+    // over the change of user, and the user decides on the owner only.
+    if (::prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED) != 0) {
+      constexpr char kText[] = "virtiofsd: not started: setting its securebits needs CAP_SETPCAP\n";
+      if (::write(STDERR_FILENO, kText, sizeof(kText) - 1) < 0) ::_exit(125);
+      ::_exit(126);
+    }
     // A shim that is killed before the pid file is there leaves nothing that `delete` could find.
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::getppid() != shim) ::_exit(126);
     ::execve(argv[0], argv.data(), environment);
@@ -109,6 +152,7 @@ absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
   }
   Virtiofsd daemon;
   daemon.pid = pid;
+  daemon.descriptors = descriptors;
   daemon.pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (absl::Status status = WriteFileAtomically(options.pid_file, std::to_string(pid), 0600);
       !status.ok()) {

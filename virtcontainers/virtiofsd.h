@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 #include <absl/status/statusor.h>
@@ -28,6 +29,7 @@ struct VirtiofsdOptions {
 struct Virtiofsd {
   pid_t pid = 0;
   UniqueFd pidfd;
+  uint64_t descriptors = 0;  // how many files it may have open: one for each that the guest knows
 };
 
 absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options);
