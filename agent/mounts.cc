@@ -11,8 +11,11 @@
 #include <cerrno>
 #include <cstdio>
 
+#include <absl/strings/match.h>
+
 #include "agent/copy_up.h"
 #include "agent/errors.h"
+#include "agent/paths.h"
 #include "proto/base/in_root.h"
 #include "proto/base/mount_options.h"
 
@@ -42,6 +45,20 @@ absl::StatusOr<bool> SourceIsDirectory(const Mount& mount, const MountOptions& o
         errno, absl::StrCat("mounting \"", mount.source, "\" at \"", mount.destination, "\""));
   }
   return S_ISDIR(info.st_mode);
+}
+
+bool IsInMemoryVolume(const std::string& source) {
+  return absl::StartsWith(source, absl::StrCat(kMemoryVolumes, "/"));
+}
+
+// What lies in a memory volume is the containers': a link there would lead a mount out of it.
+absl::StatusOr<UniqueFd> OpenInMemoryVolume(const std::string& source) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  const long fd = ::syscall(SYS_openat2, AT_FDCWD, source.c_str(), &how, sizeof(how));
+  if (fd < 0) return SystemError(errno, absl::StrCat("opening memory volume \"", source, "\""));
+  return UniqueFd(static_cast<int>(fd));
 }
 
 // "mode=0755" for a directory that is there; empty otherwise.
@@ -106,8 +123,14 @@ absl::Status MountInRoot(int root_fd, const Mount& mount) {
     type.clear();
     data.clear();
   }
-  if (::mount(mount.source.c_str(), Magic(target).c_str(), type.empty() ? nullptr : type.c_str(),
-              flags, data.empty() ? nullptr : data.c_str()) != 0) {
+  std::string source = mount.source;
+  UniqueFd in_volume;
+  if (options.is_bind && IsInMemoryVolume(source)) {
+    ASSIGN_OR_RETURN(in_volume, OpenInMemoryVolume(source));
+    source = Magic(in_volume);
+  }
+  if (::mount(source.c_str(), Magic(target).c_str(), type.empty() ? nullptr : type.c_str(), flags,
+              data.empty() ? nullptr : data.c_str()) != 0) {
     return SystemError(errno, what);
   }
   // The descriptor made before names what the mount now covers, so the target is resolved anew.

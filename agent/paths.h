@@ -10,5 +10,6 @@ inline constexpr char kContainersCgroup[] = "/sys/fs/cgroup/kata";
 // Where their processes are set up, outside of each container's limits. No container's name begins
 // with a dot.
 inline constexpr char kSetUpCgroup[] = "/sys/fs/cgroup/kata/.setup";
+inline constexpr char kMemoryVolumes[] = "/run/kata-containers/memory";
 
 }  // namespace kata::agent

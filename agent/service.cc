@@ -17,7 +17,10 @@
 
 #include "agent/errors.h"
 #include "agent/guest.h"
+#include "agent/memory_volumes.h"
 #include "agent/paths.h"
+#include "agent/share_limit.h"
+#include "agent/storage.h"
 #include "proto/base/log.h"
 #include "proto/base/mount_options.h"
 
@@ -38,25 +41,6 @@ uint64_t MemoryBytes(const std::string& meminfo, absl::string_view key) {
     if (words.size() >= 2 && words[0] == key && absl::SimpleAtoi(words[1], &kib)) return kib * 1024;
   }
   return 0;
-}
-
-absl::Status MountStorage(const v1::Storage& storage) {
-  if (storage.mount_point().empty() || storage.mount_point()[0] != '/') {
-    return absl::InvalidArgumentError(
-        absl::StrCat("storage at \"", storage.mount_point(), "\": not absolute"));
-  }
-  RETURN_IF_ERROR(MakeDirs(storage.mount_point(), 0755));
-  const MountOptions options =
-      ParseMountOptions({storage.options().begin(), storage.options().end()});
-  const std::string data = options.Data();
-  const unsigned long bind =
-      options.is_bind ? MS_BIND | (options.is_recursive_bind ? MS_REC : 0) : 0;
-  if (::mount(storage.source().c_str(), storage.mount_point().c_str(), storage.fstype().c_str(),
-              options.flags | bind, data.empty() ? nullptr : data.c_str()) != 0) {
-    return SystemError(errno, absl::StrCat("mounting ", storage.fstype(), " \"", storage.source(),
-                                           "\" at \"", storage.mount_point(), "\""));
-  }
-  return absl::OkStatus();
 }
 
 absl::Status SetClock(int64_t realtime_ns) {
@@ -181,6 +165,8 @@ Co<absl::StatusOr<wire::Empty>> Service::CreateSandbox(ttrpc::CallContext,
     has_sandbox_ = false;
     co_return status;
   }
+  if (request.share_files_max() != 0)
+    Spawn(executor_, "share limit", KeepShareLimit(exits_, request.share_files_max()));
   co_return wire::Empty();
 }
 
@@ -198,6 +184,7 @@ Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(
         absl::StrCat("creating a container: there are ", kContainersMax));
   }
   CO_ASSIGN_OR_RETURN(ContainerSpec spec, ParseContainerSpec(request.spec_json()));
+  CO_RETURN_IF_ERROR(PrepareMemoryVolumes(request));
   const StdioWanted wanted{request.has_stdin(), request.has_stdout(), request.has_stderr()};
   Container::Collaborators collaborators{
       .exits = exits_,

@@ -10,6 +10,7 @@
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
+#include "virtcontainers/guest_own.h"
 #include "virtcontainers/mount_points.h"
 #include "virtcontainers/mounts.h"
 #include "virtcontainers/oci_spec.h"
@@ -44,6 +45,18 @@ absl::StatusOr<UniqueFd> OpenRootfs(const ContainerOptions& options, const std::
   return CopyMount(path, /*is_recursive=*/true);
 }
 
+// What the guest has itself: its devices, and memory volumes, which are added to `mounts`.
+absl::StatusOr<std::optional<std::string>> FindInGuest(ContainerMounts& mounts,
+                                                       const std::string& source,
+                                                       const std::string& destination) {
+  if (IsGuestOwn(source)) return source;
+  const std::string notes = absl::StrCat(RuntimeDirectory(mounts.sandbox_id), "/memory");
+  ASSIGN_OR_RETURN(auto volume, FindMemoryVolume(source, destination, notes));
+  if (!volume.has_value()) return std::nullopt;
+  mounts.memory_volumes.push_back(*volume);
+  return volume->GuestSource();
+}
+
 // The guest has a volume in one mount, which is read-only as a whole; on the host the mounts below it may not be.
 absl::Status AddWritableMounts(const std::string& host_path, const GuestSpec& spec, ContainerMounts& mounts) {
   for (const SharedMount& mount : spec.shared_mounts) {
@@ -68,7 +81,12 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
   const ContainerOptions& options = mounts.options;
   const std::string config_path = absl::StrCat(options.bundle, "/config.json");
   ASSIGN_OR_RETURN(std::string config, ReadFile(config_path, kConfigJsonSizeMax));
-  auto spec = MakeGuestSpec(config, ContainerGuestPath(options.id), options.terminal);
+  const GuestSource guest_source = [&mounts](const std::string& source,
+                                             const std::string& destination) {
+    return FindInGuest(mounts, source, destination);
+  };
+  auto spec =
+      MakeGuestSpec(config, ContainerGuestPath(options.id), options.terminal, guest_source);
   if (!spec.ok()) return Annotate(spec.status(), absl::StrCat("reading \"", config_path, "\""));
   mounts.guest_spec = spec->json;
   const std::string host_path = ContainerHostPath(mounts.sandbox_id, options.id);

@@ -6,7 +6,9 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "virtcontainers/memory_volume.h"
 #include "virtcontainers/sandbox.h"
 #include "virtcontainers/share_namespace.h"
 
@@ -17,6 +19,7 @@ struct ContainerMounts {
   ContainerOptions options;
   std::shared_ptr<const ShareNamespace> share;
   std::string guest_spec;  // filled by Prepare
+  std::vector<MemoryVolume> memory_volumes;
 };
 
 absl::Status PrepareContainer(ContainerMounts& mounts);

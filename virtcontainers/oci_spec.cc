@@ -32,13 +32,6 @@ std::vector<std::string> Texts(const Json& object, const char* key) {
   return out;
 }
 
-bool IsGuestOwn(const std::string& source) {
-  for (const char* top : {"/dev", "/proc", "/sys"}) {
-    if (source == top || absl::StartsWith(source, absl::StrCat(top, "/"))) return true;
-  }
-  return false;
-}
-
 bool IsBind(const Json& mount, const MountOptions& options) {
   return options.is_bind || Text(mount, "type") == "bind";
 }
@@ -68,7 +61,8 @@ bool IsCovered(const std::string& path, const std::vector<std::string>& places) 
   return path == "/";
 }
 
-absl::Status EditMounts(Json& spec, const std::string& guest_dir, GuestSpec& out) {
+absl::Status EditMounts(Json& spec, const std::string& guest_dir, const GuestSource& guest_source,
+                        GuestSpec& out) {
   auto mounts = spec.find("mounts");
   if (mounts == spec.end()) return absl::OkStatus();
   if (!mounts->is_array()) return absl::InvalidArgumentError("\"mounts\" is not a list");
@@ -77,9 +71,14 @@ absl::Status EditMounts(Json& spec, const std::string& guest_dir, GuestSpec& out
       return absl::InvalidArgumentError("an entry of \"mounts\" is not an object");
     const MountOptions options = ParseMountOptions(Texts(mount, "options"));
     const std::string source = Text(mount, "source");
-    if (!IsBind(mount, options) || IsGuestOwn(source)) continue;
+    if (!IsBind(mount, options)) continue;
     const std::string what = absl::StrCat("bind mount at \"", Text(mount, "destination"), "\"");
     if (source.empty()) return absl::InvalidArgumentError(absl::StrCat(what, ": it has no source"));
+    ASSIGN_OR_RETURN(const std::optional<std::string> own, guest_source(source, Text(mount, "destination")));
+    if (own.has_value()) {
+      mount["source"] = *own;
+      continue;
+    }
     RETURN_IF_ERROR(Annotate(RefuseUnknownWords(options), what));
     SharedMount entry;
     entry.source = source;
@@ -126,7 +125,8 @@ std::vector<std::string> InheritedOptions(const Json& mount) {
 }  // namespace
 
 absl::StatusOr<GuestSpec> MakeGuestSpec(const std::string& config_json,
-                                        const std::string& guest_dir, bool terminal) {
+                                        const std::string& guest_dir, bool terminal,
+                                        const GuestSource& guest_source) {
   Json spec = Json::parse(config_json, nullptr, /*allow_exceptions=*/false);
   if (spec.is_discarded() || !spec.is_object())
     return absl::InvalidArgumentError("it is not a JSON object");
@@ -140,7 +140,7 @@ absl::StatusOr<GuestSpec> MakeGuestSpec(const std::string& config_json,
   spec["process"]["terminal"] = terminal;
   spec.erase("hooks");
   FindRootOptions(spec, out);
-  if (absl::Status status = EditMounts(spec, guest_dir, out); !status.ok()) return status;
+  if (absl::Status status = EditMounts(spec, guest_dir, guest_source, out); !status.ok()) return status;
   if (auto linux = spec.find("linux"); linux != spec.end() && linux->is_object()) {
     if (auto namespaces = linux->find("namespaces");
         namespaces != linux->end() && namespaces->is_array()) {

@@ -3,6 +3,8 @@
 // knows stay. Pure, no I/O.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,11 +31,17 @@ struct GuestSpec {
   std::vector<MountPoint> mount_points;  // to be made beforehand in a rootfs that is exported read-only
 };
 
+// The path in the guest of a bind mount's source that the guest has itself; nothing for one of the
+// host.
+using GuestSource = std::function<absl::StatusOr<std::optional<std::string>>(
+    const std::string& source, const std::string& destination)>;
+
 // Puts the rootfs at <guest_dir>/rootfs and the sources of bind mounts at <guest_dir>/<share_name>;
-// bind sources below /dev, /proc and /sys mean the guest's own. Host-only parts (hooks, the network
+// but for those that `guest_source` knows. Host-only parts (hooks, the network
 // namespace's path) go.
 absl::StatusOr<GuestSpec> MakeGuestSpec(const std::string& config_json,
-                                        const std::string& guest_dir, bool terminal);
+                                        const std::string& guest_dir, bool terminal,
+                                        const GuestSource& guest_source);
 // Mounts at and below the bind with source <guest_dir>/<share_name> that are writable where it is read-only: `below`,
 // paths in it, as binds of their own. One mount of the guest holds them all, which "ro" makes read-only as a whole.
 std::string WithWritableMounts(const std::string& spec_json, const std::string& guest_dir,

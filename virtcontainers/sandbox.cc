@@ -77,6 +77,21 @@ absl::Status PrepareChannel(const Config& config, hypervisors::VmSpec& spec, Vso
   return absl::OkStatus();
 }
 
+void AddMemoryVolume(const MemoryVolume& volume, agent::v1::MemoryVolume& out) {
+  agent::v1::Storage& storage = *out.mutable_storage();
+  storage.set_fstype("tmpfs");
+  storage.set_source("tmpfs");
+  storage.set_mount_point(volume.GuestMountPoint());
+  for (const std::string& option : volume.options) storage.add_options(option);
+  for (const MemoryVolume::Directory& directory : volume.directories) {
+    agent::v1::VolumeDirectory& entry = *out.add_directories();
+    entry.set_path(directory.path);
+    entry.set_mode(directory.mode);
+    entry.set_uid(directory.uid);
+    entry.set_gid(directory.gid);
+  }
+}
+
 enum class State { kNew, kBooting, kRunning, kStopping, kStopped };
 
 struct Entry {
@@ -310,6 +325,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     timespec now{};
     clock_gettime(CLOCK_REALTIME, &now);
     request.set_clock_realtime_ns(now.tv_sec * int64_t{1000000000} + now.tv_nsec);
+    request.set_share_files_max(virtiofsd_->descriptors);
     agent::v1::Storage* storage = request.add_storages();
     const bool uses_9p = options_.config.shared_fs == SharedFs::k9p;
     storage->set_fstype(uses_9p ? "9p" : "virtiofs");
@@ -343,6 +359,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     request.set_has_stdin(host->options.stdio.has_stdin);
     request.set_has_stdout(host->options.stdio.has_stdout);
     request.set_has_stderr(host->options.stdio.has_stderr);
+    for (const MemoryVolume& volume : host->memory_volumes)
+      AddMemoryVolume(volume, *request.add_memory_volumes());
     agent::v1::AgentClient client(connection_);
     const std::chrono::seconds timeout(options_.config.create_container_timeout);
     auto response = co_await client.CreateContainer(std::move(request), timeout);

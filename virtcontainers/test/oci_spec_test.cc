@@ -11,6 +11,18 @@ namespace {
 
 using Json = nlohmann::json;
 
+absl::StatusOr<std::optional<std::string>> NothingInGuest(const std::string&, const std::string&) {
+  return std::nullopt;
+}
+// Devices, and one volume.
+absl::StatusOr<std::optional<std::string>> SomeInGuest(const std::string& source,
+                                                       const std::string& destination) {
+  if (source == "/dev/x") return source;
+  if (destination == "/cache") return "/guest/volume";
+  if (destination == "/bad") return absl::NotFoundError("bad");
+  return std::nullopt;
+}
+
 TEST(OciSpec, EditsWhatTheGuestSeesAndKeepsTheRest) {
   const std::string text = R"({
     "process": {"terminal": false, "args": ["sh"], "newField": 7},
@@ -20,9 +32,10 @@ TEST(OciSpec, EditsWhatTheGuestSeesAndKeepsTheRest) {
       {"destination": "/proc", "type": "proc", "source": "proc"},
       {"destination": "/a", "type": "bind", "source": "/data/a", "options": ["rbind", "ro"]},
       {"destination": "/dev/x", "type": "bind", "source": "/dev/x", "options": ["bind"]},
+      {"destination": "/cache", "type": "bind", "source": "/memory", "options": ["rbind"]},
       {"destination": "/dev2", "type": "bind", "source": "/device", "options": ["bind"]}],
     "linux": {"namespaces": [{"type": "pid"}, {"type": "network", "path": "/run/netns/x"}]}})";
-  auto spec = MakeGuestSpec(text, "/guest/c1", true);
+  auto spec = MakeGuestSpec(text, "/guest/c1", true, SomeInGuest);
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->rootfs_path, "rootfs");
   Json json = Json::parse(spec->json);
@@ -34,7 +47,8 @@ TEST(OciSpec, EditsWhatTheGuestSeesAndKeepsTheRest) {
   EXPECT_EQ(json["mounts"][0]["source"], "proc");
   EXPECT_EQ(json["mounts"][1]["source"], "/guest/c1/mounts/0");
   EXPECT_EQ(json["mounts"][2]["source"], "/dev/x");
-  EXPECT_EQ(json["mounts"][3]["source"], "/guest/c1/mounts/1");
+  EXPECT_EQ(json["mounts"][3]["source"], "/guest/volume");
+  EXPECT_EQ(json["mounts"][4]["source"], "/guest/c1/mounts/1");
   EXPECT_EQ(json["linux"]["namespaces"][1], Json({{"type", "network"}}));
   ASSERT_EQ(spec->shared_mounts.size(), 2u);
   EXPECT_EQ(spec->shared_mounts[0].source, "/data/a");
@@ -52,8 +66,14 @@ TEST(OciSpec, RefusesWhatIsNoSpec) {
        {"", "[]", "{", "{}", R"({"process": {}, "root": 3})",
         R"({"process": {}, "root": {}, "mounts": 1})",
         R"({"process": {}, "root": {}, "mounts": [{"type": "bind", "source": ""}]})"}) {
-    EXPECT_TRUE(absl::IsInvalidArgument(MakeGuestSpec(text, "/g", false).status())) << text;
+    EXPECT_TRUE(absl::IsInvalidArgument(MakeGuestSpec(text, "/g", false, NothingInGuest).status())) << text;
   }
+}
+
+TEST(OciSpec, SaysWhyAVolumeCannotBeHad) {
+  const std::string text = R"({"process": {}, "root": {},
+    "mounts": [{"destination": "/bad", "type": "bind", "source": "/x"}]})";
+  EXPECT_TRUE(absl::IsNotFound(MakeGuestSpec(text, "/g", false, SomeInGuest).status()));
 }
 
 TEST(OciSpec, ExecTakesTheCallersTerminal) {
@@ -79,7 +99,7 @@ TEST(Ids, Valid) {
 
 ExportOptions Exported(const std::string& words) {
   auto spec = MakeGuestSpec(R"({"process": {}, "root": {}, "mounts": [
-    {"type": "bind", "source": "/s", "destination": "/d", "options": [)" + words + "]}]}", "/g", false);
+    {"type": "bind", "source": "/s", "destination": "/d", "options": [)" + words + "]}]}", "/g", false, NothingInGuest);
   return spec.ok() && spec->shared_mounts.size() == 1 ? spec->shared_mounts[0].options : ExportOptions();
 }
 
@@ -100,7 +120,7 @@ TEST(OciSpec, ExportsReadOnlyWhatTheContainerHasReadOnly) {
 
 TEST(OciSpec, UnknownWordOfABindIsNamed) {
   auto spec = MakeGuestSpec(R"({"process": {}, "root": {}, "mounts": [
-    {"type": "bind", "source": "/s", "destination": "/d", "options": ["rbind", "r0"]}]})", "/g", false);
+    {"type": "bind", "source": "/s", "destination": "/d", "options": ["rbind", "r0"]}]})", "/g", false, NothingInGuest);
   EXPECT_EQ(spec.status().message(), "bind mount at \"/d\": mount option \"r0\" is not known");
 }
 
@@ -108,7 +128,7 @@ TEST(OciSpec, ReadOnlyRootIsExportedSoAndHasItsMountPoints) {
   auto spec = MakeGuestSpec(R"({"process": {"cwd": "/work/here"}, "root": {"path": "r", "readonly": true}, "mounts": [
     {"type": "tmpfs", "source": "tmpfs", "destination": "/dev"},
     {"type": "devpts", "source": "devpts", "destination": "/dev/pts/"},
-    {"type": "bind", "source": "/data/file", "destination": "//etc/hosts", "options": ["rbind"]}]})", "/g", false);
+    {"type": "bind", "source": "/data/file", "destination": "//etc/hosts", "options": ["rbind"]}]})", "/g", false, NothingInGuest);
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->rootfs_options.read_only, ReadOnly::kAll);
   ASSERT_EQ(spec->mount_points.size(), 3u);
@@ -122,7 +142,7 @@ TEST(OciSpec, ReadOnlyRootIsExportedSoAndHasItsMountPoints) {
 TEST(OciSpec, WritableMountsBelowAReadOnlyOneGetBindsOfTheirOwn) {
   auto spec = MakeGuestSpec(R"({"process": {}, "root": {}, "mounts": [
     {"type": "bind", "source": "/s", "destination": "/d", "options": ["rbind", "ro", "nosuid", "rprivate", "rnoexec"]},
-    {"type": "tmpfs", "source": "tmpfs", "destination": "/t"}]})", "/g", false);
+    {"type": "tmpfs", "source": "tmpfs", "destination": "/t"}]})", "/g", false, NothingInGuest);
   ASSERT_TRUE(spec.ok()) << spec.status();
   const Json mounts = Json::parse(WithWritableMounts(spec->json, "/g", "mounts/0", {"sub", "a/b"}))["mounts"];
   ASSERT_EQ(mounts.size(), 4u);
