@@ -12,6 +12,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <absl/strings/ascii.h>
 #include <absl/strings/str_split.h>
@@ -67,6 +68,14 @@ absl::Status RaiseLimits() {
   return absl::OkStatus();
 }
 
+// As a distribution sets them; the kernel's own default is to protect nothing.
+constexpr std::pair<const char*, const char*> kProtections[] = {
+    {"/proc/sys/fs/protected_hardlinks", "1"},
+    {"/proc/sys/fs/protected_symlinks", "1"},
+    {"/proc/sys/fs/protected_fifos", "1"},
+    {"/proc/sys/fs/protected_regular", "2"},
+};
+
 absl::Status LiftRootOffInitramfs() {
   // pivot_root refuses the initial root file system; a bind of it moved onto "/" is an ordinary
   // mount.
@@ -112,6 +121,7 @@ absl::Status PrepareGuest() {
       return SystemError(errno, absl::StrCat("mounting \"", mount.target, "\""));
     }
   }
+  for (const auto& [path, value] : kProtections) RETURN_IF_ERROR(WriteExisting(path, value));
   RETURN_IF_ERROR(EnableControllers(kCgroupRoot));
   RETURN_IF_ERROR(MakeDirs(kContainersCgroup, 0755));
   RETURN_IF_ERROR(EnableControllers(kContainersCgroup));
