@@ -13,7 +13,7 @@
 
 #include "agent/errors.h"
 #include "agent/terminal.h"
-#include "proto/base/stdio_limits.h"
+#include "proto/base/stdio_queue.h"
 
 namespace kata::agent {
 namespace {
@@ -25,6 +25,8 @@ std::array<char, kStdioChunkMax> read_buffer;
 
 // After a chunk of this size the others of this thread get their turn.
 constexpr size_t kLongChunk = 16u << 10;
+// With less room than that output waits for credit that is on its way: small reads would use it up for small messages.
+constexpr size_t kReadMin = 4u << 10;
 
 // While somebody types at a terminal, what other processes have under way is kept small: an echo
 // waits behind all of it in the queues between guest and client.
@@ -60,10 +62,10 @@ struct ProcessIo::Session {
   asio::any_io_executor executor;
   std::shared_ptr<StdioStream> stream;
   std::array<size_t, 3> credit = {0, kStdioCreditInitial, kStdioCreditInitial};
-  std::deque<std::string> input;  // bounded by the host's credit
-  size_t input_outstanding = 0;   // received and not yet given back as credit
+  StdioQueue input;              // bounded by the host's credit
+  size_t input_outstanding = 0;  // credit of what was received that is not given back yet
+  size_t input_owed = 0;         // the part of it that may be
   bool input_has_ended = false;
-  bool host_has_ended = false;
   int ended_outputs = 0;
   bool is_closed = false;
   absl::Status result;
@@ -123,6 +125,7 @@ void ProcessIo::ProcessExited() {
   for (Output& output : outputs_) {
     if (output.fd != nullptr) output.fd->cancel(ignored);
   }
+  if (session_ != nullptr) FinishIfDone(*session_);
 }
 
 void ProcessIo::CloseStdin() {
@@ -140,6 +143,21 @@ void ProcessIo::EndSession(Session& session) {
   if (stdin_ != nullptr) stdin_->cancel(ignored);
   for (Output& output : outputs_) {
     if (output.fd != nullptr) output.fd->cancel(ignored);
+  }
+}
+
+// A process that has closed its outputs may still read.
+void ProcessIo::FinishIfDone(Session& session) {
+  if (session.ended_outputs == 2 && (has_exited_ || stdin_ == nullptr)) EndSession(session);
+}
+
+void ProcessIo::Abandon() {
+  stdin_.reset();
+  terminal_.reset();
+  for (Output& output : outputs_) {
+    output.has_ended = true;
+    output.unsent.Clear();
+    output.fd.reset();
   }
 }
 
@@ -196,27 +214,24 @@ Co<absl::Status> ProcessIo::PumpOutput(int channel, std::shared_ptr<Session> ses
     if (session->is_closed) co_return absl::CancelledError("carrying stdio: closed");
     const size_t pending = output.unsent.data().data().size();
     if (pending == 0 && output.has_ended) break;
-    // A host that has ended its side gives no more credit: what there is must do.
-    const bool gives_way = terminal_ == nullptr && !session->host_has_ended &&
-                           Clock::now() - last_typed < kTypingLasts;
+    const bool gives_way = terminal_ == nullptr && Clock::now() - last_typed < kTypingLasts;
     const size_t window = gives_way ? kWindowWhileTyping : kStdioCreditInitial;
     const size_t under_way = kStdioCreditInitial - credit;
-    const bool is_window_full =
-        under_way > 0 && under_way + std::max(pending, size_t{1}) > window;
-    if (credit == 0 || credit < pending || is_window_full) {
-      if (session->host_has_ended)
-        co_return absl::UnavailableError("carrying stdio: the host gives no more credit");
+    // All that is under way comes back in time.
+    const size_t wanted = StdioCost(pending > 0 ? pending : kReadMin);
+    if (under_way > 0 && (credit < wanted || under_way + wanted > window)) {
       auto changed = session->changed;
       co_await changed->Wait();
       continue;
     }
     if (pending == 0) {
-      const size_t room = std::min(credit, window - std::min(window, under_way));
+      const size_t room =
+          std::min(credit, window - std::min(window, under_way)) - kStdioMessageCost;
       const size_t size = gives_way ? std::min(room, kChunkWhileTyping) : room;
       CO_RETURN_IF_ERROR(co_await Fill(channel, size, session));
       continue;
     }
-    credit -= pending;
+    credit -= std::min(credit, StdioCost(pending));
     CO_RETURN_IF_ERROR(co_await session->stream->Send(output.unsent));
     // After a takeover the bytes belong to the newer call, which sends them again.
     if (session->is_closed) co_return absl::CancelledError("carrying stdio: closed");
@@ -238,7 +253,7 @@ Co<absl::Status> ProcessIo::RunOutput(int channel, std::shared_ptr<Session> sess
   }
   session->credit[static_cast<size_t>(channel)] = 0;
   session->ended_outputs += 1;
-  if (session->ended_outputs == 2) EndSession(*session);
+  FinishIfDone(*session);
   co_return absl::OkStatus();
 }
 
@@ -267,18 +282,20 @@ Co<absl::Status> ProcessIo::RunInput(std::shared_ptr<Session> session) {
     if (session->input.empty()) {
       if (session->input_has_ended) {
         CloseStdin();
+        FinishIfDone(*session);
         co_return absl::OkStatus();
       }
       auto changed = session->changed;
       co_await changed->Wait();
       continue;
     }
-    std::string data = std::move(session->input.front());
-    session->input.pop_front();
-    const size_t size = data.size();
-    CO_RETURN_IF_ERROR(co_await WriteStdin(std::move(data)));
-    session->input_outstanding -= size;
-    v1::StdioMessage credit = CreditMessage(size);
+    StdioChunk chunk = session->input.Pop();
+    CO_RETURN_IF_ERROR(co_await WriteStdin(std::move(chunk.data)));
+    session->input_owed += chunk.credit;
+    if (session->input_owed < kStdioCreditBatch && !session->input.empty()) continue;
+    const size_t owed = std::exchange(session->input_owed, 0);
+    session->input_outstanding -= owed;
+    v1::StdioMessage credit = CreditMessage(owed);
     absl::Status sent = co_await session->stream->Send(std::move(credit));
     // The receiving loop meets the same end and acts on it.
     if (!sent.ok()) co_return absl::OkStatus();
@@ -290,13 +307,14 @@ absl::Status ProcessIo::Accept(const v1::StdioMessage& message, Session& session
   if (message.has_data()) {
     const size_t size = message.data().data().size();
     if (message.data().channel() != v1::StdioMessage::STDIN || size > kStdioChunkMax ||
-        session.input_outstanding + size > kStdioCreditInitial || session.input_has_ended) {
+        session.input_outstanding + StdioCost(size) > kStdioCreditInitial ||
+        session.input_has_ended) {
       return absl::InvalidArgumentError("stdio data: not stdin, ended, or more than the credit");
     }
     if (size == 0) return absl::OkStatus();
     if (terminal_ != nullptr) last_typed = Clock::now();
-    session.input_outstanding += size;
-    session.input.push_back(message.data().data());
+    session.input_outstanding += StdioCost(size);
+    session.input.Push(v1::StdioMessage::STDIN, message.data().data());
   } else if (message.has_credit()) {
     const int channel = message.credit().channel();
     if (channel != v1::StdioMessage::STDOUT && channel != v1::StdioMessage::STDERR) {
@@ -320,9 +338,8 @@ Co<absl::Status> ProcessIo::RunReceive(std::shared_ptr<Session> session) {
     if (session->is_closed) break;
     absl::Status status = message.ok() ? Accept(*message, *session) : message.status();
     if (absl::IsOutOfRange(status)) {
-      // The host sends no more; output goes on as far as its credit reaches.
-      session->host_has_ended = true;
-      session->Wake();
+      Abandon();
+      EndSession(*session);
       break;
     }
     if (!status.ok()) {

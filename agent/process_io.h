@@ -5,7 +5,6 @@
 #pragma once
 
 #include <array>
-#include <deque>
 #include <memory>
 #include <string>
 
@@ -32,7 +31,9 @@ class ProcessIo : public std::enable_shared_from_this<ProcessIo> {
   absl::Status Resize(unsigned width, unsigned height);
   // The process has exited: what its pipes still hold is drained, then the streams end.
   void ProcessExited();
-  // Carries the streams until all output has ended, the host goes away, or a newer call takes over.
+  // Carries the streams until all output has ended and nothing can take input any more, the connection closes, or a
+  // newer call takes over. A host that ends its direction of the call wants no more: as if the readers of the pipes
+  // and the terminal had gone, they are closed here.
   Co<absl::Status> Serve(std::shared_ptr<StdioStream> stream);
 
  private:
@@ -54,6 +55,8 @@ class ProcessIo : public std::enable_shared_from_this<ProcessIo> {
   absl::Status Accept(const v1::StdioMessage& message, Session& session);
   Co<absl::Status> WriteStdin(std::string data);
   void EndSession(Session& session);
+  void FinishIfDone(Session& session);
+  void Abandon();
 
   asio::any_io_executor executor_;
   std::unique_ptr<asio::posix::stream_descriptor> terminal_;

@@ -14,7 +14,7 @@
 
 namespace kata::agent {
 
-inline constexpr uint32_t kAgentProtocolVersion = 1;
+inline constexpr uint32_t kAgentProtocolVersion = 2;
 inline constexpr size_t kContainersMax = 1024;
 inline constexpr size_t kPingReplyMax = 3u << 20;
 inline constexpr size_t kIdSizeMax = 255;

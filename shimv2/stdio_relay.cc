@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shimv2/stdio_relay.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
-#include <deque>
+#include <cerrno>
 #include <string>
 #include <utility>
 
+#include <absl/strings/str_cat.h>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/write.hpp>
 
 #include "proto/base/log.h"
 #include "proto/base/status.h"
-#include "proto/base/stdio_limits.h"
+#include "proto/base/stdio_queue.h"
 #include "proto/schema/agent.pb.h"
 #include "proto/ttrpc/message_stream.h"
 
@@ -27,18 +30,17 @@ using Channel = StdioMessage::Channel;
 constexpr std::chrono::milliseconds kReaderPollMin{2};
 constexpr std::chrono::milliseconds kReaderPollMax{100};
 
-struct Chunk {
-  Channel channel = StdioMessage::STDOUT;  // two channels may share one file
-  std::string data;
-};
+// Where stdin is read to, one read at a time.
+std::array<char, kStdioChunkMax> read_buffer;
 
-// An output file: what has come and is not yet written, never more than the credit.
+constexpr std::array<Channel, 2> kOutputChannels = {StdioMessage::STDOUT, StdioMessage::STDERR};
+
+// An output file: what has come and is not yet written, never more than the credit of its channels.
 struct Output {
   explicit Output(asio::any_io_executor executor) : file(executor) {}
   asio::posix::stream_descriptor file;
   std::string late_fifo;  // not open yet: it has no reader
-  std::deque<Chunk> queue;
-  size_t queued_bytes = 0;
+  StdioQueue queue;  // two channels may share one file
   std::shared_ptr<Event> changed;
   bool has_ended = true;  // nothing more will come; true from the start for a channel that does not exist
   bool is_closed = true;
@@ -84,9 +86,12 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
     for (Output& output : outputs_) {
       output.has_ended = true;
       output.is_closed = true;
+      output.queue.Clear();
       CloseFile(output.file);
       if (output.changed) output.changed->Set();
     }
+    // Others hold it while they wait for it.
+    if (stream_ != nullptr) stream_->Close();
     stream_.reset();
     drained_.Set();
   }
@@ -125,39 +130,42 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
   static Co<absl::Status> ReceiveLoop(std::shared_ptr<Relay> self) {
     std::shared_ptr<virtcontainers::StdioStream> stream = self->stream_;
     absl::Status result;
-    while (stream != nullptr) {
+    while (self->stream_ != nullptr) {
       auto message = co_await stream->Receive();
-      if (!message.ok()) break;
-      result = self->Handle(std::move(*message));
+      result = message.ok() ? self->Handle(std::move(*message)) : message.status();
       if (!result.ok()) break;
-      if (self->stream_ == nullptr) break;
     }
+    if (stream != nullptr) stream->Close();
     self->stream_has_ended_ = true;
+    self->credit_changed_->Set();
     self->stream_.reset();
     for (Output& output : self->outputs_) {
       output.has_ended = true;
       self->Wake(output);
     }
     self->CheckDrained();
+    // All output has come, or its machine is gone, or nobody wants it any more.
+    if (absl::IsOutOfRange(result) || absl::IsUnavailable(result)) co_return absl::OkStatus();
     co_return result;
   }
 
   absl::Status Handle(StdioMessage message) {
     switch (message.kind_case()) {
       case StdioMessage::kData: {
-        Output& output = OutputOf(message.data().channel());
+        const Channel channel = message.data().channel();
+        if (channel != StdioMessage::STDOUT && channel != StdioMessage::STDERR)
+          return absl::InvalidArgumentError("receiving output: the guest sent data of no output");
+        Output& output = OutputOf(channel);
         std::string data = std::move(*message.mutable_data()->mutable_data());
-        // It costs no credit, and could come for ever.
-        if (data.empty()) return absl::InvalidArgumentError("receiving output: the guest sent data of no bytes");
-        // Two channels may share one file, so the bound is the sum of their credits.
-        if (output.queued_bytes + data.size() > 2 * kStdioCreditInitial) {
+        if (data.empty() || data.size() > kStdioChunkMax)
+          return absl::InvalidArgumentError(
+              absl::StrCat("receiving output: the guest sent ", data.size(), " bytes at once"));
+        size_t& unreturned = unreturned_[static_cast<size_t>(channel)];
+        if (unreturned + StdioCost(data.size()) > kStdioCreditInitial)
           return absl::ResourceExhaustedError("receiving output: the guest sent more than its credit");
-        }
+        unreturned += StdioCost(data.size());
         if (output.is_closed) return absl::OkStatus();
-        output.queued_bytes += data.size();
-        output.queue.push_back(Chunk());
-        output.queue.back().channel = message.data().channel();
-        output.queue.back().data = std::move(data);
+        output.queue.Push(channel, std::move(data));
         Wake(output);
         return absl::OkStatus();
       }
@@ -211,25 +219,19 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
         co_await changed->Wait();
         continue;
       }
-      const Chunk chunk = std::move(output.queue.front());
-      const std::string& data = chunk.data;
-      output.queue.pop_front();
+      const StdioChunk chunk = output.queue.Pop();
       if (can_write) {
-        auto [ec, written] = co_await asio::async_write(output.file, asio::buffer(data), kTuple);
+        auto [ec, written] = co_await asio::async_write(output.file, asio::buffer(chunk.data), kTuple);
         // A full disk or a closed file must not stop the workload: what cannot be written is dropped, said once.
         if (ec && !output.is_closed) {
           log::Warn("writing output of a process: {}", ec.message());
           can_write = false;
         }
       }
-      output.queued_bytes -= data.size();
-      std::shared_ptr<virtcontainers::StdioStream> stream = self->stream_;
-      if (stream == nullptr || self->stream_has_ended_) continue;
-      StdioMessage credit;
-      credit.mutable_credit()->set_channel(chunk.channel);
-      credit.mutable_credit()->set_bytes(static_cast<uint32_t>(data.size()));
-      absl::Status sent = co_await stream->Send(std::move(credit));
-      if (!sent.ok()) log::Debug("returning credit: {}", sent.message());
+      self->owed_[static_cast<size_t>(chunk.channel)] += chunk.credit;
+      for (Channel channel : kOutputChannels) {
+        if (&self->OutputOf(channel) == &output) co_await ReturnCredit(self, channel, output.queue.empty());
+      }
     }
     output.is_closed = true;
     CloseFile(output.file);
@@ -237,28 +239,48 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
     co_return absl::OkStatus();
   }
 
+  // What was written is told to the guest in few messages: many small ones may have waited for a slow reader.
+  static Co<void> ReturnCredit(std::shared_ptr<Relay> self, Channel channel, bool is_queue_empty) {
+    size_t& owed = self->owed_[static_cast<size_t>(channel)];
+    if (owed == 0 || (owed < kStdioCreditBatch && !is_queue_empty)) co_return;
+    std::shared_ptr<virtcontainers::StdioStream> stream = self->stream_;
+    if (stream == nullptr || self->stream_has_ended_) co_return;
+    const size_t credit = std::exchange(owed, 0);
+    self->unreturned_[static_cast<size_t>(channel)] -= credit;
+    StdioMessage message;
+    message.mutable_credit()->set_channel(channel);
+    message.mutable_credit()->set_bytes(static_cast<uint32_t>(credit));
+    absl::Status sent = co_await stream->Send(std::move(message));
+    if (!sent.ok()) log::Debug("returning credit: {}", sent.message());
+  }
+
   static Co<absl::Status> StdinLoop(std::shared_ptr<Relay> self) {
-    std::string buffer(kStdioChunkMax, '\0');
-    while (self->in_.is_open()) {
-      if (self->stdin_credit_ == 0) {
+    asio::posix::stream_descriptor& in = self->in_;
+    while (in.is_open() && self->stream_ != nullptr && !self->stream_has_ended_) {
+      if (self->stdin_credit_ <= kStdioMessageCost) {
         std::shared_ptr<Event> changed = self->credit_changed_;
         co_await changed->Wait();
         continue;
       }
-      const size_t room = std::min(self->stdin_credit_, buffer.size());
-      auto [ec, n] = co_await self->in_.async_read_some(asio::buffer(buffer.data(), room), kTuple);
-      std::shared_ptr<virtcontainers::StdioStream> stream = self->stream_;
-      if (stream == nullptr || self->stream_has_ended_) break;
+      const size_t room = std::min(self->stdin_credit_ - kStdioMessageCost, read_buffer.size());
+      const ssize_t n = ::read(in.native_handle(), read_buffer.data(), room);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EAGAIN) {
+        co_await in.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
+        continue;
+      }
       StdioMessage message;
-      if (ec) {
+      if (n <= 0) {
         message.set_end(StdioMessage::STDIN);
       } else {
-        self->stdin_credit_ -= n;
+        const auto size = static_cast<size_t>(n);
+        self->stdin_credit_ -= StdioCost(size);
         message.mutable_data()->set_channel(StdioMessage::STDIN);
-        message.mutable_data()->set_data(buffer.data(), n);
+        message.mutable_data()->set_data(read_buffer.data(), size);
       }
+      std::shared_ptr<virtcontainers::StdioStream> stream = self->stream_;
       absl::Status sent = co_await stream->Send(std::move(message));
-      if (ec || !sent.ok()) break;
+      if (n <= 0 || !sent.ok()) break;
     }
     CloseFile(self->in_);
     self->in_keeper_.reset();
@@ -274,6 +296,9 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
   std::shared_ptr<Event> credit_changed_;
   std::array<Output, 2> outputs_;
   bool err_is_out_ = false;
+  // By channel: credit that the guest has used up and not got back, and the part of it that it may have back.
+  std::array<size_t, 3> unreturned_ = {};
+  std::array<size_t, 3> owed_ = {};
   bool out_ended_ = false;
   bool err_ended_ = false;
   Event drained_;

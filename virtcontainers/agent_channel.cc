@@ -75,11 +75,11 @@ absl::StatusOr<BootToken> MakeBootToken() {
 
 Co<absl::StatusOr<std::shared_ptr<ttrpc::Connection>>> ConnectAgent(
     std::shared_ptr<hypervisors::Hypervisor> hypervisor, BootToken token,
-    std::chrono::seconds timeout) {
+    std::chrono::seconds timeout, size_t frame_max) {
   auto executor = co_await asio::this_coro::executor;
   auto transport = co_await hypervisor->ConnectAgent(timeout);
   if (!transport.ok()) co_return WithConsole(transport.status(), *hypervisor);
-  auto connection = ttrpc::Connection::Start(executor, *std::move(transport), nullptr);
+  auto connection = ttrpc::Connection::Start(executor, *std::move(transport), nullptr, frame_max);
   Spawn(executor, "watching the machine", CloseWhenStopped(hypervisor, connection));
   agent::v1::AgentClient client(connection);
   agent::v1::HelloRequest request;

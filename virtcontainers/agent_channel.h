@@ -12,7 +12,10 @@
 
 namespace kata::virtcontainers {
 
-inline constexpr uint32_t kAgentProtocolVersion = 1;
+inline constexpr uint32_t kAgentProtocolVersion = 2;
+// Bytes of one frame from the guest. It bounds what its longest answer can become once it is decoded: two bytes may
+// stand for an element of more than a hundred. Twice the longest chunk of output, and the pids of 40,000 processes.
+inline constexpr size_t kAgentFrameMax = 128u << 10;
 
 struct BootToken {
   std::string secret;      // 32 random bytes, given to the agent in Hello
@@ -22,9 +25,9 @@ absl::StatusOr<BootToken> MakeBootToken();
 
 // Says Hello to the agent of a booting machine and returns the connection. The channel keeps what
 // is sent before the agent opens it, so one call suffices. Ends early when the machine stops; the
-// error then holds the console's last lines.
+// error then holds the console's last lines. `frame_max` as frame_data_max of ttrpc::Connection.
 Co<absl::StatusOr<std::shared_ptr<ttrpc::Connection>>> ConnectAgent(
     std::shared_ptr<hypervisors::Hypervisor> hypervisor, BootToken token,
-    std::chrono::seconds timeout);
+    std::chrono::seconds timeout, size_t frame_max = kAgentFrameMax);
 
 }  // namespace kata::virtcontainers

@@ -114,7 +114,7 @@ Co<Output> RunStdio(std::shared_ptr<AgentClient> client, std::string id, std::st
     target += message->data().data();
     StdioMessage credit;
     credit.mutable_credit()->set_channel(message->data().channel());
-    credit.mutable_credit()->set_bytes(static_cast<uint32_t>(message->data().data().size()));
+    credit.mutable_credit()->set_bytes(static_cast<uint32_t>(StdioCost(message->data().data().size())));
     // The agent ends the call once all output has left, whether or not the last credit has come.
     absl::Status credited = co_await io->Send(std::move(credit));
     if (!credited.ok() && !absl::IsUnavailable(credited)) out.status = credited;
@@ -283,7 +283,7 @@ Co<absl::Status> Probe(std::shared_ptr<ttrpc::Connection> connection, std::strin
   Check(absl::IsFailedPrecondition(refused.status()), "ping before hello is refused",
         refused.status().ToString());
   agent::v1::HelloRequest hello;
-  hello.set_version(1);
+  hello.set_version(2);  // kAgentProtocolVersion
   hello.set_token("not it");
   auto wrong = co_await client->Hello(hello, kCallTimeout);
   Check(absl::IsFailedPrecondition(wrong.status()), "wrong token is refused",

@@ -8,6 +8,7 @@
 #include <absl/strings/str_cat.h>
 #include <boost/asio/post.hpp>
 
+#include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "proto/schema/ttrpc.pb.h"
 #include "proto/ttrpc/connection_impl.h"
@@ -19,6 +20,9 @@ namespace {
 constexpr size_t kBatchBytesMax = 64u << 10;
 // Other coroutines get their turn after a write of so many bytes.
 constexpr size_t kLongWrite = 16u << 10;
+// And after so many frames, or bytes of frames, of one read: who receives them comes before the next.
+constexpr size_t kFramesPerTurn = 64;
+constexpr size_t kFrameBytesPerTurn = 128u << 10;
 // How long an orderly shutdown waits for the last answers to be written.
 constexpr std::chrono::seconds kFlushTimeout{1};
 constexpr uint32_t kStreamIdMax = 0xfffffffd;
@@ -60,18 +64,19 @@ absl::StatusOr<std::string> DecodeResponse(const std::string& data) {
 
 std::shared_ptr<Connection> Connection::Start(asio::any_io_executor executor,
                                               std::unique_ptr<Transport> transport,
-                                              const ServiceMap* services) {
-  auto connection =
-      std::make_shared<ConnectionImpl>(std::move(executor), std::move(transport), services);
+                                              const ServiceMap* services, size_t frame_data_max) {
+  auto connection = std::make_shared<ConnectionImpl>(std::move(executor), std::move(transport),
+                                                     services, frame_data_max);
   connection->StartLoops();
   return connection;
 }
 
 ConnectionImpl::ConnectionImpl(asio::any_io_executor executor, std::unique_ptr<Transport> transport,
-                               const ServiceMap* services)
+                               const ServiceMap* services, size_t frame_data_max)
     : executor_(executor),
       transport_(std::move(transport)),
       services_(services),
+      frame_data_max_(std::min(frame_data_max, kFrameDataMax)),
       queue_filled_(executor),
       closed_(executor) {}
 
@@ -81,7 +86,9 @@ void ConnectionImpl::StartLoops() {
 }
 
 Co<absl::Status> ConnectionImpl::ReadLoop(std::shared_ptr<ConnectionImpl> self) {
-  FrameParser parser;
+  FrameParser parser(self->frame_data_max_);
+  size_t frames = 0;
+  size_t bytes = 0;
   while (!self->is_closed()) {
     auto size = co_await self->transport_->ReadSome(parser.Space());
     if (!size.ok()) {
@@ -92,7 +99,12 @@ Co<absl::Status> ConnectionImpl::ReadLoop(std::shared_ptr<ConnectionImpl> self) 
     parser.Commit(*size);
     while (auto frame = parser.Next()) {
       if (self->is_closed()) break;
+      frames += 1;
+      bytes += frame->data.size();
       self->HandleFrame(*std::move(frame));
+      if (frames < kFramesPerTurn && bytes < kFrameBytesPerTurn) continue;
+      frames = bytes = 0;
+      co_await asio::post(self->executor_, asio::use_awaitable);
     }
   }
   co_return absl::OkStatus();
@@ -107,11 +119,14 @@ Co<absl::Status> ConnectionImpl::WriteLoop(std::shared_ptr<ConnectionImpl> self)
       continue;
     }
     std::string batch = queue.Pop();
+    size_t cost = kMessageCost;
     while (!queue.empty() && batch.size() + queue.Front().size() <= kBatchBytesMax) {
       batch += queue.Pop();
+      cost += kMessageCost;
     }
+    cost += batch.size();
     absl::Status status = co_await self->transport_->WriteAll(batch);
-    self->queued_bytes_ -= std::min(batch.size(), self->queued_bytes_);
+    self->queued_bytes_ -= std::min(cost, self->queued_bytes_);
     self->Wake();
     if (!status.ok()) self->Close(status);
     // A peer that takes everything at once must not keep the others of this thread waiting.
@@ -121,12 +136,12 @@ Co<absl::Status> ConnectionImpl::WriteLoop(std::shared_ptr<ConnectionImpl> self)
 }
 
 bool ConnectionImpl::HasSpace(size_t size) const {
-  return queued_bytes_ == 0 || queued_bytes_ + size <= kSendQueueBytesMax;
+  return queued_bytes_ == 0 || queued_bytes_ + size + kMessageCost <= kSendQueueBytesMax;
 }
 
 void ConnectionImpl::Enqueue(uint32_t stream_id, std::string frame) {
   if (is_closed()) return;
-  queued_bytes_ += frame.size();
+  queued_bytes_ += frame.size() + kMessageCost;
   queue_.Push(stream_id, std::move(frame));
   queue_filled_.cancel();
 }
@@ -152,6 +167,9 @@ Co<absl::Status> ConnectionImpl::WaitForSpace(size_t size, Clock::time_point unt
 }
 
 void ConnectionImpl::HandleFrame(Frame frame) {
+  if (frame.type == kTypeRequest && services_ == nullptr) {
+    return Close(absl::InvalidArgumentError("the peer of a pure client has made a request"));
+  }
   if (frame.oversized()) return HandleOversized(frame);
   switch (frame.type) {
     case kTypeRequest:
@@ -168,14 +186,15 @@ void ConnectionImpl::HandleFrame(Frame frame) {
 
 void ConnectionImpl::HandleOversized(const Frame& frame) {
   const absl::Status error = absl::ResourceExhaustedError(
-      absl::StrCat("frame of ", frame.length, " bytes: at most ", kFrameDataMax, " are allowed"));
+      absl::StrCat("frame of ", frame.length, " bytes: at most ", frame_data_max_, " are allowed"));
   const bool is_data = frame.type == kTypeData;
   if (frame.type == kTypeRequest || (is_data && services_ != nullptr)) {
     if (is_data && server_calls_.contains(frame.stream_id))
       return BreakServerStream(frame.stream_id, error);
     return Answer(frame.stream_id, error, std::string());
   }
-  if (frame.type == kTypeResponse || is_data) FinishClient(frame.stream_id, error);
+  if (is_data) return BreakClientStream(frame.stream_id, error);
+  if (frame.type == kTypeResponse) FinishClient(frame.stream_id, error);
 }
 
 void ConnectionImpl::HandleResponse(Frame frame) {
@@ -198,10 +217,22 @@ void ConnectionImpl::FinishClient(uint32_t id, absl::StatusOr<std::string> resul
   client_streams_.erase(it);
   if (!result.ok()) return stream->Fail(result.status());
   if (!result->empty()) {
-    if (auto pushed = stream->Push(*std::move(result)); !pushed.ok()) return stream->Fail(pushed);
+    if (auto pushed = stream->Push(*std::move(result)); !pushed.ok()) {
+      log::Warn("stream {} is broken: {}", id, pushed.message());
+      return stream->Fail(pushed);
+    }
   }
   stream->EndSend();
   stream->PushEnd();
+}
+
+void ConnectionImpl::BreakClientStream(uint32_t id, const absl::Status& error) {
+  auto it = client_streams_.find(id);
+  if (it == client_streams_.end()) return;
+  StreamImpl* stream = it->second;
+  client_streams_.erase(it);
+  log::Warn("stream {} is broken: {}", id, error.message());
+  stream->Break(error);
 }
 
 void ConnectionImpl::HandleClientData(Frame frame) {
@@ -209,10 +240,8 @@ void ConnectionImpl::HandleClientData(Frame frame) {
   if (it == client_streams_.end()) return;  // late
   StreamImpl* stream = it->second;
   if ((frame.flags & kFlagNoData) == 0) {
-    if (auto pushed = stream->Push(std::move(frame.data)); !pushed.ok()) {
-      client_streams_.erase(it);
-      return stream->Fail(pushed);
-    }
+    auto pushed = stream->Push(std::move(frame.data));
+    if (!pushed.ok()) return BreakClientStream(frame.stream_id, pushed);
   }
   if ((frame.flags & kFlagRemoteClosed) != 0) {
     // A server that has closed its direction has ended the stream.

@@ -13,19 +13,23 @@
 #include <string_view>
 
 #include "proto/base/coro.h"
+#include "proto/ttrpc/frame.h"
 #include "proto/ttrpc/transport.h"
 
 namespace kata::ttrpc {
 
-// Bytes of frames waiting to be written, per connection. A unary answer past it closes the
+// What a frame or message counts besides its bytes wherever many of them wait: about what keeping
+// it takes, so that a bound in bytes bounds the memory of many small ones as well.
+inline constexpr size_t kMessageCost = 64;
+// Frames waiting to be written, with their costs, per connection. A unary answer past it closes the
 // connection with ResourceExhausted; Stream::Send waits instead.
 inline constexpr size_t kSendQueueBytesMax = 16u << 20;
 // Calls of the peer being handled at once, per connection; one more is answered with
 // RESOURCE_EXHAUSTED.
 inline constexpr size_t kConcurrentCallsMax = 4096;
-// Unread messages of one stream. ttrpc has no flow control: a peer that sends more breaks its own
-// stream.
-inline constexpr size_t kStreamQueueMax = 256;
+// Unread messages of one stream, with their costs. ttrpc has no flow control: a peer that sends more
+// breaks its own stream, is told so, and the log says it. A protocol above that counts credit must
+// stay below this with its smallest messages.
 inline constexpr size_t kStreamQueueBytesMax = 8u << 20;
 
 using Metadata = std::multimap<std::string, std::string>;
@@ -45,6 +49,10 @@ class Stream {
   virtual Co<absl::Status> SendFrame(std::string frame) = 0;
   // No more Send. For a server this happens when its handler returns.
   virtual Co<absl::Status> CloseSend() = 0;
+  // Ends both directions at once: a Receive or Send under way returns, with Cancelled or Unavailable,
+  // what is unread is dropped, and the peer is told. As dropping it, while others still hold it.
+  // Idempotent.
+  virtual void Close() = 0;
 };
 
 struct CallContext {
@@ -75,10 +83,13 @@ class ServiceMap {
 class Connection {
  public:
   // Starts reading at once; lives until it closes, so the side that is done with it calls Close.
-  // `services` may be null for a pure client and must outlive the connection.
+  // `services` may be null for a pure client, whose peer may not make requests: one closes the
+  // connection. It must outlive the connection. A frame of the peer with more than `frame_data_max`
+  // bytes of data is skipped unstored and fails its call or stream; at most kFrameDataMax.
   static std::shared_ptr<Connection> Start(asio::any_io_executor executor,
                                            std::unique_ptr<Transport> transport,
-                                           const ServiceMap* services);
+                                           const ServiceMap* services,
+                                           size_t frame_data_max = kFrameDataMax);
   virtual ~Connection() = default;
 
   // A unary call. `timeout` > 0 is sent as timeout_nano and enforced here: DeadlineExceeded. A late

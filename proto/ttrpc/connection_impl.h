@@ -39,24 +39,28 @@ class StreamImpl : public Stream {
   Co<absl::Status> Send(std::string message) override;
   Co<absl::Status> SendFrame(std::string frame) override;
   Co<absl::Status> CloseSend() override;
+  void Close() override;
 
   // For the connection: a message, the end of the peer's direction, and the end of the stream.
   absl::Status Push(std::string message);
   void PushEnd();
   void Fail(absl::Status error);
+  // The same, and the peer is told that this side ends it.
+  void Break(absl::Status error);
   // No more sending; a client's stream that its server has ended.
   void EndSend() { send_closed_ = true; }
   bool remote_closed() const { return remote_closed_; }
 
  private:
   absl::Status SendState() const;
+  void TellEnd();
 
   const std::shared_ptr<ConnectionImpl> connection_;
   const uint32_t id_;
   const Role role_;
   asio::steady_timer changed_;
   std::deque<std::string> inbox_;
-  size_t inbox_bytes_ = 0;
+  size_t inbox_bytes_ = 0;  // with the messages' costs
   bool remote_closed_ = false;
   bool send_closed_ = false;
   absl::Status error_;
@@ -65,7 +69,7 @@ class StreamImpl : public Stream {
 class ConnectionImpl : public Connection, public std::enable_shared_from_this<ConnectionImpl> {
  public:
   ConnectionImpl(asio::any_io_executor executor, std::unique_ptr<Transport> transport,
-                 const ServiceMap* services);
+                 const ServiceMap* services, size_t frame_data_max);
 
   void StartLoops();
   Co<absl::StatusOr<std::string>> Call(std::string service, std::string method, std::string payload,
@@ -87,6 +91,9 @@ class ConnectionImpl : public Connection, public std::enable_shared_from_this<Co
   bool HasSpace(size_t size) const;
   void Enqueue(uint32_t stream_id, std::string frame);
   void ForgetClientStream(uint32_t id) { client_streams_.erase(id); }
+  void Wake();
+  // Until the next Wake() or `until`; waiters then look again.
+  Co<void> WaitForChange(Clock::time_point until);
 
  private:
   struct PendingCall {
@@ -113,10 +120,7 @@ class ConnectionImpl : public Connection, public std::enable_shared_from_this<Co
   void HandleClientData(Frame frame);
   absl::StatusOr<uint32_t> TakeStreamId();
   void FinishClient(uint32_t id, absl::StatusOr<std::string> result);
-  void FailClientStream(uint32_t id, absl::Status error);
-  void Wake();
-  // Until the next Wake() or `until`; waiters then look again.
-  Co<void> WaitForChange(Clock::time_point until);
+  void BreakClientStream(uint32_t id, const absl::Status& error);
 
   // server_role.cc
   void HandleRequest(Frame frame);
@@ -138,9 +142,10 @@ class ConnectionImpl : public Connection, public std::enable_shared_from_this<Co
   const asio::any_io_executor executor_;
   const std::unique_ptr<Transport> transport_;
   const ServiceMap* const services_;
+  const size_t frame_data_max_;
 
   SendQueue queue_;
-  size_t queued_bytes_ = 0;  // with those being written
+  size_t queued_bytes_ = 0;  // with their costs, and with those being written
   asio::steady_timer queue_filled_;
   std::shared_ptr<Event> changed_;  // space in the queue, an ended call; null when nobody waits
 

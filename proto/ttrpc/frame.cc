@@ -25,7 +25,8 @@ void StoreBigEndian(char* out, uint32_t value) {
 
 }  // namespace
 
-FrameParser::FrameParser() : buffer_(kBufferSize) {}
+FrameParser::FrameParser(size_t data_max)
+    : data_max_(std::min(data_max, kFrameDataMax)), buffer_(kBufferSize) {}
 
 std::span<char> FrameParser::Space() {
   is_direct_ = false;
@@ -56,6 +57,7 @@ bool FrameParser::TakeHeader() {
   frame_.stream_id = LoadBigEndian(header + 4);
   frame_.type = static_cast<uint8_t>(header[8]);
   frame_.flags = static_cast<uint8_t>(header[9]);
+  frame_.is_oversized = frame_.length > data_max_;
   if (!frame_.oversized()) frame_.data.resize(frame_.length);
   filled_ = 0;
   has_header_ = true;

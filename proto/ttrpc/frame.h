@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // ttrpc framing without I/O: bytes in, frames out, and back. A frame is a 10-byte header (data
-// length, stream id, both big endian; type; flags) and its data. Data above kFrameDataMax is
+// length, stream id, both big endian; type; flags) and its data. Data above the parser's limit is
 // skipped without being stored and reported as an oversized frame. Not thread-safe.
 #pragma once
 
@@ -31,14 +31,15 @@ struct Frame {
   uint8_t flags = 0;
   uint32_t length = 0;  // as on the wire; data.size() unless oversized
   std::string data;
+  bool is_oversized = false;
 
-  bool oversized() const { return length > kFrameDataMax; }
+  bool oversized() const { return is_oversized; }
 };
 
 // Use: put bytes into Space(), Commit() their number, call Next() until it returns nothing, repeat.
 class FrameParser {
  public:
-  FrameParser();
+  explicit FrameParser(size_t data_max = kFrameDataMax);
   // Where the next bytes go; never empty. Large data is received in place.
   std::span<char> Space();
   void Commit(size_t size);
@@ -49,6 +50,7 @@ class FrameParser {
  private:
   bool TakeHeader();
 
+  const size_t data_max_;
   std::vector<char> buffer_;
   size_t begin_ = 0;
   size_t end_ = 0;

@@ -46,6 +46,8 @@ class MessageStream {
     return SendFrame(stream_, std::move(frame));
   }
   Co<absl::Status> CloseSend() { return stream_->CloseSend(); }
+  // As Stream::Close.
+  void Close() { stream_->Close(); }
 
  private:
   static Co<absl::Status> SendFrame(std::shared_ptr<Stream> stream, std::string frame) {

@@ -86,6 +86,7 @@ void ConnectionImpl::BreakServerStream(uint32_t id, const absl::Status& error) {
   auto it = server_calls_.find(id);
   if (it == server_calls_.end()) return;
   auto call = it->second;
+  log::Warn("stream {} is broken: {}", id, error.message());
   AnswerCall(id, *call, error, std::string());
   if (auto stream = call->stream.lock()) stream->Fail(error);
 }

@@ -14,17 +14,32 @@ StreamImpl::StreamImpl(std::shared_ptr<ConnectionImpl> connection, uint32_t id, 
 
 StreamImpl::~StreamImpl() {
   if (role_ == Role::kServer) return;  // ends when its handler returns
-  connection_->ForgetClientStream(id_);
-  if (SendState().ok()) {
-    connection_->Enqueue(
-        id_, EncodeFrame(id_, kTypeData, kFlagRemoteClosed | kFlagNoData, std::string_view()));
+  StreamImpl::Close();
+}
+
+void StreamImpl::TellEnd() {
+  if (!SendState().ok()) return;
+  connection_->Enqueue(
+      id_, EncodeFrame(id_, kTypeData, kFlagRemoteClosed | kFlagNoData, std::string_view()));
+}
+
+void StreamImpl::Close() {
+  // A server's stream ends for its peer when the handler returns.
+  if (role_ == Role::kClient) {
+    connection_->ForgetClientStream(id_);
+    TellEnd();
   }
+  if (error_.ok()) error_ = absl::CancelledError("the stream was closed here");
+  inbox_.clear();
+  inbox_bytes_ = 0;
+  changed_.cancel();
+  connection_->Wake();
 }
 
 absl::Status StreamImpl::Push(std::string message) {
   if (remote_closed_) return absl::InvalidArgumentError("data after the end of the stream");
-  const size_t size = message.size();
-  if (inbox_.size() >= kStreamQueueMax || inbox_bytes_ + size > kStreamQueueBytesMax) {
+  const size_t size = message.size() + kMessageCost;
+  if (inbox_bytes_ + size > kStreamQueueBytesMax) {
     return absl::ResourceExhaustedError("the stream's queue of unread messages is full");
   }
   inbox_bytes_ += size;
@@ -40,8 +55,17 @@ void StreamImpl::PushEnd() {
 
 void StreamImpl::Fail(absl::Status error) {
   if (error_.ok()) error_ = std::move(error);
-  if (absl::IsResourceExhausted(error_)) inbox_.clear();
+  if (absl::IsResourceExhausted(error_)) {
+    inbox_.clear();
+    inbox_bytes_ = 0;
+  }
   changed_.cancel();
+  connection_->Wake();  // a Send that waits for space
+}
+
+void StreamImpl::Break(absl::Status error) {
+  TellEnd();
+  Fail(std::move(error));
 }
 
 Co<absl::StatusOr<std::string>> StreamImpl::Receive() {
@@ -53,7 +77,7 @@ Co<absl::StatusOr<std::string>> StreamImpl::Receive() {
   }
   std::string message = std::move(inbox_.front());
   inbox_.pop_front();
-  inbox_bytes_ -= message.size();
+  inbox_bytes_ -= message.size() + kMessageCost;
   co_return message;
 }
 
@@ -80,7 +104,7 @@ Co<absl::Status> StreamImpl::SendFrame(std::string frame) {
   }
   absl::Status state = SendState();
   while (state.ok() && !connection_->HasSpace(size)) {
-    static_cast<void>(co_await connection_->WaitForSpace(size, Clock::time_point::max()));
+    co_await connection_->WaitForChange(Clock::time_point::max());
     state = SendState();
   }
   if (!state.ok()) co_return state;

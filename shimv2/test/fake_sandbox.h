@@ -31,7 +31,10 @@ class FakeProcess final : public vc::Process {
     co_return *exit_;
   }
   Co<absl::StatusOr<std::shared_ptr<vc::StdioStream>>> OpenStdio() override {
-    co_return std::make_shared<vc::StdioStream>(guest);
+    std::shared_ptr<GuestEnd> end = guest;
+    auto stream = co_await end->Open();
+    if (!stream.ok()) co_return stream.status();
+    co_return std::make_shared<vc::StdioStream>(*std::move(stream));
   }
   void Run() {
     if (state_ == vc::ProcessState::kCreated) state_ = vc::ProcessState::kRunning;

@@ -40,8 +40,23 @@ class StdioRelayTest : public testing::Test {
   void StartRelay(const StdioPaths& paths) {
     auto files = OpenStdioFiles(paths);
     ASSERT_TRUE(files.ok()) << files.status();
-    auto stream = std::make_shared<virtcontainers::StdioStream>(guest_);
-    relay_ = StdioRelay::Start(io_.get_executor(), std::move(*files), stream);
+    std::shared_ptr<ttrpc::Stream> stream;
+    Spawn(io_.get_executor(), "open", Open(guest_, &stream));
+    ASSERT_TRUE(RunUntil([&] { return stream != nullptr; }));
+    auto messages = std::make_shared<virtcontainers::StdioStream>(std::move(stream));
+    relay_ = StdioRelay::Start(io_.get_executor(), std::move(*files), std::move(messages));
+  }
+  static Co<absl::Status> Open(std::shared_ptr<GuestEnd> guest, std::shared_ptr<ttrpc::Stream>* stream) {
+    auto opened = co_await guest->Open();
+    if (opened.ok()) *stream = *std::move(opened);
+    co_return opened.status();
+  }
+  size_t CreditOf(StdioMessage::Channel channel) const {
+    size_t credit = 0;
+    for (const StdioMessage& message : guest_->to_guest) {
+      if (message.has_credit() && message.credit().channel() == channel) credit += message.credit().bytes();
+    }
+    return credit;
   }
   template <typename Condition>
   bool RunUntil(Condition condition) {
@@ -86,7 +101,7 @@ TEST_F(StdioRelayTest, OutputReachesTheClientAndItsCreditTheGuest) {
 
   EXPECT_TRUE(RunUntil([&] { return guest_->to_guest.size() == 1; }));
   EXPECT_EQ(ReadAvailable(client.get()), "hello");
-  EXPECT_EQ(guest_->to_guest[0].credit().bytes(), 5u);
+  EXPECT_EQ(guest_->to_guest[0].credit().bytes(), StdioCost(5));
 }
 
 TEST_F(StdioRelayTest, ClientSeesEndOfFileAfterTheLastByte) {
@@ -131,7 +146,7 @@ TEST_F(StdioRelayTest, StalledStdoutDoesNotHoldUpStderr) {
   UniqueFd err(::open(paths.err.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   StartRelay(paths);
 
-  for (int i = 0; i < 4; ++i) guest_->SayData(StdioMessage::STDOUT, std::string(kStdioChunkMax, 'o'));
+  for (int i = 0; i < 3; ++i) guest_->SayData(StdioMessage::STDOUT, std::string(kStdioChunkMax, 'o'));
   guest_->SayData(StdioMessage::STDERR, "still here");
   std::string seen;
 
@@ -161,6 +176,100 @@ TEST_F(StdioRelayTest, GuestThatExceedsItsCreditIsCutOff) {
   }));
 
   EXPECT_LT(seen.size(), kChunks * kStdioChunkMax);
+}
+
+// As many small messages as the credit allows: far more than any queue on the way once held.
+TEST_F(StdioRelayTest, ManySmallMessagesWaitForASlowClient) {
+  StdioPaths paths;
+  paths.out = Fifo("out");
+  paths.err = Fifo("err");
+  StartRelay(paths);
+  constexpr size_t kLine = 8;
+  constexpr size_t kLines = kStdioCreditInitial / (kLine + kStdioMessageCost);
+  std::string expected;
+  for (size_t i = 0; i < kLines; ++i) {
+    std::string line = std::to_string(10'000'000 + i).substr(1) + "\n";
+    expected += line;
+    guest_->SayData(StdioMessage::STDOUT, line);
+    guest_->SayData(StdioMessage::STDERR, std::move(line));
+  }
+  io_.run_for(std::chrono::milliseconds(200));
+  EXPECT_FALSE(guest_->has_host_ended());
+
+  UniqueFd out(::open(paths.out.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  UniqueFd err(::open(paths.err.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  std::string seen_out;
+  std::string seen_err;
+
+  EXPECT_TRUE(RunUntil([&] {
+    seen_out += ReadAvailable(out.get());
+    seen_err += ReadAvailable(err.get());
+    return seen_out.size() >= expected.size() && seen_err.size() >= expected.size();
+  }));
+  EXPECT_EQ(seen_out, expected);
+  EXPECT_EQ(seen_err, expected);
+  const size_t cost = kLines * StdioCost(kLine);
+  EXPECT_TRUE(RunUntil([&] { return CreditOf(StdioMessage::STDOUT) >= cost && CreditOf(StdioMessage::STDERR) >= cost; }));
+  EXPECT_EQ(CreditOf(StdioMessage::STDOUT), cost);
+  EXPECT_EQ(CreditOf(StdioMessage::STDERR), cost);
+  // Not one for each of the messages.
+  EXPECT_LT(guest_->to_guest.size(), 4 * kStdioCreditInitial / kStdioCreditBatch);
+}
+
+TEST_F(StdioRelayTest, ClosedRelayEndsTheGuestsCall) {
+  StdioPaths paths;
+  paths.in = Fifo("in");
+  paths.out = Fifo("out");  // nobody ever reads it
+  StartRelay(paths);
+  for (int i = 0; i < 3; ++i) guest_->SayData(StdioMessage::STDOUT, std::string(kStdioChunkMax, 'o'));
+  io_.run_for(std::chrono::milliseconds(50));
+  EXPECT_FALSE(guest_->has_host_ended());
+  const std::weak_ptr<StdioRelay> weak = relay_;
+
+  relay_->Close();
+  relay_.reset();
+
+  EXPECT_TRUE(RunUntil([&] { return guest_->has_host_ended(); }));
+  EXPECT_TRUE(RunUntil([&] { return weak.expired(); }));
+}
+
+TEST_F(StdioRelayTest, GuestThatSendsToNoOutputIsCutOff) {
+  StdioPaths paths;
+  paths.out = Fifo("out");
+  StartRelay(paths);
+
+  guest_->SayData(StdioMessage::STDIN, "in?");
+
+  EXPECT_TRUE(RunUntil([&] { return guest_->has_host_ended(); }));
+}
+
+TEST_F(StdioRelayTest, GuestThatSendsMoreAtOnceThanAChunkIsCutOff) {
+  StdioPaths paths;
+  paths.out = Fifo("out");
+  StartRelay(paths);
+
+  guest_->SayData(StdioMessage::STDOUT, std::string(kStdioChunkMax + 1, 'o'));
+
+  EXPECT_TRUE(RunUntil([&] { return guest_->has_host_ended(); }));
+}
+
+TEST_F(StdioRelayTest, ManySmallInputsKeepToTheCredit) {
+  StdioPaths paths;
+  paths.in = Fifo("in");
+  StartRelay(paths);
+  UniqueFd client(::open(paths.in.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+  constexpr size_t kWrites = 10'000;
+  size_t written = 0;
+
+  // The guest gives nothing back: the client is held up when the credit is used, not before.
+  EXPECT_TRUE(RunUntil([&] {
+    if (written < kWrites && ::write(client.get(), "8 bytes\n", 8) == 8) ++written;
+    size_t cost = 0;
+    for (const StdioMessage& message : guest_->to_guest) cost += StdioCost(message.data().data().size());
+    EXPECT_LE(cost, kStdioCreditInitial);
+    return cost + StdioCost(8) > kStdioCreditInitial;
+  }));
+  EXPECT_FALSE(guest_->has_host_ended());
 }
 
 TEST_F(StdioRelayTest, GuestThatSendsNothingIsCutOff) {

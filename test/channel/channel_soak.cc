@@ -115,7 +115,8 @@ Co<absl::Status> MakeCalls(Soak* soak, std::shared_ptr<Round> round) {
 // `calls` calls on a connection of its own; with `cuts` the host hangs up before the last of them.
 Co<absl::Status> RunRound(Soak* soak, int calls, bool cuts) {
   auto executor = co_await asio::this_coro::executor;
-  auto connection = co_await virtcontainers::ConnectAgent(soak->machine, soak->token, kBootTimeout);
+  auto connection = co_await virtcontainers::ConnectAgent(soak->machine, soak->token, kBootTimeout,
+                                                          ttrpc::kFrameDataMax);
   if (!connection.ok()) co_return connection.status();
   auto round = std::make_shared<Round>(executor);
   round->connection = *connection;

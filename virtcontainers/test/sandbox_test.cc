@@ -14,6 +14,7 @@
 #include "proto/base/fd.h"
 #include "proto/base/status.h"
 #include "proto/schema/agent.ttrpc.h"
+#include "virtcontainers/agent_channel.h"
 #include "virtcontainers/make_sandbox.h"
 #include "virtcontainers/test/test_directory.h"
 
@@ -33,7 +34,7 @@ class FakeAgent final : public v1::AgentService {
     if (is_silent) co_await forever.Wait();
     token_size = request.token().size();
     v1::HelloResponse response;
-    response.set_version(1);
+    response.set_version(kAgentProtocolVersion);
     co_return response;
   }
   Co<absl::StatusOr<v1::PingResponse>> Ping(CallContext, v1::PingRequest) override {

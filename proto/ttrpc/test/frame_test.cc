@@ -92,6 +92,19 @@ TEST(FrameParser, SkipsOversizedDataAndReportsItsStream) {
   EXPECT_EQ(frames[1].data, "y");
 }
 
+TEST(FrameParser, KeepsToALowerLimit) {
+  FrameParser parser(100);
+  const std::string bytes = EncodeFrame(1, kTypeData, 0, std::string(100, 'a')) +
+                            EncodeFrame(3, kTypeData, 0, std::string(101, 'b'));
+
+  const std::vector<Frame> frames = Parse(parser, bytes, 7);
+
+  ASSERT_EQ(frames.size(), 2u);
+  EXPECT_EQ(frames[0].data, std::string(100, 'a'));
+  EXPECT_TRUE(frames[1].oversized());
+  EXPECT_EQ(frames[1].data, "");
+}
+
 TEST(FrameParser, IsNotAtABoundaryInsideAFrame) {
   const std::string bytes = EncodeFrame(1, kTypeData, 0, "abc");
   for (size_t size = 1; size < bytes.size(); ++size) {

@@ -243,21 +243,5 @@ TEST_F(StreamTest, DeadlineEndsTheStream) {
   });
 }
 
-Co<absl::Status> NeverRead(CallContext, std::shared_ptr<Stream>) {
-  co_await Sleep(std::chrono::milliseconds(500));
-  co_return absl::OkStatus();
-}
-
-TEST_F(StreamTest, MoreUnreadMessagesThanTheLimitBreakTheStream) {
-  services_.AddStream("kata.test.Raw", "NeverRead", NeverRead);
-  RunRaw([](RawPeer& peer, StreamTest&) -> Co<void> {
-    co_await peer.Request(1, "kata.test.Raw", "NeverRead", std::string(), kFlagRemoteOpen, 0);
-    for (size_t i = 0; i <= kStreamQueueMax; ++i)
-      co_await peer.Write(EncodeFrame(1, kTypeData, 0, "m"));
-    absl::Status status = co_await peer.ReadAnswer(1);
-    EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
-  });
-}
-
 }  // namespace
 }  // namespace kata::ttrpc
