@@ -3,13 +3,12 @@
 #include "proto/base/status.h"
 #include "proto/schema/agent.ttrpc.h"
 #include "virtcontainers/container.h"
+#include "virtcontainers/guest_stats.h"
 
 namespace kata::virtcontainers {
 namespace {
 
 constexpr std::chrono::nanoseconds kNoTimeout{0};  // most containers never run out of memory
-constexpr size_t kInterfacesMax = 64;
-constexpr size_t kDisksMax = 256;
 
 }  // namespace
 
@@ -73,10 +72,8 @@ Co<absl::StatusOr<agent::v1::StatsContainerResponse>> GuestContainer::Stats() {
   request.set_container_id(options_.id);
   auto response = co_await client.StatsContainer(std::move(request), kAgentCallTimeout);
   if (!response.ok()) co_return Annotate(response.status(), what);
-  if (response->interfaces_size() > static_cast<int>(kInterfacesMax) ||
-      response->metrics().io().usage_size() > static_cast<int>(kDisksMax)) {
-    co_return absl::ResourceExhaustedError(what + ": the guest's answer is too long");
-  }
+  absl::Status cleaned = CleanGuestStats(*response);
+  if (!cleaned.ok()) co_return Annotate(cleaned, what);
   co_return std::move(*response);
 }
 

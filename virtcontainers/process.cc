@@ -8,6 +8,7 @@
 #include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "proto/schema/agent.ttrpc.h"
+#include "virtcontainers/container.h"
 
 namespace kata::virtcontainers {
 namespace {
@@ -19,6 +20,25 @@ int64_t NowNs() {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
   return now.tv_sec * int64_t{1000000000} + now.tv_nsec;
+}
+
+// A stream that is being opened, for one who waits for it for a while only.
+struct Opening {
+  explicit Opening(const asio::any_io_executor& executor) : outcome(executor) {}
+  Outcome outcome;
+  std::shared_ptr<StdioStream> stream;
+};
+
+Co<absl::Status> OpenInGuest(std::shared_ptr<ttrpc::Connection> connection, agent::v1::StdioMessage first,
+                             std::shared_ptr<Opening> opening) {
+  agent::v1::AgentClient client(connection);
+  auto stream = co_await client.Stdio();
+  absl::Status status = stream.status();
+  if (status.ok()) status = co_await (*stream)->Send(std::move(first));
+  opening->outcome.status = status;
+  if (status.ok() && !opening->outcome.is_given_up) opening->stream = *std::move(stream);
+  opening->outcome.known.Set();
+  co_return absl::OkStatus();
 }
 
 }  // namespace
@@ -48,15 +68,18 @@ Co<absl::StatusOr<std::shared_ptr<StdioStream>>> GuestProcess::OpenStdio() {
   if (is_stdio_open_)
     co_return absl::FailedPreconditionError("opening standard streams: they are open already");
   is_stdio_open_ = true;
-  agent::v1::AgentClient client(connection_);
-  auto stream = co_await client.Stdio();
-  if (!stream.ok()) co_return stream.status();
   agent::v1::StdioMessage message;
   message.mutable_open()->set_container_id(container_id_);
   message.mutable_open()->set_exec_id(exec_id_);
-  absl::Status sent = co_await (*stream)->Send(std::move(message));
-  if (!sent.ok()) co_return sent;
-  co_return *stream;
+  // A guest that takes nothing any more leaves no room to send.
+  auto opening = std::make_shared<Opening>(executor_);
+  Spawn(executor_, "opening standard streams", OpenInGuest(connection_, std::move(message), opening));
+  co_await opening->outcome.known.WaitFor(kAgentCallTimeout);
+  opening->outcome.is_given_up = true;
+  if (!opening->outcome.known.is_set())
+    co_return absl::DeadlineExceededError("opening standard streams: the guest does not answer");
+  if (!opening->outcome.status.ok()) co_return opening->outcome.status;
+  co_return std::move(opening->stream);
 }
 
 void GuestProcess::Watch() {
