@@ -12,7 +12,8 @@
 namespace kata::virtcontainers {
 namespace {
 
-constexpr uint32_t kNeverStartedStatus = 255;
+constexpr uint32_t kFailedStartStatus = 255;
+constexpr uint32_t kNeverStartedStatus = 0;  // deleted before its start: as runc's shim answers
 
 agent::v1::ProcessId IdOf(const std::string& container_id, const std::string& exec_id) {
   agent::v1::ProcessId id;
@@ -85,10 +86,12 @@ absl::StatusOr<std::shared_ptr<Process>> GuestContainer::AddExec(ExecOptions opt
   if (execs_.size() >= kExecsMax)
     return absl::ResourceExhaustedError(what + ": too many processes");
   auto process_json = MakeGuestProcess(options.process_json, options.terminal);
-  if (!process_json.ok()) return process_json.status();
+  if (!process_json.ok()) return Annotate(process_json.status(), what);
   auto exec = std::make_shared<Exec>();
   exec->options = std::move(options);
-  exec->options.process_json = std::move(*process_json);
+  exec->options.process_json = std::move(process_json->json);
+  if (!process_json->unknown_fields.empty())
+    log::Warn("{}: fields without effect, since they are not known here: {}", what, process_json->unknown_fields);
   exec->process =
       std::make_shared<GuestProcess>(executor_, connection_, options_.id, exec->options.exec_id);
   Adopt(*exec->process);
@@ -108,7 +111,7 @@ Co<absl::Status> GuestContainer::StartExec(std::string exec_id) {
   }
   if (is_paused_ || is_freezing_) co_return absl::FailedPreconditionError(what + ": the container is paused");
   if (init_->state() != ProcessState::kRunning) {
-    exec->process->SetStoppedNow(kNeverStartedStatus);
+    exec->process->SetStoppedNow(kFailedStartStatus);
     co_return absl::FailedPreconditionError(what + ": the container is not running");
   }
   agent::v1::ExecRequest request;
@@ -122,7 +125,7 @@ Co<absl::Status> GuestContainer::StartExec(std::string exec_id) {
   request.set_terminal_height(exec->height);
   absl::Status started = co_await StartInGuest(connection_, std::move(request));
   if (!started.ok()) {
-    exec->process->SetStoppedNow(kNeverStartedStatus);
+    exec->process->SetStoppedNow(kFailedStartStatus);
     co_return Annotate(started, what);
   }
   exec->is_in_guest = true;

@@ -6,11 +6,14 @@
 #include <vector>
 
 #include <absl/strings/match.h>
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_split.h>
 
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "virtcontainers/guest_own.h"
+#include "virtcontainers/idmapped_mount.h"
 #include "virtcontainers/mount_points.h"
 #include "virtcontainers/mounts.h"
 #include "virtcontainers/oci_spec.h"
@@ -33,9 +36,52 @@ std::string InBundle(const std::string& bundle, const std::string& path) {
   return absl::StartsWith(path, "/") ? path : absl::StrCat(bundle, "/", path);
 }
 
+constexpr char kUidMap[] = "uidmap=";
+constexpr char kGidMap[] = "gidmap=";
+
+// "0:100000:65536,…" as containerd writes it: on the disk, shown, how many.
+absl::StatusOr<std::vector<IdMapping>> ParseIdMap(absl::string_view text) {
+  std::vector<IdMapping> out;
+  for (absl::string_view item : absl::StrSplit(text, ',')) {
+    const std::vector<absl::string_view> parts = absl::StrSplit(item, ':');
+    IdMapping mapping;
+    if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &mapping.container) ||
+        !absl::SimpleAtoi(parts[1], &mapping.host) || !absl::SimpleAtoi(parts[2], &mapping.size)) {
+      return absl::InvalidArgumentError(absl::StrCat("mapping of ids \"", std::string(text), "\": not one"));
+    }
+    out.push_back(mapping);
+  }
+  return out;
+}
+
+// Takes the options of containerd's snapshotters for an idmapped rootfs out of its mounts.
+absl::StatusOr<IdMap> TakeRootfsIdMap(std::vector<RootfsMount>& mounts) {
+  IdMap map;
+  map.is_recursive = true;
+  for (RootfsMount& mount : mounts) {
+    for (const std::string& option : mount.options) {
+      if (absl::StartsWith(option, kUidMap)) {
+        ASSIGN_OR_RETURN(map.uids, ParseIdMap(option.substr(sizeof(kUidMap) - 1)));
+      } else if (absl::StartsWith(option, kGidMap)) {
+        ASSIGN_OR_RETURN(map.gids, ParseIdMap(option.substr(sizeof(kGidMap) - 1)));
+      }
+    }
+    std::erase_if(mount.options, [](const std::string& option) {
+      return absl::StartsWith(option, kUidMap) || absl::StartsWith(option, kGidMap);
+    });
+  }
+  return map;
+}
+
 absl::StatusOr<UniqueFd> OpenRootfs(const ContainerOptions& options, const std::string& sandbox_id,
                                     const std::string& root_path) {
-  if (!options.rootfs.empty()) return MakeRootfs(options.rootfs, SharedDirectory(sandbox_id));
+  if (!options.rootfs.empty()) {
+    std::vector<RootfsMount> list = options.rootfs;
+    ASSIGN_OR_RETURN(const IdMap map, TakeRootfsIdMap(list));
+    ASSIGN_OR_RETURN(UniqueFd rootfs, MakeRootfs(list, SharedDirectory(sandbox_id)));
+    if (!map.empty()) RETURN_IF_ERROR(Annotate(IdmapMount(rootfs.get(), map), "sharing the rootfs"));
+    return rootfs;
+  }
   const std::string path = InBundle(options.bundle, root_path);
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
@@ -88,7 +134,10 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
   auto spec =
       MakeGuestSpec(config, ContainerGuestPath(options.id), options.terminal, guest_source);
   if (!spec.ok()) return Annotate(spec.status(), absl::StrCat("reading \"", config_path, "\""));
+  if (!spec->unknown_fields.empty())
+    log::Warn("\"{}\": fields without effect, since they are not known here: {}", config_path, spec->unknown_fields);
   mounts.guest_spec = spec->json;
+  mounts.process_namespaces = spec->process_namespaces;
   const std::string host_path = ContainerHostPath(mounts.sandbox_id, options.id);
   std::vector<Export> exports;
   ASSIGN_OR_RETURN(UniqueFd rootfs, OpenRootfs(options, mounts.sandbox_id, spec->rootfs_path));
@@ -98,8 +147,9 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
   for (const SharedMount& mount : spec->shared_mounts) {
     ASSIGN_OR_RETURN(UniqueFd tree,
                      CopyMount(InBundle(options.bundle, mount.source), mount.options.is_recursive));
-    RETURN_IF_ERROR(
-        Annotate(ProtectMount(tree.get(), mount.options), absl::StrCat("sharing \"", mount.source, "\"")));
+    const std::string what = absl::StrCat("sharing \"", mount.source, "\"");
+    RETURN_IF_ERROR(Annotate(ProtectMount(tree.get(), mount.options), what));
+    if (!mount.id_map.empty()) RETURN_IF_ERROR(Annotate(IdmapMount(tree.get(), mount.id_map), what));
     exports.push_back({absl::StrCat(host_path, "/", mount.share_name), std::move(tree)});
   }
   return mounts.share->Run([&exports, &host_path, &spec, &mounts]() -> absl::Status {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "virtcontainers/memory_volume.h"
+#include "virtcontainers/oci_spec.h"
 #include "virtcontainers/sandbox.h"
 #include "virtcontainers/share_namespace.h"
 
@@ -19,6 +20,7 @@ struct ContainerMounts {
   ContainerOptions options;
   std::shared_ptr<const ShareNamespace> share;
   std::string guest_spec;  // filled by Prepare
+  std::vector<GuestSpec::ProcessNamespace> process_namespaces;  // as well
   std::vector<MemoryVolume> memory_volumes;
 };
 

@@ -4,6 +4,7 @@
 #include "proto/schema/agent.ttrpc.h"
 #include "virtcontainers/container.h"
 #include "virtcontainers/guest_stats.h"
+#include "virtcontainers/oci_spec.h"
 
 namespace kata::virtcontainers {
 namespace {
@@ -55,6 +56,8 @@ Co<absl::Status> GuestContainer::Update(std::string resources_json) {
   auto self = shared_from_this();
   const std::string what = absl::StrCat("updating container \"", options_.id, "\"");
   if (init_->state() == ProcessState::kStopped) co_return absl::FailedPreconditionError(what + ": it has stopped");
+  absl::Status checked = CheckResources(resources_json);
+  if (!checked.ok()) co_return Annotate(checked, what);
   agent::v1::UpdateContainerRequest request;
   request.set_container_id(options_.id);
   request.set_resources_json(std::move(resources_json));

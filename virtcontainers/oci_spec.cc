@@ -4,6 +4,7 @@
 #include <sys/mount.h>
 
 #include <absl/strings/match.h>
+#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
 #include <absl/strings/str_split.h>
@@ -11,6 +12,7 @@
 
 #include "proto/base/mount_options.h"
 #include "proto/base/status.h"
+#include "virtcontainers/oci_fields.h"
 
 namespace kata::virtcontainers {
 namespace {
@@ -61,6 +63,60 @@ bool IsCovered(const std::string& path, const std::vector<std::string>& places) 
   return path == "/";
 }
 
+void NoteProcessNamespace(const std::string& type, const std::string& path,
+                          std::vector<GuestSpec::ProcessNamespace>& out) {
+  const std::vector<std::string> parts = absl::StrSplit(path, '/');
+  int64_t pid = 0;
+  if (parts.size() < 3 || !parts[0].empty() || parts[1] != "proc") return;
+  if (!absl::SimpleAtoi(parts[2], &pid)) pid = -1;  // /proc/self and the like: nobody's here
+  out.push_back({.type = type, .path = path, .pid = pid});
+}
+
+const Json& Member(const Json& object, const char* key) {
+  static const Json* nothing = new Json();
+  auto at = object.is_object() ? object.find(key) : object.end();
+  return object.is_object() && at != object.end() ? *at : *nothing;
+}
+
+uint32_t Number(const Json& object, const char* key) {
+  const Json& value = Member(object, key);
+  return value.is_number_unsigned() ? value.get<uint32_t>() : 0;
+}
+
+std::vector<IdMapping> Mappings(const Json& list) {
+  std::vector<IdMapping> out;
+  if (!list.is_array()) return out;
+  for (const Json& item : list) {
+    out.push_back({.container = Number(item, "containerID"), .host = Number(item, "hostID"), .size = Number(item, "size")});
+  }
+  return out;
+}
+
+// Done on the host, so that it goes from the guest's document. The words alone mean the container's own mapping.
+absl::StatusOr<IdMap> TakeIdMap(Json& mount, const Json& linux) {
+  std::vector<std::string> options = Texts(mount, "options");
+  const bool is_recursive = Has(options, "ridmap");
+  const bool has_word = is_recursive || Has(options, "idmap");
+  IdMap map{.uids = Mappings(Member(mount, "uidMappings")),
+            .gids = Mappings(Member(mount, "gidMappings")),
+            .is_recursive = is_recursive};
+  if (has_word && map.empty()) {
+    map.uids = Mappings(Member(linux, "uidMappings"));
+    map.gids = Mappings(Member(linux, "gidMappings"));
+  }
+  if ((has_word || !map.empty()) && (map.uids.empty() || map.gids.empty())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("mounts: \"", Text(mount, "destination"), "\": an idmapped mount needs uidMappings and gidMappings"));
+  }
+  mount.erase("uidMappings");
+  mount.erase("gidMappings");
+  if (has_word) {
+    std::erase_if(options, [](const std::string& word) { return word == "idmap" || word == "ridmap"; });
+    mount["options"] = options;
+  }
+  return map;
+}
+
 absl::Status EditMounts(Json& spec, const std::string& guest_dir, const GuestSource& guest_source,
                         GuestSpec& out) {
   auto mounts = spec.find("mounts");
@@ -71,19 +127,27 @@ absl::Status EditMounts(Json& spec, const std::string& guest_dir, const GuestSou
       return absl::InvalidArgumentError("an entry of \"mounts\" is not an object");
     const MountOptions options = ParseMountOptions(Texts(mount, "options"));
     const std::string source = Text(mount, "source");
-    if (!IsBind(mount, options)) continue;
+    const bool is_bind = IsBind(mount, options);
     const std::string what = absl::StrCat("bind mount at \"", Text(mount, "destination"), "\"");
-    if (source.empty()) return absl::InvalidArgumentError(absl::StrCat(what, ": it has no source"));
-    ASSIGN_OR_RETURN(const std::optional<std::string> own, guest_source(source, Text(mount, "destination")));
-    if (own.has_value()) {
-      mount["source"] = *own;
-      continue;
+    if (is_bind && source.empty()) return absl::InvalidArgumentError(absl::StrCat(what, ": it has no source"));
+    std::optional<std::string> own;
+    if (is_bind) {
+      ASSIGN_OR_RETURN(own, guest_source(source, Text(mount, "destination")));
     }
+    const bool is_shared = is_bind && !own.has_value();
+    ASSIGN_OR_RETURN(IdMap id_map, TakeIdMap(mount, Member(spec, "linux")));
+    if (!id_map.empty() && !is_shared) {
+      return absl::InvalidArgumentError(absl::StrCat("mounts: \"", Text(mount, "destination"),
+                                                     "\": only bind mounts of the host's files can be idmapped"));
+    }
+    if (own.has_value()) mount["source"] = *own;
+    if (!is_shared) continue;
     RETURN_IF_ERROR(Annotate(RefuseUnknownWords(options), what));
     SharedMount entry;
     entry.source = source;
     entry.share_name = absl::StrCat("mounts/", out.shared_mounts.size());
     entry.options = ExportOptionsOf(options);
+    entry.id_map = std::move(id_map);
     mount["source"] = absl::StrCat(guest_dir, "/", entry.share_name);
     out.shared_mounts.push_back(std::move(entry));
   }
@@ -134,7 +198,10 @@ absl::StatusOr<GuestSpec> MakeGuestSpec(const std::string& config_json,
     return absl::InvalidArgumentError(
         "it is not an OCI runtime spec: \"process\" and \"root\" objects are needed");
   }
+  FieldReport report;
+  if (absl::Status status = CheckFields(spec, "", FieldsOf::kCreate, report); !status.ok()) return status;
   GuestSpec out;
+  out.unknown_fields = report.Text();
   out.rootfs_path = Text(spec["root"], "path");
   spec["root"]["path"] = absl::StrCat(guest_dir, "/rootfs");
   spec["process"]["terminal"] = terminal;
@@ -145,7 +212,13 @@ absl::StatusOr<GuestSpec> MakeGuestSpec(const std::string& config_json,
     if (auto namespaces = linux->find("namespaces");
         namespaces != linux->end() && namespaces->is_array()) {
       for (Json& entry : *namespaces) {
-        if (entry.is_object() && Text(entry, "type") == "network") entry.erase("path");
+        if (!entry.is_object()) continue;
+        const std::string type = Text(entry, "type");
+        if (type == "network") {
+          entry.erase("path");
+          continue;
+        }
+        NoteProcessNamespace(type, Text(entry, "path"), out.process_namespaces);
       }
     }
   }
@@ -172,13 +245,24 @@ std::string WithWritableMounts(const std::string& spec_json, const std::string& 
   return spec.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-absl::StatusOr<std::string> MakeGuestProcess(const std::string& process_json, bool terminal) {
+absl::StatusOr<GuestProcessSpec> MakeGuestProcess(const std::string& process_json, bool terminal) {
   Json process = Json::parse(process_json, nullptr, /*allow_exceptions=*/false);
   if (process.is_discarded() || !process.is_object()) {
     return absl::InvalidArgumentError("reading an exec's process: it is not a JSON object");
   }
+  FieldReport report;
+  if (absl::Status status = CheckFields(process, "process", FieldsOf::kCreate, report); !status.ok()) return status;
   process["terminal"] = terminal;
-  return process.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return GuestProcessSpec{.json = process.dump(-1, ' ', false, Json::error_handler_t::replace),
+                          .unknown_fields = report.Text()};
+}
+
+absl::Status CheckResources(const std::string& resources_json) {
+  const Json resources = Json::parse(resources_json, nullptr, /*allow_exceptions=*/false);
+  if (resources.is_discarded() || !resources.is_object())
+    return absl::InvalidArgumentError("reading the resources: they are not a JSON object");
+  FieldReport report;
+  return CheckFields(resources, "linux.resources", FieldsOf::kUpdate, report);
 }
 
 }  // namespace kata::virtcontainers

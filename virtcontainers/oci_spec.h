@@ -10,6 +10,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "virtcontainers/idmapped_mount.h"
 #include "virtcontainers/mount_points.h"
 #include "virtcontainers/mounts.h"
 
@@ -21,6 +22,7 @@ struct SharedMount {
   std::string source;      // of the spec; relative ones start in the bundle
   std::string share_name;  // e.g. mounts/3
   ExportOptions options;
+  IdMap id_map;  // empty: as it is
 };
 
 struct GuestSpec {
@@ -29,6 +31,18 @@ struct GuestSpec {
   ExportOptions rootfs_options;
   std::vector<SharedMount> shared_mounts;
   std::vector<MountPoint> mount_points;  // to be made beforehand in a rootfs that is exported read-only
+  // Paths among the namespaces that name a process of the host: `pid` must be the machine's.
+  struct ProcessNamespace {
+    std::string type;
+    std::string path;
+    int64_t pid = 0;
+  };
+  std::vector<ProcessNamespace> process_namespaces;
+  std::string unknown_fields;  // for one line in the log; empty when all are known
+};
+struct GuestProcessSpec {
+  std::string json;
+  std::string unknown_fields;
 };
 
 // The path in the guest of a bind mount's source that the guest has itself; nothing for one of the
@@ -38,7 +52,7 @@ using GuestSource = std::function<absl::StatusOr<std::optional<std::string>>(
 
 // Puts the rootfs at <guest_dir>/rootfs and the sources of bind mounts at <guest_dir>/<share_name>;
 // but for those that `guest_source` knows. Host-only parts (hooks, the network
-// namespace's path) go.
+// namespace's path) go. InvalidArgument also for a field that is refused (oci_fields.h).
 absl::StatusOr<GuestSpec> MakeGuestSpec(const std::string& config_json,
                                         const std::string& guest_dir, bool terminal,
                                         const GuestSource& guest_source);
@@ -47,6 +61,8 @@ absl::StatusOr<GuestSpec> MakeGuestSpec(const std::string& config_json,
 std::string WithWritableMounts(const std::string& spec_json, const std::string& guest_dir,
                                const std::string& share_name, const std::vector<std::string>& below);
 // The process object of an exec with `terminal` set to the caller's word.
-absl::StatusOr<std::string> MakeGuestProcess(const std::string& process_json, bool terminal);
+absl::StatusOr<GuestProcessSpec> MakeGuestProcess(const std::string& process_json, bool terminal);
+// Whether an update's `linux.resources` has no refused field.
+absl::Status CheckResources(const std::string& resources_json);
 
 }  // namespace kata::virtcontainers

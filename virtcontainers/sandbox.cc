@@ -352,6 +352,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (!prepared.ok()) co_return prepared;
     co_await settled_.Wait();
     if (state_ != State::kRunning) co_return NotRunning();
+    absl::Status named = CheckProcessNamespaces(host->process_namespaces);
+    if (!named.ok()) co_return named;
     auto container = std::make_shared<GuestContainer>(executor_, connection_, host->options);
     agent::v1::CreateContainerRequest request;
     request.set_container_id(host->options.id);
@@ -383,6 +385,17 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       if (other != id && entry.container->init()->state() != ProcessState::kStopped) return true;
     }
     return false;
+  }
+
+  // Containers of this sandbox are known on the host by the machine's process.
+  absl::Status CheckProcessNamespaces(const std::vector<GuestSpec::ProcessNamespace>& names) const {
+    for (const GuestSpec::ProcessNamespace& name : names) {
+      if (name.pid == hypervisor_->Pid() && !containers_.empty()) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("linux.namespaces: ", name.type, " at \"", name.path,
+                       "\": that process is of no container of this pod; only containers of one pod share namespaces"));
+    }
+    return absl::OkStatus();
   }
 
   absl::Status NotRunning() const {

@@ -43,6 +43,7 @@ TEST(OciSpec, EditsWhatTheGuestSeesAndKeepsTheRest) {
   EXPECT_EQ(json["root"]["readonly"], true);
   EXPECT_EQ(json["process"]["terminal"], true);
   EXPECT_EQ(json["process"]["newField"], 7);
+  EXPECT_EQ(spec->unknown_fields, "process.newField");
   EXPECT_FALSE(json.contains("hooks"));
   EXPECT_EQ(json["mounts"][0]["source"], "proc");
   EXPECT_EQ(json["mounts"][1]["source"], "/guest/c1/mounts/0");
@@ -79,8 +80,69 @@ TEST(OciSpec, SaysWhyAVolumeCannotBeHad) {
 TEST(OciSpec, ExecTakesTheCallersTerminal) {
   auto process = MakeGuestProcess(R"({"terminal": true, "args": ["a"]})", false);
   ASSERT_TRUE(process.ok());
-  EXPECT_EQ(Json::parse(*process), Json({{"terminal", false}, {"args", {"a"}}}));
+  EXPECT_EQ(Json::parse(process->json), Json({{"terminal", false}, {"args", {"a"}}}));
   EXPECT_FALSE(MakeGuestProcess("3", false).ok());
+}
+
+TEST(OciSpec, TakesIdmappedBindMountsToTheHost) {
+  auto spec = MakeGuestSpec(R"({"process": {}, "root": {},
+    "linux": {"uidMappings": [{"containerID": 0, "hostID": 5, "size": 9}],
+              "gidMappings": [{"containerID": 0, "hostID": 6, "size": 9}]},
+    "mounts": [
+      {"destination": "/a", "type": "bind", "source": "/data/a", "options": ["bind"],
+       "uidMappings": [{"containerID": 0, "hostID": 100000, "size": 65536}],
+       "gidMappings": [{"containerID": 0, "hostID": 200000, "size": 65536}]},
+      {"destination": "/b", "type": "bind", "source": "/data/b", "options": ["rbind", "ridmap", "ro"]},
+      {"destination": "/c", "type": "bind", "source": "/data/c", "options": ["rbind"]}]})",
+                            "/guest/c1", false);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  ASSERT_EQ(spec->shared_mounts.size(), 3u);
+  EXPECT_EQ(spec->shared_mounts[0].id_map.uids[0].host, 100000u);
+  EXPECT_EQ(spec->shared_mounts[0].id_map.gids[0].host, 200000u);
+  EXPECT_FALSE(spec->shared_mounts[0].id_map.is_recursive);
+  EXPECT_EQ(spec->shared_mounts[1].id_map.gids[0].host, 6u);
+  EXPECT_TRUE(spec->shared_mounts[1].id_map.is_recursive);
+  EXPECT_TRUE(spec->shared_mounts[2].id_map.empty());
+  const Json json = Json::parse(spec->json);
+  EXPECT_FALSE(json["mounts"][0].contains("uidMappings"));
+  EXPECT_EQ(json["mounts"][1]["options"], Json({"rbind", "ro"}));
+}
+
+TEST(OciSpec, RefusesIdmapsThatItCannotMake) {
+  for (const char* mount : {R"({"destination": "/a", "type": "bind", "source": "/a", "options": ["idmap"]})",
+                            R"({"destination": "/a", "type": "bind", "source": "/a",
+                                "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]})",
+                            R"({"destination": "/a", "type": "tmpfs", "source": "tmpfs",
+                                "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}],
+                                "gidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]})"}) {
+    const absl::Status status =
+        MakeGuestSpec(std::string(R"({"process": {}, "root": {}, "mounts": [)") + mount + "]}", "/g", false).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << mount << ": " << status;
+    EXPECT_NE(status.message().find("\"/a\""), std::string::npos) << status;
+  }
+}
+
+TEST(OciSpec, NotesNamespacesOfProcesses) {
+  auto spec = MakeGuestSpec(R"({"process": {}, "root": {}, "linux": {"namespaces": [{"type": "pid",
+    "path": "/proc/77/ns/pid"}, {"type": "ipc", "path": "/run/ipcns/a"}, {"type": "network",
+    "path": "/proc/78/ns/net"}]}})",
+                            "/g", false);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  ASSERT_EQ(spec->process_namespaces.size(), 1u);
+  EXPECT_EQ(spec->process_namespaces[0].type, "pid");
+  EXPECT_EQ(spec->process_namespaces[0].pid, 77);
+}
+
+TEST(OciSpec, RefusesFieldsThatItCannotHonour) {
+  const absl::Status created =
+      MakeGuestSpec(R"({"process": {}, "root": {}, "linux": {"intelRdt": {"closID": "gold"}}})", "/g", false).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(created));
+  EXPECT_NE(created.message().find(R"(linux.intelRdt: {"closID":"gold"}: )"), std::string::npos) << created;
+  const absl::Status updated = CheckResources(R"({"memory": {"swappiness": 60}})");
+  EXPECT_TRUE(absl::IsInvalidArgument(updated));
+  EXPECT_NE(updated.message().find("linux.resources.memory.swappiness: 60"), std::string::npos) << updated;
+  EXPECT_FALSE(CheckResources("[]").ok());
+  EXPECT_TRUE(CheckResources(R"({"pids": {"limit": 3}})").ok());
 }
 
 TEST(Ids, Valid) {

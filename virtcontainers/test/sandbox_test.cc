@@ -288,6 +288,10 @@ class SandboxTest : public testing::Test {
     EXPECT_TRUE(absl::IsNotFound(not_found));
     EXPECT_EQ((*added)->exit()->status, 255u);
     CO_RETURN_IF_ERROR(co_await container->DeleteExec("e"));
+    auto never_started = container->AddExec(exec);
+    EXPECT_TRUE(never_started.ok());
+    CO_RETURN_IF_ERROR(co_await container->DeleteExec("e"));
+    EXPECT_EQ((*never_started)->exit()->status, 0u);
     CO_RETURN_IF_ERROR(co_await container->Kill("", 15, false));
     ExitStatus exit = co_await container->init()->WaitExit();
     EXPECT_EQ(exit.status, 7u);
