@@ -15,7 +15,7 @@ struct BundleInfo {
   std::string group;           // all containers with the same one share a shim
   bool joins_sandbox = false;  // a further container of a pod: its sandbox's shim must be there
   bool may_join = false;       // joins the shim of its group when there is one, else makes it
-  std::string hostname;
+  std::string hostname;        // the spec's
   std::string netns_path;      // empty: none given, or a new one is asked for
   std::string rootfs_path;     // root.path, as it stands
 };

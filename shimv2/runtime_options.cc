@@ -26,6 +26,13 @@ wire::Any Unwrapped(wire::Any any) {
 
 absl::StatusOr<RuntimeOptions> ParseRuntimeOptions(const wire::Any& any) {
   RuntimeOptions out;
+  if (HasType(any, "containerd.runc.v1.Options")) {
+    runtimeoptions::v1::RuncOptions options;
+    if (!options.ParseFromString(any.value()))
+      return absl::InvalidArgumentError("reading the runtime options: they are not a containerd.runc.v1.Options message");
+    out.shim_cgroup = options.shim_cgroup();
+    return out;
+  }
   if (!IsRuntimeOptions(any)) return out;
   runtimeoptions::v1::Options options;
   if (!options.ParseFromString(any.value())) {

@@ -15,6 +15,7 @@
 #include "proto/base/status.h"
 #include "shimv2/daemon.h"
 #include "shimv2/runtime_options.h"
+#include "shimv2/shim_cgroup.h"
 #include "shimv2/shim_process.h"
 #include "shimv2/socket_address.h"
 #include "shimv2/start_input.h"
@@ -26,6 +27,7 @@ namespace {
 // Longer than a shim flushes its events.
 constexpr int kEndingShimTries = 160;
 constexpr useconds_t kEndingShimPause = 50'000;
+constexpr char kCgroupRoot[] = "/sys/fs/cgroup";
 constexpr int kSchedCoreCreate = 1;              // PR_SCHED_CORE_CREATE
 constexpr int kSchedCoreScopeProcessGroup = 2;
 
@@ -57,7 +59,8 @@ absl::StatusOr<std::string> Join(const std::string& bundle, const std::string& p
 
 // Does not return in the daemon.
 absl::Status StartDaemon(const Arguments& arguments, const std::string& bundle, const BundleInfo& info,
-                         const std::string& path, UniqueFd socket, wire::Any options) {
+                         const std::string& path, UniqueFd socket, wire::Any options,
+                         const std::string& shim_cgroup) {
   RETURN_IF_ERROR(WriteAddress(bundle, SocketAddress(path)));
   const pid_t child = ::fork();
   if (child < 0) return ErrnoStatus(errno, "starting the shim process");
@@ -68,11 +71,12 @@ absl::Status StartDaemon(const Arguments& arguments, const std::string& bundle, 
     std::_Exit(RunDaemon(arguments, bundle, info.sandbox_id, path, std::move(socket), std::move(options)));
   }
   // Before the answer: a `delete` may come as soon as it is out, and must find the process.
-  absl::Status recorded = RecordShimProcess(bundle, child);
-  if (recorded.ok()) return recorded;
+  absl::Status status = Annotate(RecordShimProcess(bundle, child), "recording the shim process");
+  if (status.ok() && !shim_cgroup.empty()) status = JoinShimCgroup(kCgroupRoot, shim_cgroup, child);
+  if (status.ok()) return status;
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
-  return Annotate(recorded, "recording the shim process");
+  return status;
 }
 
 }  // namespace
@@ -97,7 +101,7 @@ absl::StatusOr<std::string> Start(const Arguments& arguments) {
   std::free(cwd);
   ASSIGN_OR_RETURN(std::string bytes, ReadCallerInput(STDIN_FILENO, kCallerInputTimeout));
   ASSIGN_OR_RETURN(StartInput input, ParseStartInput(bytes, arguments.id, arguments.name_space));
-  RETURN_IF_ERROR(ParseRuntimeOptions(input.options).status());
+  ASSIGN_OR_RETURN(const RuntimeOptions options, ParseRuntimeOptions(input.options));
   ASSIGN_OR_RETURN(BundleInfo info, ReadBundle(bundle, arguments.id));
   const std::string path = SocketPath(input.socket_directory, arguments.address, arguments.name_space, info.group);
   if (info.joins_sandbox) {
@@ -119,7 +123,8 @@ absl::StatusOr<std::string> Start(const Arguments& arguments) {
     socket = ListenOn(path);
   }
   if (!socket.ok()) return socket.status();
-  absl::Status started = StartDaemon(arguments, bundle, info, path, std::move(*socket), std::move(input.options));
+  absl::Status started = StartDaemon(arguments, bundle, info, path, std::move(*socket), std::move(input.options),
+                                     options.shim_cgroup);
   if (!started.ok()) {
     ::unlink(path.c_str());
     return started;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The part of SandboxTaskApi that makes and removes tasks, and the sandbox with the first and the last of them.
+#include <limits.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -47,6 +48,13 @@ vc::ContainerOptions ContainerOptionsOf(const task::CreateTaskRequest& request, 
     options.rootfs.push_back(std::move(entry));
   }
   return options;
+}
+
+// What a container shows that has the host's name by its document (Docker's --uts host), or a uts namespace and no name:
+// as with runc, that of the host. One with a name of its own sets it in its own namespace.
+std::string HostName() {
+  char name[HOST_NAME_MAX + 1] = {};
+  return ::gethostname(name, HOST_NAME_MAX) == 0 ? name : "";
 }
 
 // The error of a failed start reaches the caller through CreateContainer, which waits for it.
@@ -162,7 +170,7 @@ absl::Status SandboxTaskApi::MakeSandbox(const task::CreateTaskRequest& request,
   options.id = SandboxName(info.sandbox_id, options_.socket_path);
   ASSIGN_OR_RETURN(options.config, vc::LoadConfig(InstallationPrefix(), caller.config_path, caller.config_body));
   options.netns_path = info.netns_path;
-  options.hostname = info.hostname;
+  options.hostname = HostName();
   if (options.config.enable_debug) log::SetLevel(log::Level::kDebug);
   sandbox_ = make_sandbox_(std::move(options));
   Spawn(executor_, "starting the sandbox", StartSandbox(sandbox_));

@@ -23,7 +23,7 @@ TEST(Info, NamesTheRuntimeAndItsFeatures) {
   EXPECT_EQ(info.features().type_url(), "types.containerd.io/opencontainers/runtime-spec/1/features/Features");
   const auto features = nlohmann::json::parse(info.features().value());
   EXPECT_TRUE(features["linux"]["namespaces"].is_array());
-  EXPECT_FALSE(features["linux"]["mountExtensions"]["idmap"]["enabled"].get<bool>());
+  EXPECT_TRUE(features["linux"]["mountExtensions"]["idmap"]["enabled"].get<bool>());
   const auto& mount_options = features["mountOptions"];
   EXPECT_NE(std::find(mount_options.begin(), mount_options.end(), "rro"), mount_options.end());
 }

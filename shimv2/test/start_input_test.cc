@@ -192,5 +192,19 @@ TEST(RuntimeOptions, OwnTypeMustBeReadable) {
   EXPECT_EQ(ParseRuntimeOptions(any).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(RuntimeOptionsOfRunc, GiveTheShimsCgroup) {
+  // shim_cgroup (3) between binary_name (6) and systemd_cgroup (9).
+  wire::Any any;
+  any.set_type_url("containerd.runc.v1.Options");
+  any.set_value(std::string("\x32\x04runc\x1a\x06/shims\x48\x01"));
+  auto options = ParseRuntimeOptions(any);
+
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->shim_cgroup, "/shims");
+  EXPECT_TRUE(options->empty());
+  any.set_value("\x1a\x7f");
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseRuntimeOptions(any).status()));
+}
+
 }  // namespace
 }  // namespace kata::shimv2
