@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/cgroup_limits.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include <absl/strings/ascii.h>
@@ -12,6 +14,7 @@
 #include <absl/strings/str_split.h>
 
 #include "agent/cgroup_stats.h"
+#include "agent/scheduling.h"
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
@@ -40,6 +43,28 @@ void Add(Values& out, const char* file, std::string value, const char* limit) {
       .file = file, .value = std::move(value), .limit = absl::StrCat("linux.resources.", limit)});
 }
 
+// The numbers are the host's, for which as many processors of the guest stand. A text that is no list is the kernel's to
+// refuse.
+std::string CpusText(const std::string& wanted, const std::vector<unsigned>& guest) {
+  auto cpus = ParseCpuList(wanted);
+  return cpus.ok() ? CpuListText(GuestCpus(*cpus, guest)) : wanted;
+}
+
+// Memory nodes of the host mean nothing in the guest, unless it has them as well.
+std::string MemsText(const std::string& wanted, const std::vector<unsigned>& guest) {
+  auto mems = ParseCpuList(wanted);
+  if (!mems.ok() || guest.empty()) return wanted;
+  std::erase_if(*mems, [&](unsigned node) { return !std::binary_search(guest.begin(), guest.end(), node); });
+  return CpuListText(*mems);
+}
+
+std::vector<unsigned> ReadList(const std::string& cgroup, const char* file) {
+  auto text = ReadFile(PathOf(cgroup, file), kFileSizeMax);
+  if (!text.ok()) return {};
+  auto list = ParseCpuList(*text);
+  return list.ok() ? *list : std::vector<unsigned>();
+}
+
 void AddCpu(const Resources& r, const CgroupNow& now, Values& out) {
   // The kernel takes no weight for an idle group: it stops being idle first, becomes idle last.
   if (r.cpu_idle && *r.cpu_idle == 0) Add(out, "cpu.idle", "0", "cpu.idle");
@@ -58,8 +83,9 @@ void AddCpu(const Resources& r, const CgroupNow& now, Values& out) {
   }
   if (r.cpu_burst && !burst_fits)
     Add(out, "cpu.max.burst", absl::StrCat(*r.cpu_burst), "cpu.burst");
-  if (!r.cpuset_cpus.empty()) Add(out, "cpuset.cpus", r.cpuset_cpus, "cpu.cpus");
-  if (!r.cpuset_mems.empty()) Add(out, "cpuset.mems", r.cpuset_mems, "cpu.mems");
+  if (!r.cpuset_cpus.empty()) Add(out, "cpuset.cpus", CpusText(r.cpuset_cpus, now.cpus), "cpu.cpus");
+  const std::string mems = MemsText(r.cpuset_mems, now.mems);
+  if (!mems.empty()) Add(out, "cpuset.mems", mems, "cpu.mems");
 }
 
 absl::StatusOr<std::string> SwapValue(const Resources& r, const CgroupNow& now) {
@@ -136,12 +162,16 @@ absl::Status AddBlockIo(const Resources& r, const CgroupNow& now, Values& out) {
   for (const BlockWeight& item : r.block_weights) {
     if (item.weight == 0) continue;  // only a leafWeight, which version 2 does not have
     ASSIGN_OR_RETURN(CgroupValue value, BlockWeightValue(item.device, item.weight, now));
+    value.is_of_device = true;
     out.push_back(std::move(value));
   }
   for (const BlockThrottle& item : r.block_throttles) {
     // 0 takes a limit away in version 1; version 2 refuses it.
     const std::string rate = item.rate == 0 ? "max" : absl::StrCat(item.rate);
     Add(out, "io.max", absl::StrCat(item.device, " ", item.key, "=", rate), "blockIO.throttle");
+    out.back().is_of_device = true;
+    out.back().may_lack_at_create = true;  // a guest without any disk has no limits for them
+    out.back().may_lack_at_update = true;
   }
   return absl::OkStatus();
 }
@@ -166,7 +196,16 @@ absl::Status AddUnified(const Resources& r, Values& out) {
 absl::Status WriteValue(const std::string& cgroup, const CgroupValue& value) {
   // A write of nothing would not reach the kernel.
   const std::string text = value.value.empty() ? "\n" : value.value;
-  absl::Status status = WriteExisting(PathOf(cgroup, value.file), text);
+  UniqueFd file(::open(PathOf(cgroup, value.file).c_str(), O_WRONLY | O_CLOEXEC));
+  absl::Status status = file.valid() ? absl::OkStatus() : ErrnoStatus(errno, "opening");
+  if (status.ok() && ::write(file.get(), text.data(), text.size()) < 0) {
+    // A volume's disk is the host's: its limit cannot hold in the guest.
+    if (value.is_of_device && (errno == ENODEV || errno == ENXIO)) {
+      log::Info("{}: the guest has no device {}", value.limit, text.substr(0, text.find(' ')));
+      return absl::OkStatus();
+    }
+    status = ErrnoStatus(errno, "writing");
+  }
   if (status.ok()) return status;
   return absl::InternalError(absl::StrCat(value.limit, ": setting cgroup ", value.file, " to \"",
                                           value.value, "\": ", status.message()));
@@ -224,6 +263,8 @@ uint64_t IoWeightOfBlockWeight(uint64_t weight) {
 
 CgroupNow ReadCgroupNow(const std::string& cgroup) {
   CgroupNow now;
+  now.cpus = ReadList(cgroup, "cpuset.cpus.effective");
+  now.mems = ReadList(cgroup, "cpuset.mems.effective");
   now.has_bfq_weight = Exists(cgroup, "io.bfq.weight");
   now.has_hugepage_reservations = Exists(cgroup, "hugetlb.2MB.rsvd.max");
   if (auto text = ReadFile(PathOf(cgroup, "cpu.max"), kFileSizeMax); text.ok()) {

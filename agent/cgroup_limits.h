@@ -27,6 +27,8 @@ struct CgroupValue {
   // What a missing file means to a container being created, and to one being updated.
   bool may_lack_at_create = false;
   bool may_lack_at_update = false;
+  // It names a device by the host's number: one that the guest does not have is passed over.
+  bool is_of_device = false;
 };
 
 // What new values are computed against; the defaults are those of a new cgroup.
@@ -36,6 +38,7 @@ struct CgroupNow {
   std::optional<uint64_t> memory_limit;  // none: unlimited
   bool has_bfq_weight = false;
   bool has_hugepage_reservations = false;
+  std::vector<unsigned> cpus, mems;  // of the guest; empty: not known
 };
 CgroupNow ReadCgroupNow(const std::string& cgroup);
 

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -76,21 +77,29 @@ absl::Status Join(int fd, int type, const char* what) {
 }
 
 absl::Status EnterNamespaces(const LaunchOptions& options) {
+  const Namespaces& names = options.container->namespaces;
   if (options.is_exec) {
-    RETURN_IF_ERROR(Join(options.init_pidfd,
-                         CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,
-                         "container's"));
-    return Join(options.pid_namespace_fd, CLONE_NEWPID, "pid");  // of the second process only
+    int types = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+    if (names.has_user) types |= CLONE_NEWUSER;
+    if (names.has_time) types |= CLONE_NEWTIME;
+    // It may be the guest's, which nobody in a user namespace may join; of the second process only.
+    RETURN_IF_ERROR(Join(options.pid_namespace_fd, CLONE_NEWPID, "pid"));
+    RETURN_IF_ERROR(Join(options.init_pidfd, types, "container's"));
+    return names.has_user ? BecomeNamespaceRoot() : absl::OkStatus();
   }
+  RETURN_IF_ERROR(Join(options.time_namespace_fd, CLONE_NEWTIME, "time"));
+  if (names.has_time && options.time_namespace_fd < 0)
+    RETURN_IF_ERROR(EnterTimeNamespace(options.container->time_offsets));
   RETURN_IF_ERROR(Join(options.ipc_namespace_fd, CLONE_NEWIPC, "ipc"));
   RETURN_IF_ERROR(Join(options.uts_namespace_fd, CLONE_NEWUTS, "uts"));
   if (::unshare(CLONE_NEWCGROUP) != 0) return SystemError(errno, "making the cgroup namespace");
   // The namespace's root is the cgroup that it was made in, whatever its maker moves to.
-  return EnterCgroup(options.set_up_procs_fd);
+  RETURN_IF_ERROR(EnterCgroup(options.set_up_procs_fd));
+  return names.has_user ? BecomeNamespaceRoot() : absl::OkStatus();
 }
 
 // As runc: keys of a container are its own, and its execs find them. Others may join by name only
-// what they may search.
+// what they may search. Names are known within a user namespace, to those whose ids it has.
 absl::Status JoinSessionKeyring(const LaunchOptions& options) {
   const std::string name = absl::StrCat("_ses.", options.container_id);
   const long ring = ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.c_str());
@@ -173,8 +182,10 @@ absl::Status SetUpPipes(const LaunchOptions& options) {
       null.reset(::open("/dev/null", O_RDWR | O_CLOEXEC));
       if (!null.valid()) return SystemError(errno, "opening \"/dev/null\"");
       source = null.get();
-    } else if (::fchown(source, options.process->uid, static_cast<gid_t>(-1)) != 0) {
-      // The user must be able to reopen its streams through /dev/stdout.
+    } else if (!options.container->namespaces.has_user &&
+               ::fchown(source, options.process->uid, static_cast<gid_t>(-1)) != 0) {
+      // The user must be able to reopen its streams through /dev/stdout. A namespace's root may not
+      // give them away: the agent has.
       return SystemError(errno, "changing a stream's owner");
     }
     if (::dup2(source, fd) < 0) return SystemError(errno, "placing a stream");
@@ -215,9 +226,9 @@ std::string HomeOf(uid_t uid) {
 }
 
 std::vector<std::string> Environment(const ProcessSpec& spec) {
-  std::vector<std::string> env = spec.env;
-  if (EnvironmentValue(env, "PATH").empty()) env.push_back(absl::StrCat("PATH=", kDefaultPath));
-  if (EnvironmentValue(env, "HOME").empty()) env.push_back(absl::StrCat("HOME=", HomeOf(spec.uid)));
+  std::vector<std::string> env = DistinctEnvironment(spec.env);
+  if (EnvironmentValue(env, "PATH").empty()) SetEnvironmentValue(env, "PATH", kDefaultPath);
+  if (EnvironmentValue(env, "HOME").empty()) SetEnvironmentValue(env, "HOME", HomeOf(spec.uid));
   return env;
 }
 
@@ -296,6 +307,12 @@ absl::Status ForbidNewPrivileges(const ProcessSpec& spec) {
   return absl::OkStatus();
 }
 
+absl::Status SetPersonality(const ContainerSpec& spec) {
+  if (spec.personality && ::personality(*spec.personality) < 0)
+    return SystemError(errno, "setting linux.personality");
+  return absl::OkStatus();
+}
+
 // Without no_new_privs only CAP_SYS_ADMIN may load a filter; with it the filter comes as late as
 // possible.
 absl::Status ConfineAndRun(const ProcessSpec& spec, const SeccompProgram* filter,
@@ -323,6 +340,7 @@ absl::Status BecomeInit(const LaunchOptions& options, int control) {
   ASSIGN_OR_RETURN(const std::string program, EnterProgramsPlace(spec, env));
   RETURN_IF_ERROR(EnterCgroup(options.final_procs_fd));
   RETURN_IF_ERROR(WaitForStart(control));
+  RETURN_IF_ERROR(SetPersonality(*options.container));
   RETURN_IF_ERROR(ForbidNewPrivileges(spec));
   RETURN_IF_ERROR(RaisePermitted());
   return ConfineAndRun(spec, filter ? &*filter : nullptr, program, env);
@@ -340,15 +358,15 @@ absl::Status BecomeExec(const LaunchOptions& options, int control) {
   RETURN_IF_ERROR(LeadSession(spec));
   RETURN_IF_ERROR(WaitForStart(control));
   RETURN_IF_ERROR(EnterCgroup(options.final_procs_fd));
+  // The cgroup has taken away what the process had.
+  RETURN_IF_ERROR(SetAffinity(options.cpus));
+  RETURN_IF_ERROR(SetPersonality(*options.container));
   return ConfineAndRun(spec, options.seccomp, program, env);
 }
 
 absl::Status SetUpAndRun(const LaunchOptions& options, int control) {
-  // Nobody in a namespace of ours may look into this process while it has the agent's rights.
-  if (prctl(PR_SET_DUMPABLE, 0) != 0) return SystemError(errno, "closing the process to others");
-  RETURN_IF_ERROR(SetOomScore(*options.process));
-  RETURN_IF_ERROR(JoinSessionKeyring(options));
   RETURN_IF_ERROR(EnterNamespaces(options));
+  RETURN_IF_ERROR(JoinSessionKeyring(options));
   return options.is_exec ? BecomeExec(options, control) : BecomeInit(options, control);
 }
 
@@ -366,8 +384,12 @@ absl::Status SetUpAndRunGuarded(const LaunchOptions& options, int control) {
 void RunChild(const LaunchOptions& options, int control) {
   ResetSignals();
   CloseAllBut({control, options.init_pidfd, options.pid_namespace_fd, options.ipc_namespace_fd,
-               options.uts_namespace_fd, options.set_up_procs_fd, options.final_procs_fd,
-               options.stdio[0], options.stdio[1], options.stdio[2]});
+               options.uts_namespace_fd, options.time_namespace_fd, options.set_up_procs_fd,
+               options.final_procs_fd, options.stdio[0], options.stdio[1], options.stdio[2]});
+  // Nobody in a namespace of ours may look into this process while it has the agent's rights.
+  if (prctl(PR_SET_DUMPABLE, 0) != 0) ::_exit(kExitSetupFailed);
+  // Until the agent has done its part. Without it there is nobody to report to.
+  if (ReadKind(control) != kControlBegin) ::_exit(kExitSetupFailed);
   absl::Status status = SetUpAndRunGuarded(options, control);
   std::string message = {kControlError, static_cast<char>(status.code())};
   message.append(std::string(status.message().substr(0, kControlMessageMax - message.size())));

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <utility>
@@ -53,6 +54,44 @@ absl::StatusOr<UniqueFd> OpenDirectory(const std::string& path) {
   return fd;
 }
 
+// The user must be able to reopen its streams through /dev/stdout.
+absl::Status GiveStreams(const IdMappings& uids, const ProcessSpec& process, const std::array<UniqueFd, 3>& streams) {
+  const std::optional<uint32_t> uid = MapId(uids, process.uid);
+  if (!uid) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("process.user.uid ", process.uid, ": linux.uidMappings does not have it"));
+  }
+  for (const UniqueFd& fd : streams) {
+    if (fd.valid() && ::fchown(fd.get(), *uid, static_cast<gid_t>(-1)) != 0)
+      return SystemError(errno, "changing a stream's owner");
+  }
+  return absl::OkStatus();
+}
+
+// They are the program's, not the set-up's, which a policy could keep from making processes.
+absl::Status Schedule(pid_t pid, const ProcessSpec& spec) {
+  if (spec.scheduler) RETURN_IF_ERROR(SetScheduler(pid, *spec.scheduler));
+  return spec.io_priority ? SetIoPriority(pid, *spec.io_priority) : absl::OkStatus();
+}
+
+// An exec is set up wherever there is room, and has its processors from the moment that it enters
+// the container's cgroup.
+absl::StatusOr<std::vector<unsigned>> CpusOf(const ProcessSpec& exec) {
+  const std::string& text = exec.affinity_final.empty() ? exec.affinity_initial : exec.affinity_final;
+  if (text.empty()) return std::vector<unsigned>();
+  auto wanted = ParseCpuList(text);
+  if (!wanted.ok()) return Annotate(wanted.status(), "process.execCPUAffinity");
+  return GuestCpus(*wanted, OnlineCpus());
+}
+
+bool MountsCgroupWritable(const ContainerSpec& spec) {
+  for (const Mount& mount : spec.mounts) {
+    const bool is_cgroup = mount.type == "cgroup" || mount.type == "cgroup2";
+    if (is_cgroup && std::find(mount.options.begin(), mount.options.end(), "ro") == mount.options.end()) return true;
+  }
+  return false;
+}
+
 absl::StatusOr<UniqueFd> OpenNamespace(pid_t pid, const char* name) {
   const std::string path = absl::StrCat("/proc/", pid, "/ns/", name);
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -68,6 +107,20 @@ void KillSetUp(const Process& process) {
     if (pidfd->valid())
       ::syscall(SYS_pidfd_send_signal, pidfd->get(), SIGKILL, nullptr, 0);
   }
+}
+
+absl::StatusOr<SharedNamespaces> SharedNamespaces::Copy() const {
+  SharedNamespaces out;
+  const std::pair<const UniqueFd*, UniqueFd*> all[] = {
+      {&pid, &out.pid}, {&ipc, &out.ipc}, {&uts, &out.uts}, {&user, &out.user}, {&time, &out.time}};
+  for (const auto& [from, to] : all) {
+    if (!from->valid()) continue;
+    to->reset(::fcntl(from->get(), F_DUPFD_CLOEXEC, 0));
+    if (!to->valid()) return SystemError(errno, "copying a namespace's descriptor");
+  }
+  out.uid_mappings = uid_mappings;
+  out.gid_mappings = gid_mappings;
+  return out;
 }
 
 // Counts one call that has a child in set-up; it stands in that call's frame.
@@ -114,6 +167,8 @@ Co<absl::Status> Container::LaunchInto(std::shared_ptr<Process> process, LaunchO
     CO_RETURN_IF_ERROR(
         process->io->MakePipes(wanted.has_stdin, wanted.has_stdout, wanted.has_stderr, child_ends));
     for (size_t i = 0; i < 3; ++i) options.stdio[i] = child_ends[i].get();
+    if (spec_.namespaces.has_user)
+      CO_RETURN_IF_ERROR(GiveStreams(spec_.uid_mappings, *options.process, child_ends));
   }
   options.container_id = id_;
   absl::StatusOr<UniqueFd> set_up_procs = OpenProcs(collaborators_.set_up_cgroup);
@@ -179,6 +234,16 @@ Co<absl::Status> Container::AwaitReady(std::shared_ptr<Process> process,
   co_return status;
 }
 
+absl::Status Container::EndedEarly(const Process& process) const {
+  if (oom_ != nullptr && oom_->Kills() > 0) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "setting up the process: it was killed for want of memory; linux.resources.memory.limit ",
+        spec_.resources.memory_limit.value_or(0), " is too small for it to start"));
+  }
+  return absl::InternalError(
+      absl::StrCat("setting up the process: it ended early, status ", process.exit_status));
+}
+
 Co<absl::Status> Container::ReceiveReady(std::shared_ptr<Process> process,
                                          const ProcessSpec* limits) {
   for (;;) {
@@ -202,6 +267,7 @@ Co<absl::Status> Container::ReceiveReady(std::shared_ptr<Process> process,
     }
     if (message->kind == kControlReady && process->pid > 0 && !process->is_ready) {
       CO_RETURN_IF_ERROR(SetRlimits(process->pid, *limits));
+      CO_RETURN_IF_ERROR(Schedule(process->pid, *limits));
       process->is_ready = true;
       // An init waits for Start.
       if (process->is_init) co_return absl::OkStatus();
@@ -212,8 +278,7 @@ Co<absl::Status> Container::ReceiveReady(std::shared_ptr<Process> process,
       process->control.reset();
       co_return absl::OkStatus();
     }
-    co_return absl::InternalError(
-        absl::StrCat("setting up the process: it ended early, status ", process->exit_status));
+    co_return EndedEarly(*process);
   }
 }
 
@@ -227,6 +292,19 @@ Co<absl::Status> Container::Create(ContainerSpec spec, StdioWanted wanted,
   co_return removed.ok() ? status : Annotate(status, removed.message());
 }
 
+absl::Status Container::JoinUserNamespace(const SharedNamespaces& shared, LaunchOptions& options) {
+  if (shared.uid_mappings.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("linux.namespaces: user at \"", spec_.namespaces.user_path,
+                     "\": the pod's first container has no user namespace of its own"));
+  }
+  // What the namespace has counts, whatever the document says.
+  spec_.uid_mappings = shared.uid_mappings;
+  spec_.gid_mappings = shared.gid_mappings;
+  options.user_namespace_fd = shared.user.get();
+  return absl::OkStatus();
+}
+
 Co<absl::Status> Container::CreateInit(StdioWanted wanted, const SharedNamespaces* shared) {
   SetUp set_up(shared_from_this());
   LaunchOptions options;
@@ -235,14 +313,29 @@ Co<absl::Status> Container::CreateInit(StdioWanted wanted, const SharedNamespace
     if (!names.pid_path.empty()) options.pid_namespace_fd = shared->pid.get();
     if (!names.ipc_path.empty()) options.ipc_namespace_fd = shared->ipc.get();
     if (!names.uts_path.empty()) options.uts_namespace_fd = shared->uts.get();
+    if (!names.time_path.empty()) {
+      options.time_namespace_fd = shared->time.get();
+      if (!shared->time.valid()) {
+        co_return absl::InvalidArgumentError(absl::StrCat(
+            "linux.namespaces: time at \"", names.time_path, "\": the pod's first container has none of its own"));
+      }
+    }
+    if (!names.user_path.empty()) CO_RETURN_IF_ERROR(JoinUserNamespace(*shared, options));
   } else {
     CO_RETURN_IF_ERROR(CheckFirstNamespaces(names));
-    names.pid_path = names.ipc_path = names.uts_path = std::string();
+    names.pid_path = names.ipc_path = names.uts_path = names.user_path = names.time_path = std::string();
+    if (names.has_user && spec_.uid_mappings.empty()) {
+      co_return absl::InvalidArgumentError(
+          "linux.namespaces: a user namespace needs linux.uidMappings and linux.gidMappings");
+    }
   }
   absl::StatusOr<Cgroup> cgroup =
       Cgroup::Create(collaborators_.parent_cgroup, id_, spec_.resources);
   if (!cgroup.ok()) co_return cgroup.status();
   cgroup_ = std::move(*cgroup);
+  if (names.has_user && MountsCgroupWritable(spec_)) {
+    CO_RETURN_IF_ERROR(DelegateCgroup(cgroup_->path(), *MapId(spec_.uid_mappings, 0), *MapId(spec_.gid_mappings, 0)));
+  }
   oom_ = std::make_shared<OomWatch>(collaborators_.watcher, cgroup_->path());
   options.container = &spec_;
   options.process = &spec_.process;
@@ -319,6 +412,7 @@ Co<absl::StatusOr<pid_t>> Container::Exec(std::string exec_id, ProcessSpec spec,
   options.cgroup_fd = cgroup->get();
   options.final_procs_fd = procs->get();
   options.seccomp = filter_ ? &*filter_ : nullptr;
+  CO_ASSIGN_OR_RETURN(options.cpus, CpusOf(spec));
   auto process = std::make_shared<Process>(executor_);
   execs_[exec_id] = process;
   absl::Status status = co_await LaunchInto(process, options, wanted);
@@ -372,12 +466,26 @@ Co<absl::StatusOr<std::vector<pid_t>>> Container::Pids() {
   co_return co_await PidsBelow(std::move(path));
 }
 
+bool Container::HasOwnPids() const {
+  const Namespaces& names = spec_.namespaces;
+  return names.has_pid && names.pid_path.empty() && init_ != nullptr && init_->pid > 0 &&
+         !init_->exited.is_set();
+}
+
 absl::StatusOr<SharedNamespaces> Container::OpenNamespaces() const {
   SharedNamespaces out;
   if (init_ == nullptr) return absl::FailedPreconditionError("opening namespaces: no init process");
   ASSIGN_OR_RETURN(out.pid, OpenNamespace(init_->pid, "pid"));
   ASSIGN_OR_RETURN(out.ipc, OpenNamespace(init_->pid, "ipc"));
   ASSIGN_OR_RETURN(out.uts, OpenNamespace(init_->pid, "uts"));
+  if (spec_.namespaces.has_user) {
+    ASSIGN_OR_RETURN(out.user, OpenNamespace(init_->pid, "user"));
+  }
+  if (spec_.namespaces.has_time) {
+    ASSIGN_OR_RETURN(out.time, OpenNamespace(init_->pid, "time"));
+  }
+  out.uid_mappings = spec_.uid_mappings;
+  out.gid_mappings = spec_.gid_mappings;
   return out;
 }
 

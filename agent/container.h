@@ -58,7 +58,9 @@ struct StdioWanted {
 
 // Namespaces of the sandbox's first container, which others may join.
 struct SharedNamespaces {
-  UniqueFd pid, ipc, uts;
+  UniqueFd pid, ipc, uts, user, time;
+  IdMappings uid_mappings, gid_mappings;
+  absl::StatusOr<SharedNamespaces> Copy() const;
 };
 
 class Container : public std::enable_shared_from_this<Container> {
@@ -93,6 +95,8 @@ class Container : public std::enable_shared_from_this<Container> {
   // Kills all that is left, ends what is being set up, waits for it, removes the cgroup. May be
   // called again after an error, and by several at once.
   Co<absl::Status> Remove();
+  // Whether its processes have a pid namespace of their own and are there.
+  bool HasOwnPids() const;
   // Descriptors of the init process's namespaces.
   absl::StatusOr<SharedNamespaces> OpenNamespaces() const;
 
@@ -101,12 +105,14 @@ class Container : public std::enable_shared_from_this<Container> {
   class SetUp;
 
   absl::Status RequireRunning(absl::string_view doing) const;
+  absl::Status JoinUserNamespace(const SharedNamespaces& shared, LaunchOptions& options);
   Co<absl::Status> CreateInit(StdioWanted wanted, const SharedNamespaces* shared);
   Co<absl::Status> LaunchInto(std::shared_ptr<Process> process, LaunchOptions options,
                               StdioWanted wanted);
   // `limits` are set on the process when it is ready.
   Co<absl::Status> AwaitReady(std::shared_ptr<Process> process, const ProcessSpec* limits);
   Co<absl::Status> ReceiveReady(std::shared_ptr<Process> process, const ProcessSpec* limits);
+  absl::Status EndedEarly(const Process& process) const;
   void Adopt(std::shared_ptr<Process> process, pid_t pid, UniqueFd pidfd);
   absl::Status KeepFilter(int file);
   Co<bool> SetUpsEnd(std::chrono::nanoseconds timeout);

@@ -81,10 +81,11 @@ absl::Status SetRlimits(pid_t pid, const ProcessSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status SetOomScore(const ProcessSpec& spec) {
+absl::Status SetOomScore(pid_t pid, const ProcessSpec& spec) {
   // The agent's own would be inherited.
   const int score = spec.oom_score_adj.value_or(0);
-  absl::Status status = WriteExisting("/proc/self/oom_score_adj", absl::StrCat(score));
+  absl::Status status =
+      WriteExisting(absl::StrCat("/proc/", pid, "/oom_score_adj"), absl::StrCat(score));
   if (!status.ok())
     return absl::InternalError(absl::StrCat("setting oomScoreAdj: ", status.message()));
   return absl::OkStatus();

@@ -17,6 +17,7 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <absl/status/statusor.h>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -31,6 +32,8 @@ namespace kata::agent {
 inline constexpr size_t kControlMessageMax = 4096;
 inline constexpr char kControlReady = 'R';
 inline constexpr char kControlStart = 'S';
+// What only the agent's root may do for the child is done: it may begin.
+inline constexpr char kControlBegin = 'B';
 inline constexpr char kControlError = 'E';     // then one byte code and the text
 inline constexpr char kControlTerminal = 'T';  // with the pty master as SCM_RIGHTS
 inline constexpr char kControlFilter = 'F';    // of an init, with the compiled filter in a file
@@ -50,6 +53,9 @@ struct LaunchOptions {
   int pid_namespace_fd = -1;  // exec, or an init that joins another's pid namespace
   int ipc_namespace_fd = -1;
   int uts_namespace_fd = -1;
+  int user_namespace_fd = -1;
+  int time_namespace_fd = -1;
+  std::vector<unsigned> cpus;  // exec: of the guest, that it may use; none: as the container
   std::array<int, 3> stdio = {-1, -1,
                               -1};  // the child's ends; -1 = /dev/null, all unused for a terminal
 };

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <map>
 
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_split.h>
@@ -34,6 +35,30 @@ std::string EnvironmentValue(const std::vector<std::string>& env, absl::string_v
     if (item.compare(0, prefix.size(), prefix) == 0) return item.substr(prefix.size());
   }
   return "";
+}
+
+std::vector<std::string> DistinctEnvironment(const std::vector<std::string>& env) {
+  std::vector<std::string> out;
+  std::map<std::string, size_t> places;
+  for (const std::string& item : env) {
+    auto [at, is_new] = places.try_emplace(item.substr(0, item.find('=')), out.size());
+    if (is_new) {
+      out.push_back(item);
+    } else {
+      out[at->second] = item;
+    }
+  }
+  return out;
+}
+
+void SetEnvironmentValue(std::vector<std::string>& env, absl::string_view name, absl::string_view value) {
+  const std::string prefix = absl::StrCat(name, "=");
+  for (std::string& item : env) {
+    if (item.compare(0, prefix.size(), prefix) != 0) continue;
+    item = absl::StrCat(prefix, value);
+    return;
+  }
+  env.push_back(absl::StrCat(prefix, value));
 }
 
 absl::StatusOr<std::string> FindProgram(const std::string& name, const std::string& search_path) {

@@ -2,6 +2,7 @@
 #include "agent/mounts.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -26,13 +27,20 @@ constexpr char kNull[] = "/dev/null";
 
 std::string Magic(const UniqueFd& fd) { return absl::StrCat("/proc/self/fd/", fd.get()); }
 
+// In a user namespace the protections that a mount has are locked: as runc, whatever the options say
+// of them, and what is to be added comes all the same.
 absl::Status SetAttributes(const UniqueFd& mounted, const MountAttributes& wanted, unsigned flags,
                            const std::string& what) {
   if (wanted.empty()) return absl::OkStatus();
-  mount_attr attributes{};
-  attributes.attr_set = wanted.set;
-  attributes.attr_clr = wanted.cleared;
-  if (::mount_setattr(mounted.get(), "", AT_EMPTY_PATH | flags, &attributes, sizeof(attributes)) == 0)
+  const auto set = [&](uint64_t to_set, uint64_t to_clear) {
+    mount_attr attributes{};
+    attributes.attr_set = to_set;
+    attributes.attr_clr = to_clear;
+    return ::mount_setattr(mounted.get(), "", AT_EMPTY_PATH | flags, &attributes,
+                           sizeof(attributes)) == 0;
+  };
+  if (set(wanted.set, wanted.cleared)) return absl::OkStatus();
+  if (errno == EPERM && set(wanted.set & ~static_cast<uint64_t>(MOUNT_ATTR__ATIME), 0))
     return absl::OkStatus();
   return SystemError(errno, what);
 }
@@ -77,6 +85,20 @@ absl::Status CopyCovered(const UniqueFd& covered, const UniqueFd& mounted) {
   UniqueFd to(::open(Magic(mounted).c_str(), kFlags));
   if (!from.valid() || !to.valid()) return SystemError(errno, "opening the directory to copy up");
   return CopyUp(from.get(), to.get(), CopyUpLimits());
+}
+
+// A user namespace may mount a sysfs only of a network namespace of its own. The guest's, then, with
+// what lies below it, for reading.
+bool BindSysfs(const UniqueFd& target, unsigned long flags) {
+  UniqueFd tree(::open_tree(AT_FDCWD, "/sys", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+  if (flags & MS_NOEXEC) attributes.attr_set |= MOUNT_ATTR_NOEXEC;
+  constexpr unsigned kFrom = AT_EMPTY_PATH | AT_RECURSIVE;
+  return tree.valid() &&
+         ::mount_setattr(tree.get(), "", kFrom, &attributes, sizeof(attributes)) == 0 &&
+         ::move_mount(tree.get(), "", target.get(), "",
+                      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0;
 }
 
 absl::Status FinishMount(const UniqueFd& mounted, const MountOptions& options) {
@@ -130,7 +152,8 @@ absl::Status MountInRoot(int root_fd, const Mount& mount) {
     source = Magic(in_volume);
   }
   if (::mount(source.c_str(), Magic(target).c_str(), type.empty() ? nullptr : type.c_str(), flags,
-              data.empty() ? nullptr : data.c_str()) != 0) {
+              data.empty() ? nullptr : data.c_str()) != 0 &&
+      !(errno == EPERM && type == "sysfs" && BindSysfs(target, flags))) {
     return SystemError(errno, what);
   }
   // The descriptor made before names what the mount now covers, so the target is resolved anew.

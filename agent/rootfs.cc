@@ -2,19 +2,17 @@
 #include "agent/rootfs.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "agent/errors.h"
 #include "agent/mounts.h"
+#include "agent/sysctls.h"
 #include "proto/base/in_root.h"
 #include "proto/base/mount_options.h"
 
@@ -32,12 +30,32 @@ bool FillsDev(const ContainerSpec& spec) {
   return true;
 }
 
-absl::Status MakeDevice(int root_fd, const Device& device) {
+// In a user namespace nobody may make a device: the guest's own is bound.
+absl::Status BindDevice(int root_fd, const Device& device) {
+  const std::string what = absl::StrCat("creating device \"", device.path, "\"");
+  struct stat info {};
+  const bool same = ::stat(device.path.c_str(), &info) == 0 &&
+                    (info.st_mode & S_IFMT) == device.type &&
+                    info.st_rdev == makedev(device.major, device.minor);
+  if (!same) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        what,
+        ": a container with a user namespace gets only devices that the guest has at the same path"));
+  }
+  ASSIGN_OR_RETURN(UniqueFd target, MakeInRoot(root_fd, device.path, false));
+  const std::string place = absl::StrCat("/proc/self/fd/", target.get());
+  if (::mount(device.path.c_str(), place.c_str(), nullptr, MS_BIND, nullptr) != 0)
+    return SystemError(errno, what);
+  return absl::OkStatus();
+}
+
+absl::Status MakeDevice(int root_fd, const Device& device, bool binds_devices) {
   const size_t slash = device.path.rfind('/');
   const std::string parent = device.path.substr(0, slash);
   const std::string name = device.path.substr(slash + 1);
   ASSIGN_OR_RETURN(UniqueFd dir, MakeInRoot(root_fd, parent.empty() ? "/" : parent, true));
   const std::string what = absl::StrCat("creating device \"", device.path, "\"");
+  if (binds_devices && device.type != S_IFIFO) return BindDevice(root_fd, device);
   if (::mknodat(dir.get(), name.c_str(), device.type | device.mode,
                 makedev(device.major, device.minor)) != 0) {
     if (errno != EEXIST) return SystemError(errno, what);
@@ -80,10 +98,10 @@ absl::Status FillDev(int root_fd, const ContainerSpec& spec) {
   absl::Status status;
   for (const Default& item : kDefaults) {
     Device device{.path = item.path, .type = S_IFCHR, .major = item.major, .minor = item.minor};
-    if (status.ok()) status = MakeDevice(root_fd, device);
+    if (status.ok()) status = MakeDevice(root_fd, device, spec.namespaces.has_user);
   }
   for (const Device& device : spec.devices) {
-    if (status.ok()) status = MakeDevice(root_fd, device);
+    if (status.ok()) status = MakeDevice(root_fd, device, spec.namespaces.has_user);
   }
   ::umask(umask_before);
   RETURN_IF_ERROR(status);
@@ -107,15 +125,6 @@ absl::Status Pivot(int root_fd, const std::string& root) {
   return absl::OkStatus();
 }
 
-bool IsProcfs(int fd) {
-  struct statfs info {};
-  return ::fstatfs(fd, &info) == 0 && info.f_type == PROC_SUPER_MAGIC;
-}
-
-absl::Status NotProcfs(const std::string& what) {
-  return absl::InvalidArgumentError(absl::StrCat(what, ": \"/proc\" is not a proc file system"));
-}
-
 // A volume there could lead a mask to a place of its choice and leave the true one open. Without
 // anything there is nothing to hide.
 absl::Status CheckProcOf(const std::string& path, const char* doing) {
@@ -123,22 +132,6 @@ absl::Status CheckProcOf(const std::string& path, const char* doing) {
   UniqueFd proc(::open("/proc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (proc.valid() && IsProcfs(proc.get())) return absl::OkStatus();
   return NotProcfs(absl::StrCat(doing, " \"", path, "\""));
-}
-
-absl::Status WriteSysctl(const std::string& key, const std::string& value) {
-  std::string path = key;
-  std::replace(path.begin(), path.end(), '.', '/');
-  if (path.find("//") != std::string::npos || path.empty() || path[0] == '/') {
-    return absl::InvalidArgumentError(absl::StrCat("sysctl \"", key, "\": bad name"));
-  }
-  const std::string what = absl::StrCat("sysctl \"", key, "\"");
-  const std::string file = absl::StrCat("/proc/sys/", path);
-  UniqueFd fd(::open(file.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd.valid()) return SystemError(errno, absl::StrCat(what, ": opening \"", file, "\""));
-  if (!IsProcfs(fd.get())) return NotProcfs(what);
-  absl::Status status = WriteAll(fd.get(), value);
-  if (!status.ok()) return absl::InternalError(absl::StrCat(what, ": ", status.message()));
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -160,7 +153,10 @@ absl::Status EnterRootfs(const ContainerSpec& spec) {
 }
 
 absl::Status SealRootfs(const ContainerSpec& spec) {
-  for (const auto& [key, value] : spec.sysctls) RETURN_IF_ERROR(WriteSysctl(key, value));
+  // A namespace's root may not: WriteSysctlsFor has.
+  for (const auto& [key, value] : spec.sysctls) {
+    if (!spec.namespaces.has_user) RETURN_IF_ERROR(WriteSysctl(key, value));
+  }
   for (const Mount& mount : spec.mounts) {
     const MountOptions options = ParseMountOptions(mount.options);
     if (!IsDev(mount.destination) || mount.type != "tmpfs" || !(options.flags & MS_RDONLY))
@@ -183,8 +179,11 @@ absl::Status SealRootfs(const ContainerSpec& spec) {
     RETURN_IF_ERROR(CheckProcOf(path, "masking"));
     RETURN_IF_ERROR(MaskPath(path));
   }
+  // The mount's other attributes stay, which a user namespace may not take away.
+  mount_attr read_only{};
+  read_only.attr_set = MOUNT_ATTR_RDONLY;
   if (spec.root_is_readonly &&
-      ::mount(nullptr, "/", nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr) != 0) {
+      ::mount_setattr(AT_FDCWD, "/", 0, &read_only, sizeof(read_only)) != 0) {
     return SystemError(errno, "making the root read-only");
   }
   return absl::OkStatus();

@@ -170,6 +170,31 @@ Co<absl::StatusOr<wire::Empty>> Service::CreateSandbox(ttrpc::CallContext,
   co_return wire::Empty();
 }
 
+absl::StatusOr<std::unique_ptr<SharedNamespaces>> Service::NamespacesFor(
+    const ContainerSpec& spec) const {
+  if (shared_ == nullptr) return nullptr;
+  ASSIGN_OR_RETURN(SharedNamespaces chosen, shared_->Copy());
+  const std::string& path = spec.namespaces.pid_path;
+  // All containers of a pod have the same process on the host, so its path names the pod's pids, or those of the
+  // container that a debugger is for. In a pod that shares its pids no other container has some of its own.
+  std::vector<std::shared_ptr<Container>> targets;
+  if (path.rfind("/proc/", 0) == 0) {
+    for (const auto& [id, container] : containers_) {
+      if (container != first_.lock() && container->HasOwnPids()) targets.push_back(container);
+    }
+  }
+  if (targets.size() > 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "linux.namespaces: pid at \"", path, "\": it may be that of any of ", targets.size(),
+        " containers of the pod; let them share their pids (shareProcessNamespace)"));
+  }
+  if (targets.size() == 1) {
+    ASSIGN_OR_RETURN(SharedNamespaces target, targets[0]->OpenNamespaces());
+    chosen.pid = std::move(target.pid);
+  }
+  return std::make_unique<SharedNamespaces>(std::move(chosen));
+}
+
 Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(
     ttrpc::CallContext, v1::CreateContainerRequest request) {
   CO_RETURN_IF_ERROR(RequireHello());
@@ -184,6 +209,7 @@ Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(
         absl::StrCat("creating a container: there are ", kContainersMax));
   }
   CO_ASSIGN_OR_RETURN(ContainerSpec spec, ParseContainerSpec(request.spec_json()));
+  CO_ASSIGN_OR_RETURN(std::unique_ptr<SharedNamespaces> namespaces, NamespacesFor(spec));
   CO_RETURN_IF_ERROR(PrepareMemoryVolumes(request));
   const StdioWanted wanted{request.has_stdin(), request.has_stdout(), request.has_stderr()};
   Container::Collaborators collaborators{
@@ -193,7 +219,7 @@ Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(
       .set_up_cgroup = kSetUpCgroup};
   auto container = std::make_shared<Container>(executor_, std::move(collaborators), id);
   containers_[id] = container;
-  absl::Status status = co_await container->Create(std::move(spec), wanted, shared_.get());
+  absl::Status status = co_await container->Create(std::move(spec), wanted, namespaces.get());
   if (!status.ok()) {
     auto found = containers_.find(id);
     if (found == containers_.end() || found->second != container) co_return status;
@@ -204,8 +230,9 @@ Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(
     co_return status;
   }
   if (shared_ == nullptr) {
-    auto namespaces = container->OpenNamespaces();
-    if (namespaces.ok()) shared_ = std::make_unique<SharedNamespaces>(std::move(*namespaces));
+    auto opened = container->OpenNamespaces();
+    if (opened.ok()) shared_ = std::make_unique<SharedNamespaces>(std::move(*opened));
+    first_ = container;
   }
   v1::CreateContainerResponse response;
   response.set_pid(static_cast<uint32_t>(container->Find("")->pid));

@@ -74,6 +74,9 @@ class Service : public v1::AgentService {
   absl::StatusOr<std::shared_ptr<Process>> FindProcess(const std::string& id,
                                                        const std::string& exec_id) const;
 
+  // What the paths among a new container's namespaces mean; null for the sandbox's first container.
+  absl::StatusOr<std::unique_ptr<SharedNamespaces>> NamespacesFor(const ContainerSpec& spec) const;
+
   asio::any_io_executor executor_;
   ExitTable* exits_;
   FileWatcher watcher_;
@@ -84,7 +87,8 @@ class Service : public v1::AgentService {
   // Being removed: no longer known by their names. Those whose processes do not end stay here; with
   // the others they are at most kContainersMax.
   std::set<std::shared_ptr<Container>> leaving_;
-  std::unique_ptr<SharedNamespaces> shared_;
+  std::unique_ptr<SharedNamespaces> shared_;  // the first container's
+  std::weak_ptr<Container> first_;
 };
 
 }  // namespace kata::agent

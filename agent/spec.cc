@@ -2,21 +2,25 @@
 #include "agent/spec.h"
 
 #include <linux/bpf.h>
+#include <sys/personality.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
+#include <absl/strings/escaping.h>
 #include <nlohmann/json.hpp>
 
-#include "agent/refused_limits.h"
 #include "proto/base/status.h"
 
 namespace kata::agent {
 namespace {
 
 using Json = nlohmann::json;
+
+constexpr size_t kShownMax = 80;
 
 // The member, or a null value when it is absent: the spec treats both alike.
 const Json& At(const Json& object, const char* key) {
@@ -73,6 +77,50 @@ absl::Status ParseRlimits(const Json& list, std::vector<Rlimit>& out) {
   return absl::OkStatus();
 }
 
+absl::Status ReadScheduling(const Json& json, ProcessSpec& out) {
+  if (const Json& item = At(json, "scheduler"); !item.is_null()) {
+    Scheduler scheduler;
+    ASSIGN_OR_RETURN(scheduler.policy, SchedulerPolicy(Get(item, "policy", std::string())));
+    for (const std::string& name : Strings(item, "flags")) {
+      ASSIGN_OR_RETURN(uint64_t flag, SchedulerFlag(name));
+      scheduler.flags |= flag;
+    }
+    scheduler.nice = Get<int32_t>(item, "nice", 0);
+    scheduler.priority = Get<uint32_t>(item, "priority", 0);
+    scheduler.runtime = Get<uint64_t>(item, "runtime", 0);
+    scheduler.deadline = Get<uint64_t>(item, "deadline", 0);
+    scheduler.period = Get<uint64_t>(item, "period", 0);
+    RETURN_IF_ERROR(CheckScheduler(scheduler));
+    out.scheduler = scheduler;
+  }
+  if (const Json& item = At(json, "ioPriority"); !item.is_null()) {
+    IoPriority priority;
+    ASSIGN_OR_RETURN(priority.io_class, IoPriorityClass(Get(item, "class", std::string())));
+    priority.priority = Get(item, "priority", 0);
+    if (priority.priority < 0 || priority.priority > 7) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("process.ioPriority.priority ", priority.priority, ": not in 0 to 7"));
+    }
+    out.io_priority = priority;
+  }
+  const Json& affinity = At(json, "execCPUAffinity");
+  out.affinity_initial = Get(affinity, "initial", std::string());
+  out.affinity_final = Get(affinity, "final", std::string());
+  return absl::OkStatus();
+}
+
+// As runc, which sets each of them.
+absl::Status CheckEnvironment(const std::vector<std::string>& env) {
+  for (const std::string& item : env) {
+    const size_t end = item.find('=');
+    if (end == std::string::npos || end == 0 || item.find('\0') != std::string::npos) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("process.env \"", absl::CHexEscape(item.substr(0, kShownMax)), "\": not NAME=VALUE"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ProcessSpec> ReadProcess(const Json& json) {
   if (!json.is_object()) return absl::InvalidArgumentError("process: missing");
   ProcessSpec out;
@@ -98,6 +146,8 @@ absl::StatusOr<ProcessSpec> ReadProcess(const Json& json) {
                                     .ambient = Strings(caps, "ambient")};
   }
   RETURN_IF_ERROR(ParseRlimits(At(json, "rlimits"), out.rlimits));
+  RETURN_IF_ERROR(ReadScheduling(json, out));
+  RETURN_IF_ERROR(CheckEnvironment(out.env));
   if (out.args.empty() || out.args[0].empty())
     return absl::InvalidArgumentError("process.args: empty");
   if (out.cwd.empty() || out.cwd[0] != '/') {
@@ -107,9 +157,12 @@ absl::StatusOr<ProcessSpec> ReadProcess(const Json& json) {
 }
 
 absl::Status ReadNamespaces(const Json& list, Namespaces& out) {
+  std::set<std::string> seen;
   for (const Json& item : list) {
     const std::string type = Get(item, "type", std::string());
     const std::string path = Get(item, "path", std::string());
+    if (!seen.insert(type).second)
+      return absl::InvalidArgumentError(absl::StrCat("linux.namespaces: ", type, " is there twice"));
     if (type == "pid") {
       out.has_pid = true;
       out.pid_path = path;
@@ -120,7 +173,14 @@ absl::Status ReadNamespaces(const Json& list, Namespaces& out) {
       out.has_uts = true;
       out.uts_path = path;
     } else if (type == "user") {
-      return absl::InvalidArgumentError("linux.namespaces: user namespaces are not supported");
+      out.has_user = true;
+      out.user_path = path;
+    } else if (type == "time") {
+      out.has_time = true;
+      out.time_path = path;
+    } else if (type != "network" && type != "mount" && type != "cgroup") {
+      return absl::InvalidArgumentError(
+          absl::StrCat("linux.namespaces: type \"", absl::CHexEscape(type.substr(0, kShownMax)), "\" is not known"));
     } else if (type != "network" && !path.empty()) {
       // The network's is the sandbox's, whatever its path on the host.
       return absl::InvalidArgumentError(absl::StrCat("linux.namespaces: ", type, " at \"", path,
@@ -128,6 +188,62 @@ absl::Status ReadNamespaces(const Json& list, Namespaces& out) {
     }
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<IdMappings> ReadMappings(const Json& list, const char* field) {
+  IdMappings out;
+  for (const Json& item : list) {
+    out.push_back(IdMapping{.container = Get<uint32_t>(item, "containerID", 0),
+                            .host = Get<uint32_t>(item, "hostID", 0),
+                            .size = Get<uint32_t>(item, "size", 0)});
+  }
+  if (!out.empty()) RETURN_IF_ERROR(CheckMappings(out, field));
+  return out;
+}
+
+absl::Status ReadUserNamespace(const Json& json, ContainerSpec& out) {
+  ASSIGN_OR_RETURN(out.uid_mappings, ReadMappings(At(json, "uidMappings"), "linux.uidMappings"));
+  ASSIGN_OR_RETURN(out.gid_mappings, ReadMappings(At(json, "gidMappings"), "linux.gidMappings"));
+  const Namespaces& names = out.namespaces;
+  const bool has_any = !out.uid_mappings.empty() || !out.gid_mappings.empty();
+  const bool has_both = !out.uid_mappings.empty() && !out.gid_mappings.empty();
+  if (has_any && !names.has_user)
+    return absl::InvalidArgumentError("linux.uidMappings, linux.gidMappings: linux.namespaces has no user namespace");
+  if (names.has_user && names.user_path.empty() && !has_both)
+    return absl::InvalidArgumentError("linux.namespaces: a user namespace needs linux.uidMappings and linux.gidMappings");
+  return absl::OkStatus();
+}
+
+absl::Status ReadTimeOffsets(const Json& json, ContainerSpec& out) {
+  for (const auto& [clock, item] : json.items()) {
+    if (clock != "monotonic" && clock != "boottime") {
+      return absl::InvalidArgumentError(absl::StrCat("linux.timeOffsets: clock \"",
+                                                     absl::CHexEscape(clock.substr(0, kShownMax)), "\" is not known"));
+    }
+    out.time_offsets[clock] =
+        TimeOffset{.secs = Get<int64_t>(item, "secs", 0), .nanosecs = Get<uint32_t>(item, "nanosecs", 0)};
+  }
+  if (!out.time_offsets.empty() && (!out.namespaces.has_time || !out.namespaces.time_path.empty()))
+    return absl::InvalidArgumentError("linux.timeOffsets: linux.namespaces has no time namespace of the container's own");
+  return absl::OkStatus();
+}
+
+absl::Status ReadPersonality(const Json& json, ContainerSpec& out) {
+  if (json.is_null()) return absl::OkStatus();
+  const std::string domain = Get(json, "domain", std::string());
+  if (domain == "LINUX") out.personality = PER_LINUX;
+  if (domain == "LINUX32") out.personality = PER_LINUX32;
+  if (out.personality) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("linux.personality.domain \"",
+                                                 absl::CHexEscape(domain.substr(0, kShownMax)), "\": not known"));
+}
+
+absl::Status CheckPropagation(const std::string& word) {
+  static const std::set<std::string> kWords = {"",      "private",  "rprivate",   "shared",     "rshared",
+                                               "slave", "rslave",   "unbindable", "runbindable"};
+  if (kWords.contains(word)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("linux.rootfsPropagation \"", absl::CHexEscape(word.substr(0, kShownMax)), "\": not known"));
 }
 
 absl::StatusOr<DeviceRule> ReadDeviceRule(const Json& item) {
@@ -191,8 +307,7 @@ void ReadBlockIo(const Json& json, Resources& out) {
   }
 }
 
-absl::Status ReadResources(const Json& json, LimitsFor use, Resources& out) {
-  if (json.is_object()) RETURN_IF_ERROR(RefuseUnknownLimits(json, use));
+absl::Status ReadResources(const Json& json, Resources& out) {
   const Json& cpu = At(json, "cpu");
   out.cpu_shares = Maybe<uint64_t>(cpu, "shares");
   out.cpu_quota = Maybe<int64_t>(cpu, "quota");
@@ -251,6 +366,15 @@ absl::StatusOr<SeccompProfile> ReadSeccomp(const Json& json) {
   out.default_errno_ret = Maybe<unsigned>(json, "defaultErrnoRet");
   out.architectures = Strings(json, "architectures");
   out.flags = Strings(json, "flags");
+  for (const std::string& flag : out.flags) {
+    // One thread has nothing to synchronize.
+    if (flag == "SECCOMP_FILTER_FLAG_LOG" || flag == "SECCOMP_FILTER_FLAG_SPEC_ALLOW" ||
+        flag == "SECCOMP_FILTER_FLAG_TSYNC") {
+      continue;
+    }
+    return absl::InvalidArgumentError(absl::StrCat("linux.seccomp.flags \"",
+                                                   absl::CHexEscape(flag.substr(0, kShownMax)), "\": not supported"));
+  }
   size_t names = 0;
   for (const Json& item : At(json, "syscalls")) {
     SeccompRule rule;
@@ -275,7 +399,7 @@ absl::StatusOr<SeccompProfile> ReadSeccomp(const Json& json) {
 
 absl::Status ReadLinux(const Json& json, ContainerSpec& out) {
   RETURN_IF_ERROR(ReadNamespaces(At(json, "namespaces"), out.namespaces));
-  RETURN_IF_ERROR(ReadResources(At(json, "resources"), LimitsFor::kCreate, out.resources));
+  RETURN_IF_ERROR(ReadResources(At(json, "resources"), out.resources));
   for (const Json& item : At(json, "devices")) {
     ASSIGN_OR_RETURN(Device device, ReadDevice(item));
     out.devices.push_back(std::move(device));
@@ -283,6 +407,10 @@ absl::Status ReadLinux(const Json& json, ContainerSpec& out) {
   out.masked_paths = Strings(json, "maskedPaths");
   out.readonly_paths = Strings(json, "readonlyPaths");
   out.rootfs_propagation = Get(json, "rootfsPropagation", std::string());
+  RETURN_IF_ERROR(CheckPropagation(out.rootfs_propagation));
+  RETURN_IF_ERROR(ReadUserNamespace(json, out));
+  RETURN_IF_ERROR(ReadTimeOffsets(At(json, "timeOffsets"), out));
+  RETURN_IF_ERROR(ReadPersonality(At(json, "personality"), out));
   out.sysctls = Get(json, "sysctl", std::map<std::string, std::string>{});
   if (const Json& seccomp = At(json, "seccomp"); !seccomp.is_null()) {
     ASSIGN_OR_RETURN(SeccompProfile profile, ReadSeccomp(seccomp));
@@ -333,7 +461,7 @@ absl::StatusOr<T> Guarded(absl::string_view text, absl::StatusOr<T> (*read)(cons
 absl::StatusOr<Resources> ReadResourcesOnly(const Json& json) {
   if (!json.is_object()) return absl::InvalidArgumentError("it is not an object");
   Resources out;
-  RETURN_IF_ERROR(ReadResources(json, LimitsFor::kUpdate, out));
+  RETURN_IF_ERROR(ReadResources(json, out));
   return out;
 }
 
@@ -348,8 +476,11 @@ absl::StatusOr<ProcessSpec> ParseProcessSpec(absl::string_view json) {
 }
 
 absl::Status CheckFirstNamespaces(const Namespaces& names) {
-  const std::pair<const char*, const std::string*> paths[] = {
-      {"pid", &names.pid_path}, {"ipc", &names.ipc_path}, {"uts", &names.uts_path}};
+  const std::pair<const char*, const std::string*> paths[] = {{"pid", &names.pid_path},
+                                                              {"ipc", &names.ipc_path},
+                                                              {"uts", &names.uts_path},
+                                                              {"user", &names.user_path},
+                                                              {"time", &names.time_path}};
   for (const auto& [type, path] : paths) {
     if (path->rfind("/proc/", 0) != 0) continue;
     return absl::InvalidArgumentError(absl::StrCat("linux.namespaces: ", type, " at \"", *path,

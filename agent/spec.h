@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parts of the OCI runtime spec that the agent acts on, as plain values. Parsing checks types
-// and names, it does not touch the system; fields not known here are ignored (the host keeps the
-// document as it is). Any thread.
+// and names, it does not touch the system. Fields not known here are passed over: the host has
+// judged them (virtcontainers/oci_fields.h). Any thread.
 #pragma once
 
 #include <sys/types.h>
@@ -16,7 +16,9 @@
 #include <absl/status/statusor.h>
 
 #include "agent/device_rules.h"
+#include "agent/scheduling.h"
 #include "agent/seccomp.h"
+#include "agent/user_namespace.h"
 
 namespace kata::agent {
 
@@ -52,6 +54,11 @@ struct ProcessSpec {
   std::vector<Rlimit> rlimits;
   bool no_new_privileges = false;
   std::optional<int> oom_score_adj;
+  std::optional<Scheduler> scheduler;
+  std::optional<IoPriority> io_priority;
+  // Of an exec, numbers of the host: before and after it belongs to the container's cgroup, which it does from birth.
+  std::string affinity_initial;
+  std::string affinity_final;
 };
 
 struct Mount {
@@ -109,9 +116,10 @@ struct Resources {
 };
 
 struct Namespaces {
-  bool has_pid = false, has_ipc = false, has_uts = false;
-  // A path is the host's. One that is set means the namespace of the sandbox's first container.
-  std::string pid_path, ipc_path, uts_path;
+  bool has_pid = false, has_ipc = false, has_uts = false, has_user = false, has_time = false;
+  // A path is the host's. One that is set means the namespace of another container of the sandbox
+  // (SharedNamespaces).
+  std::string pid_path, ipc_path, uts_path, user_path, time_path;
 };
 
 struct ContainerSpec {
@@ -128,6 +136,9 @@ struct ContainerSpec {
   std::vector<std::string> readonly_paths;
   std::string rootfs_propagation;
   std::map<std::string, std::string> sysctls;
+  IdMappings uid_mappings, gid_mappings;  // of a user namespace
+  std::map<std::string, TimeOffset> time_offsets;
+  std::optional<unsigned long> personality;
   std::optional<SeccompProfile> seccomp;
 };
 

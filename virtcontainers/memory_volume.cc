@@ -54,9 +54,9 @@ std::string Octal(mode_t mode) {
 }
 
 // The mount that holds `path`: the deepest, and of several on one place the last.
-const MountEntry* MountOf(const std::vector<MountEntry>& mounts, const std::string& path, const std::string& device) {
-  const MountEntry* found = nullptr;
-  for (const MountEntry& entry : mounts) {
+const MountinfoLine* MountOf(const std::vector<MountinfoLine>& mounts, const std::string& path, const std::string& device) {
+  const MountinfoLine* found = nullptr;
+  for (const MountinfoLine& entry : mounts) {
     if (entry.device != device || !IsAtOrBelow(path, entry.mount_point)) continue;
     if (found == nullptr || entry.mount_point.size() >= found->mount_point.size()) found = &entry;
   }
@@ -64,9 +64,9 @@ const MountEntry* MountOf(const std::vector<MountEntry>& mounts, const std::stri
 }
 
 // The mount of the whole volume: the kubelet's, or the engine's shared memory of a pod.
-const MountEntry* VolumeOf(const std::vector<MountEntry>& mounts, const MountEntry& mount, const std::string& path,
+const MountinfoLine* VolumeOf(const std::vector<MountinfoLine>& mounts, const MountinfoLine& mount, const std::string& path,
                            const std::string& destination) {
-  for (const MountEntry& entry : mounts) {
+  for (const MountinfoLine& entry : mounts) {
     if (entry.device == mount.device && entry.root == "/" && absl::StrContains(entry.mount_point, kEmptyDir))
       return &entry;
   }
@@ -89,7 +89,7 @@ bool HasFiles(const std::string& directory) {
 }
 
 // What was decided before, or else what is decided now.
-absl::StatusOr<bool> IsInGuest(const MountEntry& volume, const std::string& note) {
+absl::StatusOr<bool> IsInGuest(const MountinfoLine& volume, const std::string& note) {
   auto noted = ReadFile(note, 16);
   if (noted.ok()) return *noted == kInGuest;
   const bool has_files = HasFiles(volume.mount_point);
@@ -98,7 +98,7 @@ absl::StatusOr<bool> IsInGuest(const MountEntry& volume, const std::string& note
   return !has_files;
 }
 
-std::vector<std::string> OptionsOf(const MountEntry& volume, const struct stat& info) {
+std::vector<std::string> OptionsOf(const MountinfoLine& volume, const struct stat& info) {
   std::vector<std::string> out = {absl::StrCat("mode=", Octal(info.st_mode)), absl::StrCat("uid=", info.st_uid),
                                   absl::StrCat("gid=", info.st_gid)};
   for (absl::string_view word : absl::StrSplit(volume.super_options, ',')) {
@@ -130,8 +130,8 @@ std::string MemoryVolume::GuestSource() const {
   return path.empty() ? GuestMountPoint() : absl::StrCat(GuestMountPoint(), "/", path);
 }
 
-std::vector<MountEntry> ParseMountinfo(const std::string& text) {
-  std::vector<MountEntry> out;
+std::vector<MountinfoLine> ParseMountinfo(const std::string& text) {
+  std::vector<MountinfoLine> out;
   for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     const std::vector<absl::string_view> words = absl::StrSplit(line, ' ');
     const auto dash = std::find(words.begin(), words.end(), "-");
@@ -153,11 +153,11 @@ absl::StatusOr<std::optional<MemoryVolume>> FindMemoryVolume(const std::string& 
     return std::nullopt;
   }
   ASSIGN_OR_RETURN(std::string text, ReadFile("/proc/thread-self/mountinfo", kMountinfoSizeMax));
-  const std::vector<MountEntry> mounts = ParseMountinfo(text);
+  const std::vector<MountinfoLine> mounts = ParseMountinfo(text);
   const std::string device = absl::StrCat(major(info.st_dev), ":", minor(info.st_dev));
-  const MountEntry* mount = MountOf(mounts, path, device);
+  const MountinfoLine* mount = MountOf(mounts, path, device);
   if (mount == nullptr) return std::nullopt;
-  const MountEntry* volume = VolumeOf(mounts, *mount, path, destination);
+  const MountinfoLine* volume = VolumeOf(mounts, *mount, path, destination);
   if (volume == nullptr || ::stat(volume->mount_point.c_str(), &info) != 0) return std::nullopt;
   MemoryVolume out;
   out.key = absl::StrReplaceAll(device, {{":", "-"}});

@@ -34,7 +34,7 @@ struct MemoryVolume {
 };
 
 // One line of /proc/PID/mountinfo, as far as it matters here.
-struct MountEntry {
+struct MountinfoLine {
   std::string device;       // "MAJOR:MINOR"
   std::string root;         // of the mount in its file system
   std::string mount_point;
@@ -42,7 +42,7 @@ struct MountEntry {
   std::string type;
   std::string super_options;
 };
-std::vector<MountEntry> ParseMountinfo(const std::string& text);
+std::vector<MountinfoLine> ParseMountinfo(const std::string& text);
 
 // The volume that a bind of `source` at `destination` means, if it means one. What is decided for the first container
 // of a pod holds for the others: it is noted below `notes`, a directory of the sandbox. A tmpfs that has files in it

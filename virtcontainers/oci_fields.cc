@@ -101,7 +101,7 @@ std::vector<FieldRule> MakeRules() {
       {"process.ioPriority.class", kDone, ""},
       {"process.ioPriority.priority", kDone, ""},
       {"process.execCPUAffinity.initial", kDone,
-       "of an exec; the guest's numbers: those it does not have are left out"},
+       "of an exec; as many processors of the guest stand for the host's"},
       {"process.execCPUAffinity.final", kDone, "as initial"},
       {"hooks.prestart[]", kRefused, kHook, IsNetworkHook},
       {"hooks.createRuntime[]", kRefused, kHook, IsNetworkHook},

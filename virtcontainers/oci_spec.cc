@@ -95,8 +95,9 @@ std::vector<IdMapping> Mappings(const Json& list) {
 // Done on the host, so that it goes from the guest's document. The words alone mean the container's own mapping.
 absl::StatusOr<IdMap> TakeIdMap(Json& mount, const Json& linux) {
   std::vector<std::string> options = Texts(mount, "options");
-  const bool is_recursive = Has(options, "ridmap");
-  const bool has_word = is_recursive || Has(options, "idmap");
+  const MountOptions parsed = ParseMountOptions(options);
+  const bool is_recursive = parsed.maps_ids_recursively;
+  const bool has_word = parsed.maps_ids;
   IdMap map{.uids = Mappings(Member(mount, "uidMappings")),
             .gids = Mappings(Member(mount, "gidMappings")),
             .is_recursive = is_recursive};

@@ -92,6 +92,16 @@ void AddMemoryVolume(const MemoryVolume& volume, agent::v1::MemoryVolume& out) {
   }
 }
 
+// The machine's user must come through its parents, whoever has made them and with which umask.
+absl::Status MakeRuntimeDirectory(const std::string& id) {
+  const std::string directory = RuntimeDirectory(id);
+  RETURN_IF_ERROR(MakeDirs(directory, 0711));
+  for (const std::string& path : {directory.substr(0, directory.rfind('/')), directory}) {
+    if (::chmod(path.c_str(), 0711) != 0) return ErrnoStatus(errno, absl::StrCat("opening up \"", path, "\""));
+  }
+  return absl::OkStatus();
+}
+
 enum class State { kNew, kBooting, kRunning, kStopping, kStopped };
 
 struct Entry {
@@ -290,7 +300,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     std::function<absl::Status()> job = [id = options_.id, config = options_.config, options,
                                          uses_9p, daemon, vsock = vsock_daemon_,
                                          share, spec]() -> absl::Status {
-      RETURN_IF_ERROR(MakeDirs(RuntimeDirectory(id), 0711));
+      RETURN_IF_ERROR(MakeRuntimeDirectory(id));
       RETURN_IF_ERROR(PrepareChannel(config, *spec, *vsock));
       ASSIGN_OR_RETURN(*share, ShareNamespace::Make());
       const uid_t owner = uses_9p ? spec->uid : 0;

@@ -27,6 +27,8 @@ namespace kata::virtcontainers {
 namespace {
 
 constexpr int kSocketFd = 3;  // where virtiofsd finds its listening socket
+constexpr int kStartedFd = 4;  // closed by its execve; an error number before that says why there was none
+constexpr std::chrono::seconds kExecTimeout{10};
 constexpr char kThreadPoolSize[] = "--thread-pool-size=1";
 constexpr rlim_t kDescriptorsWanted = 1'000'000;  // one for each file that the guest knows
 constexpr rlim_t kDescriptorsLow = 100'000;
@@ -84,6 +86,17 @@ absl::Status KillAndWait(int pidfd, pid_t pid, std::chrono::milliseconds timeout
   return absl::DeadlineExceededError("ending virtiofsd: it did not end after SIGKILL");
 }
 
+// Whoever goes on may take away what the program is yet to be found in.
+absl::Status WaitForExec(const UniqueFd& started, const std::string& program) {
+  const std::string what = absl::StrCat("starting virtiofsd \"", program, "\"");
+  pollfd entry{started.get(), POLLIN, 0};
+  const int timeout = static_cast<int>(std::chrono::milliseconds(kExecTimeout).count());
+  if (::poll(&entry, 1, timeout) != 1) return absl::DeadlineExceededError(absl::StrCat(what, ": it does not start"));
+  int error = 0;
+  const ssize_t size = ::read(started.get(), &error, sizeof(error));
+  return size == sizeof(error) ? ErrnoStatus(error, what) : absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
@@ -114,6 +127,10 @@ absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
   char* const environment[] = {nullptr};
   const pid_t shim = ::getpid();
   const rlim_t descriptors = RaiseDescriptorLimit();
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoStatus(errno, "starting virtiofsd");
+  UniqueFd started(ends[0]);
+  UniqueFd starting(ends[1]);
   const pid_t pid = ::fork();
   if (pid < 0) return ErrnoStatus(errno, "starting virtiofsd");
   if (pid == 0) {
@@ -127,12 +144,12 @@ absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
     const int null = ::open("/dev/null", O_RDWR);
     ::dup2(null, STDIN_FILENO);
     ::dup2(null, STDOUT_FILENO);
-    if (socket.get() == kSocketFd) {
-      ::fcntl(kSocketFd, F_SETFD, 0);
-    } else {
-      ::dup2(socket.get(), kSocketFd);
-    }
-    ::syscall(SYS_close_range, kSocketFd + 1, ~0u, 0);
+    // Out of the way of the two numbers first.
+    const int listening = ::fcntl(socket.get(), F_DUPFD, kStartedFd + 1);
+    const int reporting = ::fcntl(starting.get(), F_DUPFD, kStartedFd + 1);
+    ::dup2(listening, kSocketFd);
+    ::dup3(reporting, kStartedFd, O_CLOEXEC);
+    ::syscall(SYS_close_range, kStartedFd + 1, ~0u, 0);
     ::signal(SIGPIPE, SIG_DFL);
     const rlimit limit{descriptors, descriptors};
     ::setrlimit(RLIMIT_NOFILE, &limit);
@@ -148,14 +165,18 @@ absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
     // A shim that is killed before the pid file is there leaves nothing that `delete` could find.
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::getppid() != shim) ::_exit(126);
     ::execve(argv[0], argv.data(), environment);
+    const int error = errno;
+    if (::write(kStartedFd, &error, sizeof(error)) < 0) ::_exit(126);
     ::_exit(127);
   }
+  starting.reset();
   Virtiofsd daemon;
   daemon.pid = pid;
   daemon.descriptors = descriptors;
   daemon.pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  if (absl::Status status = WriteFileAtomically(options.pid_file, std::to_string(pid), 0600);
-      !status.ok()) {
+  absl::Status status = WriteFileAtomically(options.pid_file, std::to_string(pid), 0600);
+  if (status.ok()) status = WaitForExec(started, options.program);
+  if (!status.ok()) {
     StopVirtiofsd(daemon, std::chrono::seconds(1)).IgnoreError();
     return status;
   }

@@ -302,5 +302,30 @@ TEST(UpdateLimits, CountsPageCacheAsUsedOnlyWhenAsked) {
   EXPECT_EQ(cgroup.Read("memory.max"), "7000");
 }
 
+TEST(CgroupValues, MapsProcessorsAndNodesOfTheHost) {
+  CgroupNow now;
+  now.cpus = {0, 1};
+  now.mems = {0};
+  Resources resources;
+  resources.cpuset_cpus = "1";
+  EXPECT_EQ(ValueOf(resources, "cpuset.cpus", now), "1");
+  resources.cpuset_cpus = "6-7";
+  EXPECT_EQ(ValueOf(resources, "cpuset.cpus", now), "0-1");
+  resources.cpuset_cpus = "x";
+  EXPECT_EQ(ValueOf(resources, "cpuset.cpus", now), "x") << "the kernel refuses it";
+  resources.cpuset_mems = "0-1";
+  EXPECT_EQ(ValueOf(resources, "cpuset.mems", now), "0");
+  resources.cpuset_mems = "1";
+  EXPECT_EQ(ValueOf(resources, "cpuset.mems", now), "unset");
+}
+
+TEST(SetLimits, PassesOverDevicesOfTheHost) {
+  ControlFiles cgroup;
+  Resources resources;
+  resources.block_throttles.push_back(BlockThrottle{.device = "254:0", .key = "wbps", .rate = 7});
+  absl::Status without_io = SetLimits(cgroup.path(), resources);
+  EXPECT_TRUE(without_io.ok()) << without_io;
+}
+
 }  // namespace
 }  // namespace kata::agent

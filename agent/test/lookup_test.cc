@@ -28,5 +28,18 @@ TEST(EnvironmentValue, MatchesTheWholeName) {
   EXPECT_EQ(EnvironmentValue({"PATHS=x"}, "PATH"), "");
 }
 
+TEST(DistinctEnvironment, KeepsTheLastValueAtTheFirstPlace) {
+  EXPECT_EQ(DistinctEnvironment({"A=1", "B=2", "A=3", "AB=4", "A="}),
+            (std::vector<std::string>{"A=", "B=2", "AB=4"}));
+}
+
+TEST(SetEnvironmentValue, ReplacesOrAdds) {
+  std::vector<std::string> env = {"HOME=", "HOMES=x"};
+  SetEnvironmentValue(env, "HOME", "/root");
+  SetEnvironmentValue(env, "PATH", "/bin");
+
+  EXPECT_EQ(env, (std::vector<std::string>{"HOME=/root", "HOMES=x", "PATH=/bin"}));
+}
+
 }  // namespace
 }  // namespace kata::agent

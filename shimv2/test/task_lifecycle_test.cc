@@ -261,7 +261,7 @@ TEST_F(TaskApiTest, ConfigurationAsTextIsRead) {
 
 TEST_F(TaskApiTest, OptionsOfAnotherRuntimeAreIgnored) {
   task::CreateTaskRequest request = CreateRequest("box");
-  request.mutable_options()->set_type_url("containerd.runc.v1.Options");
+  request.mutable_options()->set_type_url("example.runtime.v1.Options");
   request.mutable_options()->set_value("\xff\xff");
 
   ASSERT_TRUE(Call(api_->Create(request)).ok());

@@ -52,7 +52,6 @@ func updateImpossible(e *env) {
 	before := b.ask("cat /sys/fs/cgroup/cpu.max")
 	for _, bad := range []*specs.LinuxResources{
 		{CPU: &specs.LinuxCPU{Quota: &quota, Period: &period}},
-		{CPU: &specs.LinuxCPU{Cpus: "4000"}},
 		{CPU: &specs.LinuxCPU{RealtimeRuntime: &runtime}},
 		{Rdma: map[string]specs.LinuxRdma{"mlx5_1": {HcaHandles: &handles}}},
 	} {

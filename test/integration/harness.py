@@ -288,8 +288,10 @@ class Containerd:
         return found + [f"shim socket {path}" for path in sorted(self.shim_sockets() - before)]
 
     def _cgroup_leftovers(self):
-        return [f"cgroup {directory}" for directory, names, _ in os.walk("/sys/fs/cgroup")
-                if self.token in os.path.basename(directory)]
+        # find, since a walk of Python's recurses, and cgroups may lie thousands deep.
+        found = subprocess.run(["find", "/sys/fs/cgroup", "-type", "d", "-name", f"*{self.token}*"],
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
+        return [f"cgroup {directory}" for directory in found.splitlines()]
 
     def _directory_leftovers(self):
         found = []

@@ -21,9 +21,10 @@ FAST_CALLS = 40
 PROCESS_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Process"
 FAST_SECONDS = 0.05
 
-# Rewrites the agent's program in its memory and wakes it: a process that loses its parent becomes its child.
-REWRITE_AGENT = ("set -- $(grep -m 1 r-xp /proc/1/maps | tr - ' '); size=$((0x$2 - 0x$1));"
-                 "{} | dd of=/proc/1/mem bs=4096 seek=$((0x$1 / 4096)) conv=notrunc 2>/dev/null; "
+# Rewrites the agent's program in its memory and wakes it: a process that loses its parent becomes its child. The new
+# program lies ready before: the agent may wake by itself at any time, and must not find it half written.
+REWRITE_AGENT = ("set -- $(grep -m 1 r-xp /proc/1/maps | tr - ' '); size=$((0x$2 - 0x$1)); {} >/dev/shm/code; "
+                 "dd if=/dev/shm/code of=/proc/1/mem bs=4096 seek=$((0x$1 / 4096)) conv=notrunc 2>/dev/null; "
                  "touch /rewritten; (true &); sleep 1000")
 BREAK_AGENT = REWRITE_AGENT.format("head -c $size /dev/zero")
 # Steps to nowhere, and at their end a jump to itself.

@@ -96,8 +96,9 @@ def test_default_capabilities_of_a_caller_do_not_grow(kata, volume):
     script = ("for c in 'cat /v/private/secret' 'touch /v/private/new' 'mkdir /v/private/d' 'ln -s x /v/private/l' "
               "'mknod /v/private/p p' 'mknod /v/dev c 1 3' 'chown 0:0 /v/own' 'chmod 777 /v/private'; do "
               "$c >/dev/null 2>&1 && echo \"$c worked\"; done; touch /v/own && ls -n /v/own | cut -c1-10; id -u")
-    result = kata.run("sh", "-c", script, flags=("--user", "1000:1000", "--mount",
-                                                 f"type=bind,src={directory},dst=/v,options=rbind:rw"))
+    spec = kata.default_spec("sh", "-c", script, flags=("--mount", f"type=bind,src={directory},dst=/v,options=rbind:rw"))
+    spec["process"]["user"] = {"uid": 1000, "gid": 1000}
+    result = kata.run_config(spec)
 
     assert result.out == b"-rw-r--r--\n1000\n", result
     assert (directory / "own").stat().st_uid == 1000

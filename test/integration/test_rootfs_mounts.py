@@ -99,9 +99,12 @@ def test_targets_below_the_root_stay_in_it(lists):
 
 def test_image_file(lists):
     image = lists.directory / "image.ext4"
-    lists.directory.mkdir()
+    # Read-only, so that what is mounted on must be there.
+    tree = lists.directory / "tree"
+    shutil.copytree(lists.base, tree, symlinks=True)
+    (tree / "run").mkdir(exist_ok=True)
     subprocess.run(["truncate", "-s", "16m", image], check=True)
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", lists.base, image], check=True)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tree, image], check=True)
     probe = subprocess.run(["losetup", "--find"], capture_output=True, check=False)
     if probe.returncode != 0:
         pytest.skip("no loop devices")

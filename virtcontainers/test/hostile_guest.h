@@ -38,6 +38,7 @@ class HostileGuest {
 
   explicit HostileGuest(UniqueFd socket) : socket_(std::move(socket)), thread_([this] { Run(); }) {}
   ~HostileGuest() {
+    is_over_ = true;
     ::shutdown(socket_.get(), SHUT_RDWR);
     thread_.join();
   }
@@ -110,8 +111,7 @@ class HostileGuest {
   }
 
   bool Stall() {
-    char c = 0;
-    while (::recv(socket_.get(), &c, 1, MSG_PEEK) > 0) ::usleep(10'000);
+    while (!is_over_) ::usleep(10'000);
     return false;
   }
 
@@ -191,6 +191,7 @@ class HostileGuest {
   }
 
   UniqueFd socket_;
+  std::atomic<bool> is_over_ = false;
   uint32_t stdio_ = 0;
   std::thread thread_;
 };

@@ -18,6 +18,7 @@
 namespace kata::virtcontainers {
 namespace {
 
+
 using Lie = HostileGuest::Lie;
 
 constexpr size_t kMemoryMax = 64u << 20;
@@ -72,8 +73,7 @@ class HostileGuestTest : public testing::Test {
     ASSERT_EQ(::mount("none", "/run", "tmpfs", 0, nullptr), 0);
     pool_ = std::make_unique<asio::thread_pool>(2);
     machine_ = std::make_shared<HostileMachine>(io_.get_executor());
-    const std::string daemon = directory_.path() + "/virtiofsd";
-    ASSERT_TRUE(WriteFileAtomically(daemon, "#!/bin/sh\nexec sleep 1000\n", 0755).ok());
+    const std::string daemon = KATA_IDLE_DAEMON;
     bundle_ = directory_.path() + "/bundle";
     ASSERT_TRUE(MakeDirs(bundle_ + "/rootfs", 0755).ok());
     const char* spec = R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"}})";

@@ -94,7 +94,7 @@ TEST(OciSpec, TakesIdmappedBindMountsToTheHost) {
        "gidMappings": [{"containerID": 0, "hostID": 200000, "size": 65536}]},
       {"destination": "/b", "type": "bind", "source": "/data/b", "options": ["rbind", "ridmap", "ro"]},
       {"destination": "/c", "type": "bind", "source": "/data/c", "options": ["rbind"]}]})",
-                            "/guest/c1", false);
+                            "/guest/c1", false, NothingInGuest);
   ASSERT_TRUE(spec.ok()) << spec.status();
   ASSERT_EQ(spec->shared_mounts.size(), 3u);
   EXPECT_EQ(spec->shared_mounts[0].id_map.uids[0].host, 100000u);
@@ -116,7 +116,7 @@ TEST(OciSpec, RefusesIdmapsThatItCannotMake) {
                                 "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}],
                                 "gidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]})"}) {
     const absl::Status status =
-        MakeGuestSpec(std::string(R"({"process": {}, "root": {}, "mounts": [)") + mount + "]}", "/g", false).status();
+        MakeGuestSpec(std::string(R"({"process": {}, "root": {}, "mounts": [)") + mount + "]}", "/g", false, NothingInGuest).status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << mount << ": " << status;
     EXPECT_NE(status.message().find("\"/a\""), std::string::npos) << status;
   }
@@ -126,7 +126,7 @@ TEST(OciSpec, NotesNamespacesOfProcesses) {
   auto spec = MakeGuestSpec(R"({"process": {}, "root": {}, "linux": {"namespaces": [{"type": "pid",
     "path": "/proc/77/ns/pid"}, {"type": "ipc", "path": "/run/ipcns/a"}, {"type": "network",
     "path": "/proc/78/ns/net"}]}})",
-                            "/g", false);
+                            "/g", false, NothingInGuest);
   ASSERT_TRUE(spec.ok()) << spec.status();
   ASSERT_EQ(spec->process_namespaces.size(), 1u);
   EXPECT_EQ(spec->process_namespaces[0].type, "pid");
@@ -135,7 +135,7 @@ TEST(OciSpec, NotesNamespacesOfProcesses) {
 
 TEST(OciSpec, RefusesFieldsThatItCannotHonour) {
   const absl::Status created =
-      MakeGuestSpec(R"({"process": {}, "root": {}, "linux": {"intelRdt": {"closID": "gold"}}})", "/g", false).status();
+      MakeGuestSpec(R"({"process": {}, "root": {}, "linux": {"intelRdt": {"closID": "gold"}}})", "/g", false, NothingInGuest).status();
   EXPECT_TRUE(absl::IsInvalidArgument(created));
   EXPECT_NE(created.message().find(R"(linux.intelRdt: {"closID":"gold"}: )"), std::string::npos) << created;
   const absl::Status updated = CheckResources(R"({"memory": {"swappiness": 60}})");

@@ -21,6 +21,7 @@
 namespace kata::virtcontainers {
 namespace {
 
+
 namespace v1 = agent::v1;
 using ttrpc::CallContext;
 
@@ -196,9 +197,7 @@ class SandboxTest : public testing::Test {
     pool_ = std::make_unique<asio::thread_pool>(2);
     agent_ = std::make_unique<FakeAgent>(io_.get_executor());
     machine_ = std::make_shared<FakeMachine>(io_.get_executor(), agent_.get());
-    // Below /run, which the share's namespace keeps: the shell opens it some time after the start.
-    const std::string daemon = "/run/virtiofsd";
-    ASSERT_TRUE(WriteFileAtomically(daemon, "#!/bin/sh\nexec sleep 1000\n", 0755).ok());
+    const std::string daemon = KATA_IDLE_DAEMON;
     ASSERT_TRUE(MakeDirs(bundle() + "/rootfs", 0755).ok());
     ASSERT_TRUE(WriteFileAtomically(bundle() + "/config.json",
                                     R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"}})",
