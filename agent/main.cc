@@ -14,6 +14,7 @@
 #include "agent/exit_table.h"
 #include "agent/guest.h"
 #include "agent/listener.h"
+#include "agent/paths.h"
 #include "agent/service.h"
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
@@ -56,13 +57,15 @@ void Run() {
   std::map<std::string, std::string> words = ParseCommandLine(text.ok() ? *text : "");
   if (words.count("agent.debug") != 0 && words["agent.debug"] != "0")
     log::SetLevel(log::Level::kDebug);
-  if (words["agent.token_sha256"].empty())
-    log::Warn("no agent.token_sha256 on the command line: no host can connect");
   ::signal(SIGPIPE, SIG_IGN);
 
   asio::io_context context(1);
   ExitTable exits;
+  if (words["agent.token_sha256"].empty())
+    log::Warn("no agent.token_sha256 on the command line: no host can connect");
   Service service(context.get_executor(), &exits, words["agent.token_sha256"]);
+  if (absl::Status listening = service.Start(); !listening.ok())
+    log::Warn("devices will be found late: {}", listening.message());
   Spawn(context.get_executor(), "reaper", RunOrReboot("reaper", exits.Run()));
   uint32_t port = 0;
   uint32_t ready_port = 0;

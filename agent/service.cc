@@ -3,11 +3,11 @@
 
 #include <nettle/memops.h>
 #include <nettle/sha2.h>
-#include <sys/mount.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -15,6 +15,7 @@
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_split.h>
 
+#include "agent/entropy.h"
 #include "agent/errors.h"
 #include "agent/guest.h"
 #include "agent/memory_volumes.h"
@@ -28,6 +29,7 @@ namespace kata::agent {
 namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
+constexpr const char* kFeatures[] = {"storage-blk", "rekey"};
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
 constexpr std::chrono::seconds kRemovalPause{1};
@@ -47,6 +49,14 @@ absl::Status SetClock(int64_t realtime_ns) {
   if (realtime_ns <= 0) return absl::OkStatus();
   timespec time{.tv_sec = realtime_ns / 1'000'000'000, .tv_nsec = realtime_ns % 1'000'000'000};
   if (::clock_settime(CLOCK_REALTIME, &time) != 0) return SystemError(errno, "setting the clock");
+  return absl::OkStatus();
+}
+
+absl::Status SetHostname(const std::string& hostname) {
+  if (hostname.size() > kHostnameSizeMax)
+    return absl::InvalidArgumentError("hostname: longer than 64 bytes");
+  if (!hostname.empty() && ::sethostname(hostname.data(), hostname.size()) != 0)
+    return SystemError(errno, "setting the hostname");
   return absl::OkStatus();
 }
 
@@ -81,6 +91,7 @@ Service::Service(asio::any_io_executor executor, ExitTable* exits, std::string t
     : executor_(std::move(executor)),
       exits_(exits),
       watcher_(executor_),
+      uevents_(executor_),
       token_sha256_(std::move(token_sha256)) {}
 
 absl::Status Service::RequireHello() const {
@@ -108,9 +119,12 @@ absl::StatusOr<std::shared_ptr<Process>> Service::FindProcess(const std::string&
 }
 
 Co<absl::StatusOr<v1::HelloResponse>> Service::Hello(ttrpc::CallContext, v1::HelloRequest request) {
-  if (request.version() != kAgentProtocolVersion) {
+  const uint32_t lowest = request.version_min() != 0 ? request.version_min() : request.version();
+  const uint32_t version = std::min(request.version(), kAgentProtocolVersion);
+  if (version < std::max(lowest, kAgentProtocolVersionMin)) {
     co_return absl::FailedPreconditionError(
-        absl::StrCat("hello: version ", request.version(), " is not ", kAgentProtocolVersion));
+        absl::StrCat("hello: the host speaks versions ", lowest, " to ", request.version(), ", this agent ",
+                     kAgentProtocolVersionMin, " to ", kAgentProtocolVersion));
   }
   const std::string digest = Sha256Hex(request.token());
   if (token_sha256_.size() != digest.size() ||
@@ -119,7 +133,8 @@ Co<absl::StatusOr<v1::HelloResponse>> Service::Hello(ttrpc::CallContext, v1::Hel
   }
   has_said_hello_ = true;
   v1::HelloResponse response;
-  response.set_version(kAgentProtocolVersion);
+  response.set_version(version);
+  for (const char* feature : kFeatures) response.add_features(feature);
   utsname names{};
   if (::uname(&names) == 0) response.set_kernel_release(names.release);
   auto meminfo = ReadFile("/proc/meminfo", kMeminfoSizeMax);
@@ -128,6 +143,14 @@ Co<absl::StatusOr<v1::HelloResponse>> Service::Hello(ttrpc::CallContext, v1::Hel
     response.set_memory_available_bytes(MemoryBytes(*meminfo, "MemAvailable:"));
   }
   co_return response;
+}
+
+Co<absl::StatusOr<wire::Empty>> Service::Rekey(ttrpc::CallContext, v1::RekeyRequest request) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  if (!request.entropy().empty()) CO_RETURN_IF_ERROR(StirEntropy(request.entropy()));
+  CO_RETURN_IF_ERROR(SetClock(request.clock_realtime_ns()));
+  CO_RETURN_IF_ERROR(SetHostname(request.hostname()));
+  co_return wire::Empty();
 }
 
 Co<absl::StatusOr<v1::PingResponse>> Service::Ping(ttrpc::CallContext, v1::PingRequest request) {
@@ -149,21 +172,13 @@ Co<absl::StatusOr<wire::Empty>> Service::CreateSandbox(ttrpc::CallContext,
                                                        v1::CreateSandboxRequest request) {
   CO_RETURN_IF_ERROR(RequireHello());
   if (has_sandbox_) co_return absl::FailedPreconditionError("creating the sandbox: it exists");
-  const std::string& hostname = request.hostname();
-  if (hostname.size() > kHostnameSizeMax)
-    co_return absl::InvalidArgumentError("hostname: longer than 64 bytes");
   CO_RETURN_IF_ERROR(SetClock(request.clock_realtime_ns()));
-  if (!hostname.empty() && ::sethostname(hostname.data(), hostname.size()) != 0) {
-    co_return SystemError(errno, "setting the hostname");
-  }
+  CO_RETURN_IF_ERROR(SetHostname(request.hostname()));
   has_sandbox_ = true;
-  for (int i = 0; i < request.storages_size(); ++i) {
-    absl::Status status = MountStorage(request.storages(i));
-    if (status.ok()) continue;
-    // Nothing half-made: a second try starts from the same point.
-    while (--i >= 0) ::umount2(request.storages(i).mount_point().c_str(), MNT_DETACH);
-    has_sandbox_ = false;
-    co_return status;
+  auto mounted = co_await MountStorages(request.storages(), &uevents_);
+  if (!mounted.ok()) {
+    has_sandbox_ = false;  // nothing half-made: a second try starts from the same point
+    co_return mounted.status();
   }
   if (request.share_files_max() != 0)
     Spawn(executor_, "share limit", KeepShareLimit(exits_, request.share_files_max()));
@@ -208,25 +223,34 @@ Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(
     co_return absl::ResourceExhaustedError(
         absl::StrCat("creating a container: there are ", kContainersMax));
   }
+  auto pid = co_await MakeContainer(std::move(request));
+  if (!pid.ok()) co_return pid.status();
+  v1::CreateContainerResponse response;
+  response.set_pid(static_cast<uint32_t>(*pid));
+  co_return response;
+}
+
+Co<absl::StatusOr<pid_t>> Service::MakeContainer(v1::CreateContainerRequest request) {
+  const std::string id = request.container_id();
   CO_ASSIGN_OR_RETURN(ContainerSpec spec, ParseContainerSpec(request.spec_json()));
-  CO_ASSIGN_OR_RETURN(std::unique_ptr<SharedNamespaces> namespaces, NamespacesFor(spec));
-  CO_RETURN_IF_ERROR(PrepareMemoryVolumes(request));
-  const StdioWanted wanted{request.has_stdin(), request.has_stdout(), request.has_stderr()};
-  Container::Collaborators collaborators{
-      .exits = exits_,
-      .watcher = &watcher_,
-      .parent_cgroup = kContainersCgroup,
-      .set_up_cgroup = kSetUpCgroup};
-  auto container = std::make_shared<Container>(executor_, std::move(collaborators), id);
+  auto container = std::make_shared<Container>(
+      executor_,
+      Container::Collaborators{.exits = exits_,
+                               .watcher = &watcher_,
+                               .parent_cgroup = kContainersCgroup,
+                               .set_up_cgroup = kSetUpCgroup},
+      id);
   containers_[id] = container;
-  absl::Status status = co_await container->Create(std::move(spec), wanted, namespaces.get());
+  absl::Status status = co_await FillContainer(container, std::move(request), std::move(spec));
   if (!status.ok()) {
     auto found = containers_.find(id);
-    if (found == containers_.end() || found->second != container) co_return status;
-    containers_.erase(found);
-    if (container->CgroupPath().empty()) co_return status;
+    if (found != containers_.end() && found->second == container) containers_.erase(found);
+    if (leaving_.count(container) != 0) co_return status;  // RemoveContainer sees to the rest
+    absl::Status undone = UnmountStoragesOf(container);
+    if (container->CgroupPath().empty() && undone.ok()) co_return status;
     leaving_.insert(container);
-    Spawn(executor_, "removing a container later", RemoveLater(id, container, status));
+    Spawn(executor_, "removing a container later",
+          RemoveLater(id, container, undone.ok() ? status : undone));
     co_return status;
   }
   if (shared_ == nullptr) {
@@ -234,9 +258,21 @@ Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(
     if (opened.ok()) shared_ = std::make_unique<SharedNamespaces>(std::move(*opened));
     first_ = container;
   }
-  v1::CreateContainerResponse response;
-  response.set_pid(static_cast<uint32_t>(container->Find("")->pid));
-  co_return response;
+  co_return container->Find("")->pid;
+}
+
+// The part of making `container` that waits. It has its name already: whoever removes it meanwhile makes this fail.
+Co<absl::Status> Service::FillContainer(std::shared_ptr<Container> container,
+                                        v1::CreateContainerRequest request, ContainerSpec spec) {
+  if (!request.storages().empty()) {
+    auto mounted = co_await MountStorages(request.storages(), &uevents_);
+    if (!mounted.ok()) co_return mounted.status();
+    storages_[container] = *std::move(mounted);
+  }
+  CO_ASSIGN_OR_RETURN(std::unique_ptr<SharedNamespaces> namespaces, NamespacesFor(spec));
+  CO_RETURN_IF_ERROR(PrepareMemoryVolumes(request));
+  const StdioWanted wanted{request.has_stdin(), request.has_stdout(), request.has_stderr()};
+  co_return co_await container->Create(std::move(spec), wanted, namespaces.get());
 }
 
 Co<absl::StatusOr<wire::Empty>> Service::StartContainer(ttrpc::CallContext, v1::ProcessId request) {
@@ -325,12 +361,12 @@ Co<absl::StatusOr<wire::Empty>> Service::RemoveContainer(ttrpc::CallContext,
   CO_RETURN_IF_ERROR(RequireHello());
   const std::string id = request.container_id();
   auto found = containers_.find(id);
-  if (found == containers_.end()) co_return wire::Empty();
+  if (found == containers_.end()) co_return CheckStoragesAreFree(id);
   auto container = found->second;
   // Its name is free at once, whatever of it does not end.
   containers_.erase(found);
   leaving_.insert(container);
-  absl::Status status = co_await container->Remove();
+  absl::Status status = co_await RemoveAll(container);
   if (status.ok()) {
     leaving_.erase(container);
     co_return wire::Empty();
@@ -339,13 +375,36 @@ Co<absl::StatusOr<wire::Empty>> Service::RemoveContainer(ttrpc::CallContext,
   co_return status;
 }
 
+Co<absl::Status> Service::RemoveAll(std::shared_ptr<Container> container) {
+  CO_RETURN_IF_ERROR(co_await container->Remove());
+  co_return UnmountStoragesOf(container);
+}
+
+absl::Status Service::UnmountStoragesOf(const std::shared_ptr<Container>& container) {
+  auto found = storages_.find(container);
+  if (found == storages_.end()) return absl::OkStatus();
+  RETURN_IF_ERROR(UnmountStorages(found->second));
+  storages_.erase(found);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<wire::Empty> Service::CheckStoragesAreFree(const std::string& id) const {
+  for (const auto& [container, mount_points] : storages_) {
+    if (container->id() == id) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("removing container \"", id, "\": its storages are still in use"));
+    }
+  }
+  return wire::Empty();
+}
+
 Co<absl::Status> Service::RemoveLater(std::string id, std::shared_ptr<Container> container,
                                       absl::Status status) {
   log::Warn("{}; what is left of \"{}\" is removed when it has ended",
             std::string(status.message()), id);
   while (!status.ok()) {
     co_await Sleep(kRemovalPause);
-    status = co_await container->Remove();
+    status = co_await RemoveAll(container);
   }
   leaving_.erase(container);
   log::Info("what was left of container \"{}\" has ended", id);

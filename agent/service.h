@@ -10,11 +10,14 @@
 
 #include "agent/container.h"
 #include "agent/exit_table.h"
+#include "agent/uevents.h"
 #include "proto/schema/agent.ttrpc.h"
 
 namespace kata::agent {
 
+// Versions of the protocol that this agent speaks. 1 counted credit in bytes alone.
 inline constexpr uint32_t kAgentProtocolVersion = 2;
+inline constexpr uint32_t kAgentProtocolVersionMin = 2;
 inline constexpr size_t kContainersMax = 1024;
 inline constexpr size_t kPingReplyMax = 3u << 20;
 inline constexpr size_t kIdSizeMax = 255;
@@ -29,12 +32,15 @@ class Service : public v1::AgentService {
   // `token_sha256` empty: every Hello is refused.
   Service(asio::any_io_executor executor, ExitTable* exits, std::string token_sha256);
 
+  absl::Status Start() { return uevents_.Start(); }
+
   // A new connection begins: it has to prove the token first.
   void ConnectionStarts() { has_said_hello_ = false; }
 
   Co<absl::StatusOr<v1::HelloResponse>> Hello(ttrpc::CallContext,
                                               v1::HelloRequest request) override;
   Co<absl::StatusOr<v1::PingResponse>> Ping(ttrpc::CallContext, v1::PingRequest request) override;
+  Co<absl::StatusOr<wire::Empty>> Rekey(ttrpc::CallContext, v1::RekeyRequest request) override;
   Co<absl::StatusOr<wire::Empty>> CreateSandbox(ttrpc::CallContext,
                                                 v1::CreateSandboxRequest request) override;
   Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(
@@ -68,8 +74,15 @@ class Service : public v1::AgentService {
 
  private:
   absl::Status RequireHello() const;
+  Co<absl::StatusOr<pid_t>> MakeContainer(v1::CreateContainerRequest request);
+  Co<absl::Status> FillContainer(std::shared_ptr<Container> container, v1::CreateContainerRequest request,
+                                 ContainerSpec spec);
+  Co<absl::Status> RemoveAll(std::shared_ptr<Container> container);
   Co<absl::Status> RemoveLater(std::string id, std::shared_ptr<Container> container,
                                absl::Status status);
+  absl::Status UnmountStoragesOf(const std::shared_ptr<Container>& container);
+  // For the removal of a container that is not known any more, or never was.
+  absl::StatusOr<wire::Empty> CheckStoragesAreFree(const std::string& id) const;
   absl::StatusOr<std::shared_ptr<Container>> FindContainer(const std::string& id) const;
   absl::StatusOr<std::shared_ptr<Process>> FindProcess(const std::string& id,
                                                        const std::string& exec_id) const;
@@ -80,6 +93,7 @@ class Service : public v1::AgentService {
   asio::any_io_executor executor_;
   ExitTable* exits_;
   FileWatcher watcher_;
+  Uevents uevents_;
   std::string token_sha256_;
   bool has_said_hello_ = false;
   bool has_sandbox_ = false;
@@ -87,6 +101,8 @@ class Service : public v1::AgentService {
   // Being removed: no longer known by their names. Those whose processes do not end stay here; with
   // the others they are at most kContainersMax.
   std::set<std::shared_ptr<Container>> leaving_;
+  // Mount points of those that have storages of their own, until these are unmounted.
+  std::map<std::shared_ptr<Container>, std::vector<std::string>> storages_;
   std::unique_ptr<SharedNamespaces> shared_;  // the first container's
   std::weak_ptr<Container> first_;
 };

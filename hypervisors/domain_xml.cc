@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisors/domain_xml.h"
 
-#include <libxml/xmlwriter.h>
-
+#include <algorithm>
 #include <cstdint>
-#include <initializer_list>
-#include <memory>
-#include <utility>
+#include <set>
 
 #include <fmt/format.h>
 
+#include "hypervisors/device_xml.h"
+#include "hypervisors/xml_writer.h"
 #include "proto/base/status.h"
 
 namespace kata::hypervisors {
@@ -19,8 +18,10 @@ namespace {
 constexpr size_t kNameKept = 24;
 constexpr size_t kNameMax = 41;
 constexpr char kShortParent[] = "/run/kata-vm";
-// Out of the way of the addresses that are given from 1 on.
-constexpr char kVsockAddress[] = "0x1e";
+// Slots of the root complex: devices of the start from 1 on, root ports here, the vhost-user vsock at 0x1e.
+constexpr uint32_t kRootPortSlot = 0x18;
+constexpr uint32_t kPortsPerSlot = 8;
+static_assert(kRootPortsMax <= (0x1e - kRootPortSlot) * kPortsPerSlot);
 
 // FNV-1a; a stable name, not a protection.
 std::string Digest(const std::string& text) {
@@ -33,56 +34,6 @@ bool IsAlnum(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-const xmlChar* X(const char* text) { return reinterpret_cast<const xmlChar*>(text); }
-
-using Attributes = std::initializer_list<std::pair<const char*, std::string>>;
-
-// Writes elements and remembers the first failure.
-class Writer {
- public:
-  Writer() : buffer_(xmlBufferCreate(), &xmlBufferFree), writer_(nullptr, &xmlFreeTextWriter) {
-    if (buffer_ != nullptr) writer_.reset(xmlNewTextWriterMemory(buffer_.get(), 0));
-    if (writer_ != nullptr) xmlTextWriterSetIndent(writer_.get(), 1);
-  }
-
-  void Open(const char* name, Attributes attributes = {}) {
-    Check(writer_ == nullptr ? -1 : xmlTextWriterStartElement(writer_.get(), X(name)));
-    for (const auto& [key, value] : attributes) {
-      if (!ok_) return;
-      Check(xmlTextWriterWriteAttribute(writer_.get(), X(key), X(value.c_str())));
-    }
-  }
-  void Close() {
-    if (ok_) Check(xmlTextWriterEndElement(writer_.get()));
-  }
-  void Leaf(const char* name, Attributes attributes, const std::string& text = "") {
-    Open(name, attributes);
-    if (ok_ && !text.empty()) Check(xmlTextWriterWriteString(writer_.get(), X(text.c_str())));
-    Close();
-  }
-  // An endpoint directly on the root complex: no root port to enumerate at boot.
-  void RootAddress() {
-    Leaf("address", {{"type", "pci"}, {"domain", "0x0000"}, {"bus", "0x00"},
-                     {"slot", fmt::format("0x{:02x}", next_slot_++)}, {"function", "0x0"}});
-  }
-  absl::StatusOr<std::string> Finish() {
-    if (ok_) Check(xmlTextWriterEndDocument(writer_.get()));
-    if (ok_) Check(xmlTextWriterFlush(writer_.get()));
-    if (!ok_) return absl::InternalError("write domain document: libxml2 failed");
-    return std::string(reinterpret_cast<const char*>(xmlBufferContent(buffer_.get())));
-  }
-
- private:
-  void Check(int result) {
-    if (result < 0) ok_ = false;
-  }
-
-  std::unique_ptr<xmlBuffer, decltype(&xmlBufferFree)> buffer_;
-  std::unique_ptr<xmlTextWriter, decltype(&xmlFreeTextWriter)> writer_;
-  int next_slot_ = 1;
-  bool ok_ = true;
-};
-
 absl::StatusOr<std::string> ArchitectureOf(const std::string& emulator) {
   constexpr std::string_view kPrefix = "qemu-system-";
   const std::string base = emulator.substr(emulator.rfind('/') + 1);
@@ -93,32 +44,24 @@ absl::StatusOr<std::string> ArchitectureOf(const std::string& emulator) {
   return base.substr(kPrefix.size());
 }
 
-void WriteShares(Writer& xml, const VmSpec& spec, const MachinePaths& paths) {
-  if (!spec.virtiofs_socket.empty()) {
-    xml.Open("filesystem", {{"type", "mount"}});
-    xml.Leaf("driver", {{"type", "virtiofs"}, {"queue", "1024"}});
-    xml.Leaf("source", {{"socket", paths.Shorten(spec.virtiofs_socket)}});
-    xml.Leaf("target", {{"dir", spec.virtiofs_tag}});
-    xml.RootAddress();
-    xml.Close();
-  }
-  if (!spec.share_9p_dir.empty()) {
-    xml.Open("filesystem", {{"type", "mount"}, {"accessmode", "passthrough"}, {"multidevs", "remap"}});
-    xml.Leaf("source", {{"dir", spec.share_9p_dir}});
-    xml.Leaf("target", {{"dir", spec.share_9p_tag}});
-    xml.RootAddress();
+// Free ports for devices that come later. Eight share a slot: each function costs a guest less than a slot of its own.
+void WriteRootPorts(XmlWriter& xml, uint32_t count) {
+  for (uint32_t port = 0; port < count; ++port) {
+    xml.Open("controller", {{"type", "pci"}, {"index", std::to_string(port + 1)}, {"model", "pcie-root-port"}});
+    const std::string slot = fmt::format("0x{:02x}", kRootPortSlot + port / kPortsPerSlot);
+    const std::string function = fmt::format("0x{:x}", port % kPortsPerSlot);
+    if (port % kPortsPerSlot == 0) {
+      xml.Leaf("address", {{"type", "pci"}, {"domain", "0x0000"}, {"bus", "0x00"}, {"slot", slot},
+                           {"function", function}, {"multifunction", "on"}});
+    } else {
+      xml.Leaf("address", {{"type", "pci"}, {"domain", "0x0000"}, {"bus", "0x00"}, {"slot", slot},
+                           {"function", function}});
+    }
     xml.Close();
   }
 }
 
-void WriteAgentChannel(Writer& xml, const VmSpec& spec, const MachinePaths& paths) {
-  if (spec.agent_channel == AgentChannel::kVsock) {
-    xml.Open("vsock", {{"model", "virtio"}});
-    xml.Leaf("cid", {{"auto", "yes"}});
-    xml.RootAddress();
-    xml.Close();
-  }
-  if (spec.agent_channel != AgentChannel::kVirtioSerial) return;
+void WriteAgentPort(XmlWriter& xml, const MachinePaths& paths) {
   xml.Open("controller", {{"type", "virtio-serial"}, {"index", "0"}});
   xml.RootAddress();
   xml.Close();
@@ -128,24 +71,13 @@ void WriteAgentChannel(Writer& xml, const VmSpec& spec, const MachinePaths& path
   xml.Close();
 }
 
-// libvirt has no words for a vhost-user vsock.
-void WriteVhostUserVsock(Writer& xml, const VmSpec& spec, const MachinePaths& paths) {
-  if (spec.agent_channel != AgentChannel::kVhostUserVsock) return;
-  xml.Open("qemu:commandline");
-  for (const std::string& word :
-       {std::string("-chardev"), "socket,id=vsock,path=" + paths.Shorten(spec.vsock_socket), std::string("-device"),
-        std::string("vhost-user-vsock-pci,chardev=vsock,bus=pcie.0,addr=") + kVsockAddress}) {
-    xml.Leaf("qemu:arg", {{"value", word}});
-  }
-  xml.Close();
-}
-
-void WriteDevices(Writer& xml, const VmSpec& spec, const MachinePaths& paths) {
+void WriteDevices(XmlWriter& xml, const VmSpec& spec, const MachinePaths& paths) {
   xml.Open("devices");
   xml.Leaf("emulator", {}, spec.emulator);
   xml.Leaf("controller", {{"type", "usb"}, {"model", "none"}});
   xml.Leaf("controller", {{"type", "pci"}, {"index", "0"}, {"model", "pcie-root"}});
-  WriteAgentChannel(xml, spec, paths);
+  WriteRootPorts(xml, spec.root_ports);
+  if (AgentChannelOf(spec) == AgentChannel::kVirtioSerial) WriteAgentPort(xml, paths);
   xml.Open("serial", {{"type", "file"}});
   xml.Leaf("source", {{"path", paths.console_fifo}, {"append", "on"}});
   xml.Leaf("target", {{"port", "0"}});
@@ -154,22 +86,53 @@ void WriteDevices(Writer& xml, const VmSpec& spec, const MachinePaths& paths) {
   xml.Leaf("backend", {{"model", "random"}}, "/dev/urandom");
   xml.RootAddress();
   xml.Close();
-  WriteShares(xml, spec, paths);
+  int index = 0;
+  for (const Device& device : spec.devices) WriteDevice(xml, device, paths, DevicePlace::kRootComplex, index++);
   xml.Leaf("memballoon", {{"model", "none"}});
+  xml.Close();
+}
+
+void WriteArguments(XmlWriter& xml, const VmSpec& spec, const MachinePaths& paths) {
+  if (AgentChannelOf(spec) != AgentChannel::kVhostUserVsock) return;
+  xml.Open("qemu:commandline");
+  for (const Device& device : spec.devices) WriteDeviceArguments(xml, device, paths);
   xml.Close();
 }
 
 // With this capability libvirt reads back each of the CPU's 400 properties with a request of its own, half of the time
 // of the whole create; without it, it asks for the feature words in one. Nothing here uses the answer. Only x86 has
 // the second way.
-void WriteCapabilities(Writer& xml, const std::string& architecture) {
+void WriteCapabilities(XmlWriter& xml, const std::string& architecture) {
   if (architecture != "x86_64") return;
   xml.Open("qemu:capabilities");
   xml.Leaf("qemu:del", {{"capability", "cpu-unavailable-features"}});
   xml.Close();
 }
 
+absl::Status CheckDevices(const VmSpec& spec) {
+  if (spec.root_ports > kRootPortsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a machine of ", spec.root_ports, " root ports: at most ", kRootPortsMax, " fit"));
+  }
+  std::set<std::string> ids;
+  for (const Device& device : spec.devices) {
+    RETURN_IF_ERROR(CheckDevice(device));
+    if (!ids.insert(device.id).second) {
+      return absl::InvalidArgumentError(absl::StrCat("two devices have the id \"", device.id, "\""));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+AgentChannel AgentChannelOf(const VmSpec& spec) {
+  for (const Device& device : spec.devices) {
+    if (std::holds_alternative<HostVsock>(device.kind)) return AgentChannel::kVsock;
+    if (std::holds_alternative<VhostUserVsock>(device.kind)) return AgentChannel::kVhostUserVsock;
+  }
+  return AgentChannel::kVirtioSerial;
+}
 
 std::string DomainName(const std::string& name) {
   bool is_plain = name.size() <= kNameMax && !name.empty() && name[0] != '-';
@@ -203,13 +166,13 @@ std::string MachinePaths::Shorten(const std::string& path) const {
 
 absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& paths, bool is_kvm) {
   ASSIGN_OR_RETURN(const std::string architecture, ArchitectureOf(spec.emulator));
-  Writer xml;
+  RETURN_IF_ERROR(CheckDevices(spec));
+  XmlWriter xml;
   xml.Open("domain", {{"type", is_kvm ? "kvm" : "qemu"},
                       {"xmlns:qemu", "http://libvirt.org/schemas/domain/qemu/1.0"}});
   xml.Leaf("name", {}, DomainName(spec.name));
   xml.Leaf("memory", {{"unit", "MiB"}}, std::to_string(spec.memory_mib));
-  // A device that another process serves needs the guest's memory.
-  if (!spec.virtiofs_socket.empty() || spec.agent_channel == AgentChannel::kVhostUserVsock) {
+  if (std::any_of(spec.devices.begin(), spec.devices.end(), &NeedsSharedMemory)) {
     xml.Open("memoryBacking");
     xml.Leaf("source", {{"type", "memfd"}});
     xml.Leaf("access", {{"mode", "shared"}});
@@ -232,7 +195,7 @@ absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& pa
   xml.Leaf("on_reboot", {}, "destroy");
   xml.Leaf("on_crash", {}, "destroy");
   WriteDevices(xml, spec, paths);
-  WriteVhostUserVsock(xml, spec, paths);
+  WriteArguments(xml, spec, paths);
   WriteCapabilities(xml, architecture);
   xml.Close();
   return xml.Finish();

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "hypervisors/device.h"
 #include "proto/base/coro.h"
 #include "proto/base/fd.h"
 #include "proto/ttrpc/transport.h"
@@ -19,8 +20,8 @@ namespace kata::hypervisors {
 
 enum class Accelerator { kAuto, kKvm, kTcg };
 
-// What the agent's connection runs over: a virtio-serial port, the vsock of the host's kernel, or that of a running
-// vhost-device-vsock.
+// What the agent's connection runs over: the vsock that the spec's devices have, of the host's kernel or of a running
+// vhost-device-vsock; without one a virtio-serial port.
 enum class AgentChannel { kVirtioSerial, kVsock, kVhostUserVsock };
 
 inline constexpr uint32_t kAgentVsockPort = 1024;  // the agent listens
@@ -40,17 +41,17 @@ struct VmSpec {
   Accelerator accelerator = Accelerator::kAuto;
   uid_t uid = 0;                // QEMU's user: unprivileged, of this sandbox alone
   gid_t gid = 0;
-  std::string virtiofs_socket;  // vhost-user socket of a running virtiofsd, owned by uid; empty = no virtiofs
-  std::string virtiofs_tag;
-  std::string share_9p_dir;     // 9p fallback; empty = none
-  std::string share_9p_tag;
-  int mount_namespace = -1;     // where share_9p_dir is, a descriptor that stays open for the start; -1 = the caller's
-  AgentChannel agent_channel = AgentChannel::kVirtioSerial;
-  std::string vsock_socket;     // kVhostUserVsock: the vhost-user socket, owned by uid
-  std::string vsock_host_socket;  // and the one that the host connects to; uid listens there
-  int vsock_ready = -1;           // and a socket that listens for kAgentReadyPort; open as long as the machine
+  int mount_namespace = -1;     // where a 9p share's directory is, a descriptor that stays open for the start; -1 = the caller's
+  std::vector<Device> devices;  // that the machine starts with; device.h
+  uint32_t root_ports = 0;      // how many more can be attached at a time; at most kRootPortsMax
   std::string cache_dir;        // host-wide, 0700 root: libvirt's capability files, verdicts of probe boots; empty = none
 };
+
+inline constexpr uint32_t kRootPortsMax = 32;
+// libvirt itself waits for 5 s of it.
+inline constexpr std::chrono::seconds kDetachTimeout{20};
+
+AgentChannel AgentChannelOf(const VmSpec& spec);
 
 // Why a machine stopped.
 enum class StopReason { kShutDown, kDestroyed, kCrashed, kFailed };
@@ -66,6 +67,12 @@ class Hypervisor {
   // Connected to the agent's channel; legal once running, and again after the one before was closed. On a virtio-serial
   // port the agent may not answer yet: what is written waits for it. On a vsock it listens, which is waited for.
   virtual Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> ConnectAgent(std::chrono::milliseconds timeout) = 0;
+  // Plugs `device` in, on a free root port; returns when the machine has it, before the guest has found it. Legal while
+  // running. ResourceExhausted when no port is free, AlreadyExists when the id is taken. On failure nothing stays.
+  virtual Co<absl::Status> Attach(Device device) = 0;
+  // Takes out what Attach has plugged in, once the guest has let go of it: DeadlineExceeded when it does not within
+  // kDetachTimeout; the device is there still, and a later try may succeed. NotFound for an unknown id.
+  virtual Co<absl::Status> Detach(std::string id) = 0;
   // Host pid of the machine's process; 0 when not running.
   virtual pid_t Pid() const = 0;
   virtual Co<absl::Status> Pause() = 0;

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -19,6 +20,7 @@
 #include "hypervisors/accelerator.h"
 #include "hypervisors/capability_cache.h"
 #include "hypervisors/cleanup.h"
+#include "hypervisors/device_xml.h"
 #include "hypervisors/hidden_kvm.h"
 #include "hypervisors/kernel_params.h"
 #include "hypervisors/machine_files.h"
@@ -35,6 +37,7 @@ constexpr std::chrono::seconds kNoticeTimeout{2};   // for libvirt to see that t
 constexpr std::chrono::seconds kProcessTimeout{5};  // for a killed process to end
 constexpr std::chrono::seconds kComeUpTimeout{10};  // for QEMU to come up once its process is there
 constexpr std::chrono::milliseconds kComeUpPoll{500};
+constexpr std::chrono::milliseconds kDetachPoll{10};
 constexpr size_t kTailInError = 400;
 constexpr char kKvmDevice[] = "/dev/kvm";
 constexpr size_t kPoolThreads = 2;
@@ -51,10 +54,11 @@ asio::thread_pool& Pool() {
 
 // Runs in a thread of its own that ends afterwards: the pool's threads stay out of the namespaces. libvirt's own thread
 // of the machine, which it starts here, lives in them.
-absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml, int netns, int mount_namespace,
+absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml,
+                               const std::vector<LibvirtSession::File>& files, int netns, int mount_namespace,
                                bool is_kvm, const std::string& kvm_cover) {
   absl::Status status;
-  std::thread thread([&session, &xml, &status, netns, mount_namespace, is_kvm, &kvm_cover] {
+  std::thread thread([&session, &xml, &files, &status, netns, mount_namespace, is_kvm, &kvm_cover] {
     if (setns(netns, CLONE_NEWNET) != 0) {
       status = ErrnoStatus(errno, "enter the network namespace");
       return;
@@ -65,10 +69,39 @@ absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml, 
     }
     const absl::Status hidden = is_kvm ? absl::OkStatus() : HideKvm(kKvmDevice, kvm_cover);
     if (!hidden.ok()) log::Warn("hide hardware virtualization, which makes a start faster: {}", hidden.message());
-    status = session.Create(xml);
+    status = session.Create(xml, files);
   });
   thread.join();
   return status;
+}
+
+// The guest lets go in its own time. An earlier request may be under way still, which libvirt says is an error.
+absl::Status DetachAndWait(LibvirtSession& session, const std::string& alias) {
+  const absl::Status asked = session.Detach(alias);
+  if (absl::IsNotFound(asked)) return absl::OkStatus();
+  const auto until = std::chrono::steady_clock::now() + kDetachTimeout;
+  for (;;) {
+    ASSIGN_OR_RETURN(const std::string document, session.Document());
+    if (document.find(absl::StrCat("'", alias, "'")) == std::string::npos) return absl::OkStatus();
+    if (std::chrono::steady_clock::now() >= until) break;
+    std::this_thread::sleep_for(kDetachPoll);
+  }
+  return asked.ok() ? absl::DeadlineExceededError("the guest does not let go of it") : asked;
+}
+
+const VhostUserVsock* FindVhostUserVsock(const VmSpec& spec) {
+  for (const Device& device : spec.devices) {
+    if (const auto* vsock = std::get_if<VhostUserVsock>(&device.kind)) return vsock;
+  }
+  return nullptr;
+}
+
+std::vector<LibvirtSession::File> FilesOf(const std::vector<Device>& devices) {
+  std::vector<LibvirtSession::File> files;
+  for (const Device& device : devices) {
+    if (FileOf(device) >= 0) files.push_back({FileGroup(device.id), FileOf(device)});
+  }
+  return files;
 }
 
 }  // namespace
@@ -189,9 +222,9 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
     }
     ASSIGN_OR_RETURN(job->session,
                      LibvirtSession::Open("qemu:///embed?root=" + paths.libvirt_root, handler));
-    RETURN_IF_ERROR(CreateInNamespace(*job->session, xml, netns, spec.mount_namespace, choice.is_kvm,
-                                      paths.runtime_dir + "/libvirt/no-kvm"));
-    if (spec.agent_channel == AgentChannel::kVsock) {
+    RETURN_IF_ERROR(CreateInNamespace(*job->session, xml, FilesOf(spec.devices), netns, spec.mount_namespace,
+                                      choice.is_kvm, paths.runtime_dir + "/libvirt/no-kvm"));
+    if (AgentChannelOf(spec) == AgentChannel::kVsock) {
       ASSIGN_OR_RETURN(const std::string document, job->session->Document());
       ASSIGN_OR_RETURN(job->vsock_cid, VsockCidOf(document));
     }
@@ -210,6 +243,7 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
   CO_RETURN_IF_ERROR(status);
   pid_ = job->pid;
   spec_ = std::make_shared<const VmSpec>(job->spec);
+  next_index_ = static_cast<int>(spec_->devices.size());
   vsock_cid_ = job->vsock_cid;
   state_ = State::kRunning;
   WatchProcess(std::move(job->pidfd));
@@ -229,7 +263,7 @@ Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> LibvirtMachine::ConnectAge
     std::chrono::milliseconds timeout) {
   auto self = shared_from_this();
   if (pid() == 0) co_return RequireState(State::kRunning, "connect to the agent of");
-  if (spec_->agent_channel == AgentChannel::kVirtioSerial) {
+  if (AgentChannelOf(*spec_) == AgentChannel::kVirtioSerial) {
     CO_ASSIGN_OR_RETURN(UniqueFd port, ttrpc::ConnectUnix(paths_->agent_socket));
     co_return ttrpc::MakeHostSession(executor_, ttrpc::MakeFdTransport(executor_, std::move(port)));
   }
@@ -243,12 +277,13 @@ Co<absl::StatusOr<UniqueFd>> LibvirtMachine::ConnectVsockPort(std::chrono::milli
   while (true) {
     std::function<absl::StatusOr<UniqueFd>()> connect = [spec = spec_, paths = *paths_,
                                                          cid = vsock_cid_]() -> absl::StatusOr<UniqueFd> {
-      if (spec->agent_channel == AgentChannel::kVsock) return ConnectVsock(cid, kAgentVsockPort, kVsockTimeout);
+      const VhostUserVsock* vsock = FindVhostUserVsock(*spec);
+      if (vsock == nullptr) return ConnectVsock(cid, kAgentVsockPort, kVsockTimeout);
       // A connection that comes while the guest's driver starts ends the daemon's only worker: it finds memory, but no
       // queues yet. What the guest sends shows that they are there.
-      absl::Status ready = WaitForReady(spec->vsock_ready, kVsockTimeout);
+      absl::Status ready = WaitForReady(vsock->ready, kVsockTimeout);
       if (!ready.ok()) return ready;
-      return ConnectVhostUserVsock(paths.Shorten(spec->vsock_host_socket), kAgentVsockPort, spec->uid,
+      return ConnectVhostUserVsock(paths.Shorten(vsock->host_socket), kAgentVsockPort, spec->uid,
                                    kVhostUserVsockTimeout);
     };
     absl::StatusOr<UniqueFd> fd = co_await RunBlockingFor<UniqueFd>(Pool(), std::move(connect));
@@ -257,6 +292,44 @@ Co<absl::StatusOr<UniqueFd>> LibvirtMachine::ConnectVsockPort(std::chrono::milli
     const bool is_stopped = co_await stopped_.WaitFor(kVsockRetry);
     if (is_stopped) co_return absl::UnavailableError("the virtual machine has stopped");
   }
+}
+
+Co<absl::Status> LibvirtMachine::Attach(Device device) {
+  auto self = shared_from_this();
+  CO_RETURN_IF_ERROR(RequireState(State::kRunning, "attach a device to"));
+  const std::string what = absl::StrCat("attach device \"", device.id, "\" to machine \"", domain_, "\"");
+  bool is_taken = attached_.contains(device.id);
+  for (const Device& other : spec_->devices) is_taken = is_taken || other.id == device.id;
+  if (is_taken) co_return Annotate(absl::AlreadyExistsError("the id is taken"), what);
+  if (attached_.size() >= spec_->root_ports) {
+    co_return absl::ResourceExhaustedError(
+        absl::StrCat(what, ": all of its ", spec_->root_ports, " root ports are taken"));
+  }
+  const int index = next_index_++;
+  auto xml = DeviceXml(device, *paths_, index);
+  if (!xml.ok()) co_return Annotate(xml.status(), what);
+  if (NeedsSharedMemory(device) && std::none_of(spec_->devices.begin(), spec_->devices.end(), &NeedsSharedMemory)) {
+    co_return absl::FailedPreconditionError(absl::StrCat(what, ": the machine's memory is not shared"));
+  }
+  const std::string id = device.id;
+  attached_.insert(id);  // before the wait: ids and ports are counted from here on
+  std::shared_ptr<LibvirtSession> session = session_;
+  std::function<absl::Status()> job = [session, xml = *xml, device] { return session->Attach(xml, FilesOf({device})); };
+  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+  if (!status.ok()) attached_.erase(id);
+  co_return Annotate(status, what);
+}
+
+Co<absl::Status> LibvirtMachine::Detach(std::string id) {
+  auto self = shared_from_this();
+  CO_RETURN_IF_ERROR(RequireState(State::kRunning, "detach a device from"));
+  const std::string what = absl::StrCat("detach device \"", id, "\" from machine \"", domain_, "\"");
+  if (!attached_.contains(id)) co_return Annotate(absl::NotFoundError("it was not attached"), what);
+  std::shared_ptr<LibvirtSession> session = session_;
+  std::function<absl::Status()> job = [session, id] { return DetachAndWait(*session, DeviceAlias(id)); };
+  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+  if (status.ok()) attached_.erase(id);
+  co_return Annotate(status, what);
 }
 
 Co<absl::Status> LibvirtMachine::Pause() {
@@ -398,6 +471,8 @@ class LibvirtHypervisor : public Hypervisor {
   Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> ConnectAgent(std::chrono::milliseconds timeout) override {
     return machine_->ConnectAgent(timeout);
   }
+  Co<absl::Status> Attach(Device device) override { return machine_->Attach(std::move(device)); }
+  Co<absl::Status> Detach(std::string id) override { return machine_->Detach(std::move(id)); }
   pid_t Pid() const override { return machine_->pid(); }
   Co<absl::Status> Pause() override { return machine_->Pause(); }
   Co<absl::Status> Resume() override { return machine_->Resume(); }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -24,6 +25,8 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   Co<absl::Status> Start(VmSpec spec, int netns);
   Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> ConnectAgent(std::chrono::milliseconds timeout);
   pid_t pid() const { return state_ == State::kRunning || state_ == State::kPaused ? pid_ : 0; }
+  Co<absl::Status> Attach(Device device);
+  Co<absl::Status> Detach(std::string id);
   Co<absl::Status> Pause();
   Co<absl::Status> Resume();
   Co<absl::Status> Stop();
@@ -64,6 +67,8 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   bool is_cleaning_ = false;
   pid_t pid_ = 0;
   std::shared_ptr<const VmSpec> spec_;
+  std::set<std::string> attached_;  // ids of devices on root ports
+  int next_index_ = 0;              // of disks; those of the start have the first
   uint32_t vsock_cid_ = 0;  // of the host kernel's vsock
   std::string domain_;
   absl::Status clean_status_;

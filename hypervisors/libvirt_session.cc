@@ -24,7 +24,8 @@ absl::Status LastError(absl::string_view what) {
   for (char& c : cause) {
     if (c == '\n' || c == '\r') c = ' ';
   }
-  const bool is_gone = error != nullptr && error->code == VIR_ERR_NO_DOMAIN;
+  const bool is_gone =
+      error != nullptr && (error->code == VIR_ERR_NO_DOMAIN || error->code == VIR_ERR_DEVICE_MISSING);
   return absl::Status(is_gone ? absl::StatusCode::kNotFound : absl::StatusCode::kInternal,
                       absl::StrCat(what, ": ", cause));
 }
@@ -87,9 +88,25 @@ class Session : public LibvirtSession {
     return callback_ < 0 ? LastError("listen to domain events") : absl::OkStatus();
   }
 
-  absl::Status Create(const std::string& xml) override {
-    domain_ = virDomainCreateXML(connection_, xml.c_str(), VIR_DOMAIN_NONE);
-    return domain_ == nullptr ? LastError("create domain") : absl::OkStatus();
+  absl::Status Create(const std::string& xml, const std::vector<File>& files) override {
+    if (files.empty()) {
+      domain_ = virDomainCreateXML(connection_, xml.c_str(), VIR_DOMAIN_NONE);
+      return domain_ == nullptr ? LastError("create domain") : absl::OkStatus();
+    }
+    // Files belong to a domain, so it must be there before it runs.
+    domain_ = virDomainDefineXML(connection_, xml.c_str());
+    if (domain_ == nullptr) return LastError("define domain");
+    RETURN_IF_ERROR(HandOver(files));
+    return virDomainCreate(domain_) < 0 ? LastError("create domain") : absl::OkStatus();
+  }
+  absl::Status Attach(const std::string& xml, const std::vector<File>& files) override {
+    RETURN_IF_ERROR(HandOver(files));
+    return virDomainAttachDeviceFlags(domain_, xml.c_str(), VIR_DOMAIN_AFFECT_LIVE) < 0 ? LastError("attach device")
+                                                                                        : absl::OkStatus();
+  }
+  absl::Status Detach(const std::string& alias) override {
+    return virDomainDetachDeviceAlias(domain_, alias.c_str(), VIR_DOMAIN_AFFECT_LIVE) < 0 ? LastError("detach device")
+                                                                                          : absl::OkStatus();
   }
   absl::Status Pause() override {
     return virDomainSuspend(domain_) < 0 ? LastError("suspend domain") : absl::OkStatus();
@@ -113,6 +130,13 @@ class Session : public LibvirtSession {
   }
 
  private:
+  absl::Status HandOver(const std::vector<File>& files) {
+    for (const File& file : files) {
+      int fd = file.fd;
+      if (virDomainFDAssociate(domain_, file.group.c_str(), 1, &fd, 0) < 0) return LastError("hand over a file");
+    }
+    return absl::OkStatus();
+  }
   static int OnEvent(virConnectPtr, virDomainPtr, int event, int detail, void* opaque) {
     (*static_cast<EventHandler*>(opaque))(Translate(event, detail));
     return 0;

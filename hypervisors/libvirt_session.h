@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <absl/status/statusor.h>
 
@@ -21,8 +22,19 @@ class LibvirtSession {
   static absl::StatusOr<std::unique_ptr<LibvirtSession>> Open(const std::string& uri, EventHandler handler);
   virtual ~LibvirtSession() = default;
 
+  // An open file of this process that a document names by its group; libvirt copies the descriptor.
+  struct File {
+    std::string group;
+    int fd = -1;
+  };
+
   // The calling thread's network namespace becomes the machine's.
-  virtual absl::Status Create(const std::string& xml) = 0;
+  virtual absl::Status Create(const std::string& xml, const std::vector<File>& files) = 0;
+  // `xml` is one device's element; `files` as for Create.
+  virtual absl::Status Attach(const std::string& xml, const std::vector<File>& files) = 0;
+  // Asks the guest to let go of the device that the domain's document calls `alias` and returns at once; it is gone
+  // when the document does not have it any more. NotFound when it is gone already.
+  virtual absl::Status Detach(const std::string& alias) = 0;
   virtual absl::Status Pause() = 0;
   virtual absl::Status Resume() = 0;
   // A domain that is gone is success.

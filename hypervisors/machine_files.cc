@@ -26,7 +26,7 @@ absl::Status CheckSpec(const VmSpec& spec) {
   RETURN_IF_ERROR(CheckFile(spec.emulator, "path", spec.uid, spec.gid, true));
   RETURN_IF_ERROR(CheckFile(spec.kernel, "kernel", spec.uid, spec.gid, false));
   RETURN_IF_ERROR(CheckFile(spec.initrd, "initrd", spec.uid, spec.gid, false));
-  if (spec.agent_channel == AgentChannel::kVsock) RETURN_IF_ERROR(CheckVhostVsock());
+  if (AgentChannelOf(spec) == AgentChannel::kVsock) RETURN_IF_ERROR(CheckVhostVsock());
   if (spec.firmware.empty()) return absl::OkStatus();
   return CheckFile(spec.firmware, "firmware", spec.uid, spec.gid, false);
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shimv2/bundle.h"
 
+#include <absl/strings/match.h>
 #include <nlohmann/json.hpp>
 
 #include "proto/base/fd.h"
 #include "proto/base/status.h"
 #include "shimv2/sha256.h"
+#include "virtcontainers/config/config.h"
 
 namespace kata::shimv2 {
 namespace {
@@ -75,7 +77,14 @@ absl::StatusOr<BundleInfo> ParseBundle(const std::string& config_json, const std
   BundleInfo info;
   info.hostname = Text(spec, "hostname");
   info.rootfs_path = Text(Member(spec, "root"), "path");
-  RETURN_IF_ERROR(ReadGroup(Member(spec, "annotations"), container_id, info));
+  const Json& annotations = Member(spec, "annotations");
+  RETURN_IF_ERROR(ReadGroup(annotations, container_id, info));
+  if (annotations.is_object()) {
+    for (const auto& [name, value] : annotations.items()) {
+      if (absl::StartsWith(name, virtcontainers::kAnnotationPrefix) && value.is_string())
+        info.config_annotations[name] = value.get<std::string>();
+    }
+  }
   const Json& namespaces = Member(Member(spec, "linux"), "namespaces");
   if (namespaces.is_array()) {
     for (const Json& entry : namespaces) {

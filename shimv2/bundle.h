@@ -2,6 +2,7 @@
 // What the shim itself reads from a bundle's config.json. Reads a file: for `start`, `delete` and the pool only.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include <absl/status/statusor.h>
@@ -18,6 +19,7 @@ struct BundleInfo {
   std::string hostname;        // the spec's
   std::string netns_path;      // empty: none given, or a new one is asked for
   std::string rootfs_path;     // root.path, as it stands
+  std::map<std::string, std::string> config_annotations;  // those of the configuration, virtcontainers' kAnnotationPrefix
 };
 
 // An error names the file and what is wrong in it.

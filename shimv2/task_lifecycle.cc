@@ -169,6 +169,7 @@ absl::Status SandboxTaskApi::MakeSandbox(const task::CreateTaskRequest& request,
   vc::SandboxOptions options;
   options.id = SandboxName(info.sandbox_id, options_.socket_path);
   ASSIGN_OR_RETURN(options.config, vc::LoadConfig(InstallationPrefix(), caller.config_path, caller.config_body));
+  RETURN_IF_ERROR(vc::ApplyAnnotations(options.config, info.config_annotations));
   options.netns_path = info.netns_path;
   options.hostname = HostName();
   if (options.config.enable_debug) log::SetLevel(log::Level::kDebug);

@@ -54,6 +54,22 @@ absl::Status WithConsole(const absl::Status& status, const hypervisors::Hypervis
                                    "; the guest's console ends with: ", console));
 }
 
+absl::StatusOr<AgentPeer> ReadPeer(const agent::v1::HelloResponse& response) {
+  AgentPeer peer;
+  peer.version = response.version();
+  if (peer.version < kAgentProtocolVersionMin || peer.version > kAgentProtocolVersion) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "talking to the agent: it speaks version ", peer.version, ", this shim ", kAgentProtocolVersionMin, " to ",
+        kAgentProtocolVersion, "; rebuild the guest with tools/build"));
+  }
+  if (response.features_size() > kAgentFeaturesMax)
+    return absl::InternalError(absl::StrCat("talking to the agent: it names ", response.features_size(), " features"));
+  for (const std::string& feature : response.features()) {
+    if (feature.size() <= kAgentFeatureSizeMax) peer.features.insert(feature);
+  }
+  return peer;
+}
+
 }  // namespace
 
 absl::StatusOr<BootToken> MakeBootToken() {
@@ -73,7 +89,7 @@ absl::StatusOr<BootToken> MakeBootToken() {
   return token;
 }
 
-Co<absl::StatusOr<std::shared_ptr<ttrpc::Connection>>> ConnectAgent(
+Co<absl::StatusOr<AgentPeer>> ConnectAgent(
     std::shared_ptr<hypervisors::Hypervisor> hypervisor, BootToken token,
     std::chrono::seconds timeout, size_t frame_max) {
   auto executor = co_await asio::this_coro::executor;
@@ -84,6 +100,7 @@ Co<absl::StatusOr<std::shared_ptr<ttrpc::Connection>>> ConnectAgent(
   agent::v1::AgentClient client(connection);
   agent::v1::HelloRequest request;
   request.set_version(kAgentProtocolVersion);
+  request.set_version_min(kAgentProtocolVersionMin);
   request.set_token(token.secret);
   auto answered = std::make_shared<Event>(executor);
   Spawn(executor, "watching a boot",
@@ -95,13 +112,13 @@ Co<absl::StatusOr<std::shared_ptr<ttrpc::Connection>>> ConnectAgent(
     connection->Close(absl::CancelledError("the agent did not answer"));
     co_return WithConsole(response.status(), *hypervisor);
   }
-  if (response->version() != kAgentProtocolVersion) {
-    connection->Close(absl::CancelledError("wrong version"));
-    co_return absl::FailedPreconditionError(absl::StrCat(
-        "talking to the agent: it speaks version ", response->version(), ", this shim ",
-        kAgentProtocolVersion, "; rebuild the guest with tools/build"));
+  auto peer = ReadPeer(*response);
+  if (!peer.ok()) {
+    connection->Close(absl::CancelledError("nothing in common"));
+    co_return peer.status();
   }
-  co_return connection;
+  peer->connection = std::move(connection);
+  co_return std::move(peer);
 }
 
 }  // namespace kata::virtcontainers

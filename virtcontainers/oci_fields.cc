@@ -56,7 +56,9 @@ std::vector<FieldRule> MakeRules() {
   using enum FieldVerdict;
   return {
       {"ociVersion", kNoEffect, "documents of all versions 1.x are read alike"},
-      {"annotations.*", kDone, "those that say to which pod a container belongs; others are for their writers"},
+      {"annotations.*", kDone,
+       "those that say to which pod a container belongs, and `io.katacontainers.config.*`, which docs/configuration.md lists; "
+       "others are for their writers"},
       {"hostname", kDone, "needs a uts namespace"},
       {"domainname", kDone, "needs a uts namespace"},
       {"root.path", kDone, ""},

@@ -33,6 +33,8 @@ namespace {
 constexpr char kCacheDirectory[] = "/var/cache/kata-containers";
 constexpr uid_t kQemuUidBase =
     0x70000000;  // + the shim's pid: unprivileged and of this sandbox alone
+constexpr char kShareDevice[] = "share";
+constexpr char kVsockDevice[] = "vsock";
 constexpr std::chrono::seconds kRemoveTimeout{2};
 constexpr std::chrono::seconds kVirtiofsdStopTimeout{2};
 constexpr std::chrono::seconds kVsockDaemonStopTimeout{2};
@@ -59,10 +61,13 @@ hypervisors::AgentChannel ChannelOf(AgentTransport transport) {
 
 // Blocking. Decides on the channel and starts what it needs.
 absl::Status PrepareChannel(const Config& config, hypervisors::VmSpec& spec, VsockDaemon& daemon) {
-  spec.agent_channel = ChannelOf(config.agent_transport);
-  if (spec.agent_channel == hypervisors::AgentChannel::kVirtioSerial) return absl::OkStatus();
+  const hypervisors::AgentChannel channel = ChannelOf(config.agent_transport);
+  if (channel == hypervisors::AgentChannel::kVirtioSerial) return absl::OkStatus();
   absl::StrAppend(&spec.kernel_params, " agent.vsock_port=", hypervisors::kAgentVsockPort);
-  if (spec.agent_channel == hypervisors::AgentChannel::kVsock) return absl::OkStatus();
+  if (channel == hypervisors::AgentChannel::kVsock) {
+    spec.devices.push_back({kVsockDevice, hypervisors::HostVsock{}});
+    return absl::OkStatus();
+  }
   VsockDaemonOptions options;
   options.program = config.vhost_user_vsock_daemon;
   options.directory = absl::StrCat(spec.runtime_dir, "/vsock");
@@ -71,9 +76,11 @@ absl::Status PrepareChannel(const Config& config, hypervisors::VmSpec& spec, Vso
   options.ready_port = hypervisors::kAgentReadyPort;
   absl::StrAppend(&spec.kernel_params, " agent.vsock_ready_port=", options.ready_port);
   ASSIGN_OR_RETURN(daemon, StartVsockDaemon(options));
-  spec.vsock_ready = daemon.ready.get();
-  spec.vsock_socket = absl::StrCat(options.directory, "/", kVsockMachineSocket);
-  spec.vsock_host_socket = absl::StrCat(options.directory, "/", kVsockHostSocket);
+  hypervisors::VhostUserVsock vsock;
+  vsock.ready = daemon.ready.get();
+  vsock.socket = absl::StrCat(options.directory, "/", kVsockMachineSocket);
+  vsock.host_socket = absl::StrCat(options.directory, "/", kVsockHostSocket);
+  spec.devices.push_back({kVsockDevice, vsock});
   return absl::OkStatus();
 }
 
@@ -245,9 +252,9 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     log::Info("timeline: virtual machine started");
     Spawn(executor_, "watching the sandbox", WatchMachine(shared_from_this()));
     const std::chrono::seconds timeout(options_.config.dial_timeout);
-    auto connection = co_await ConnectAgent(hypervisor_, std::move(token), timeout);
-    if (!connection.ok()) co_return connection.status();
-    connection_ = *connection;
+    auto peer = co_await ConnectAgent(hypervisor_, std::move(token), timeout);
+    if (!peer.ok()) co_return peer.status();
+    connection_ = peer->connection;
     Spawn(executor_, "watching the agent", WatchConnection(shared_from_this()));
     absl::Status made = co_await MakeGuestSandbox();
     if (!made.ok()) co_return made;
@@ -281,6 +288,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     spec.vcpus = config.default_vcpus;
     spec.memory_mib = config.default_memory;
     spec.accelerator = config.accelerator;
+    spec.root_ports = config.pcie_root_port;
     spec.cache_dir = kCacheDirectory;
     return spec;
   }
@@ -318,12 +326,10 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (pidfd.valid())
       Spawn(executor_, "watching virtiofsd", WatchVirtiofsd(shared_from_this(), std::move(pidfd)));
     if (uses_9p) {
-      spec->share_9p_dir = options->directory;
-      spec->share_9p_tag = kShareTag;
+      spec->devices.push_back({kShareDevice, hypervisors::NinePShare{kShareTag, options->directory}});
       spec->mount_namespace = share_->fd();
     } else {
-      spec->virtiofs_socket = options->socket_path;
-      spec->virtiofs_tag = kShareTag;
+      spec->devices.push_back({kShareDevice, hypervisors::VirtioFsShare{kShareTag, options->socket_path}});
     }
     co_return absl::OkStatus();
   }

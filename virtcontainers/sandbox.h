@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "proto/base/coro.h"
-#include "virtcontainers/config.h"
+#include "virtcontainers/config/config.h"
 #include "virtcontainers/rootfs_mounts.h"
 
 namespace kata::agent::v1 {

@@ -80,6 +80,10 @@ absl::Status MakeSharedDirectory(const std::string& sandbox_id, uid_t owner) {
   const std::string directory = SharedDirectory(sandbox_id);
   const std::string rw = ReadWrite(sandbox_id);
   const std::string ro = ExportedDirectory(sandbox_id);
+  // With 9p the machine's user must come through it, whoever has made it and with which umask.
+  const std::string parent = directory.substr(0, directory.rfind('/'));
+  RETURN_IF_ERROR(MakeDirs(parent, 0711));
+  if (::chmod(parent.c_str(), 0711) != 0) return ErrnoStatus(errno, absl::StrCat("opening up \"", parent, "\""));
   RETURN_IF_ERROR(MakeDirs(directory, 0700));
   // A file system of the namespace's own, so that also the mount points are gone with it. Images hold set-user-ID
   // programs: no user of the host may come near them.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisors/domain_xml.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -8,6 +9,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "hypervisors/device_xml.h"
 
 namespace kata::hypervisors {
 namespace {
@@ -27,8 +30,7 @@ VmSpec FullSpec() {
   spec.kernel_params = "console=ttyS0 a=<&\"'>";
   spec.vcpus = 2;
   spec.memory_mib = 300;
-  spec.virtiofs_socket = "/run/kata-containers/pod-1/virtiofs.sock";
-  spec.virtiofs_tag = "kataShared";
+  spec.devices.push_back({"share", VirtioFsShare{"kataShared", "/run/kata-containers/pod-1/virtiofs.sock"}});
   return spec;
 }
 
@@ -59,14 +61,14 @@ TEST(DomainXmlTest, SaysWhatTheSpecSays) {
 TEST(DomainXmlTest, LeavesOutWhatIsNotAsked) {
   VmSpec spec = FullSpec();
   spec.firmware.clear();
-  spec.virtiofs_socket.clear();
+  spec.devices.clear();
   const std::string xml = Xml(spec, false);
   for (const char* word : {"loader", "filesystem", "memoryBacking"}) EXPECT_THAT(xml, Not(HasSubstr(word)));
 }
 
 TEST(DomainXmlTest, VsockOfTheHostReplacesThePort) {
   VmSpec spec = FullSpec();
-  spec.agent_channel = AgentChannel::kVsock;
+  spec.devices.push_back({"vsock", HostVsock{}});
   const std::string xml = Xml(spec, false);
   EXPECT_THAT(xml, HasSubstr("<vsock model=\"virtio\">"));
   EXPECT_THAT(xml, HasSubstr("<cid auto=\"yes\"/>"));
@@ -76,9 +78,10 @@ TEST(DomainXmlTest, VsockOfTheHostReplacesThePort) {
 
 TEST(DomainXmlTest, VhostUserVsockSharesMemory) {
   VmSpec spec = FullSpec();
-  spec.virtiofs_socket.clear();
-  spec.agent_channel = AgentChannel::kVhostUserVsock;
-  spec.vsock_socket = spec.runtime_dir + "/vsock/machine";
+  spec.devices.clear();
+  VhostUserVsock vsock;
+  vsock.socket = spec.runtime_dir + "/vsock/machine";
+  spec.devices.push_back({"vsock", vsock});
   const std::string xml = Xml(spec, false);
   EXPECT_THAT(xml, HasSubstr("<source type=\"memfd\"/>"));
   EXPECT_THAT(xml, HasSubstr("socket,id=vsock,path=" + MachinePaths(spec.runtime_dir).short_dir + "/vsock/machine\""));
@@ -86,11 +89,49 @@ TEST(DomainXmlTest, VhostUserVsockSharesMemory) {
   for (const char* word : {"virtio-serial", "org.kata.agent", "<vsock"}) EXPECT_THAT(xml, Not(HasSubstr(word)));
 }
 
+TEST(DomainXmlTest, RootPortsAreThereForWhatComesLater) {
+  VmSpec spec = FullSpec();
+  spec.root_ports = 9;
+  const std::string xml = Xml(spec, false);
+  EXPECT_THAT(xml, HasSubstr("index=\"9\" model=\"pcie-root-port\""));
+  EXPECT_THAT(xml, Not(HasSubstr("index=\"10\"")));
+  EXPECT_THAT(xml, HasSubstr("slot=\"0x18\" function=\"0x7\""));
+  EXPECT_THAT(xml, HasSubstr("slot=\"0x19\" function=\"0x0\" multifunction=\"on\""));
+  spec.root_ports = 0;
+  EXPECT_THAT(Xml(spec, false), Not(HasSubstr("pcie-root-port")));
+}
+
+TEST(DomainXmlTest, ADiskIsADescriptorWithASerial) {
+  BlockDisk disk;
+  disk.serial = "a-serial";
+  disk.is_read_only = true;
+  disk.file = std::make_shared<const UniqueFd>(::open("/proc/version", O_RDONLY | O_CLOEXEC));
+  const MachinePaths paths("/run/x");
+  const absl::StatusOr<std::string> xml = DeviceXml({"d1", disk}, paths, 2);
+  ASSERT_TRUE(xml.ok()) << xml.status();
+  EXPECT_THAT(*xml, HasSubstr("fdgroup=\"" + FileGroup("d1") + "\""));
+  EXPECT_THAT(*xml, HasSubstr("<target dev=\"vdc\" bus=\"virtio\"/>"));
+  EXPECT_THAT(*xml, HasSubstr("<readonly/>"));
+  EXPECT_THAT(*xml, HasSubstr("<serial>a-serial</serial>"));
+  EXPECT_THAT(*xml, HasSubstr("<alias name=\"" + DeviceAlias("d1") + "\"/>"));
+  EXPECT_THAT(*xml, Not(HasSubstr("<address")));  // libvirt finds a free root port
+}
+
+TEST(DomainXmlTest, WhatADeviceMayNotBeIsNamed) {
+  const MachinePaths paths("/run/x");
+  BlockDisk disk;
+  disk.serial = "x";
+  EXPECT_THAT(std::string(DeviceXml({"a'b", disk}, paths, 0).status().message()), HasSubstr("its id must be"));
+  EXPECT_THAT(std::string(DeviceXml({"d", disk}, paths, 0).status().message()), HasSubstr("its file is not open"));
+  disk.serial = std::string(21, 'x');
+  EXPECT_THAT(std::string(DeviceXml({"d", disk}, paths, 0).status().message()), HasSubstr("must be 1 to 20 characters"));
+  EXPECT_TRUE(absl::IsFailedPrecondition(DeviceXml({"v", HostVsock{}}, paths, 0).status()));
+}
+
 TEST(DomainXmlTest, NineP) {
   VmSpec spec = FullSpec();
-  spec.virtiofs_socket.clear();
-  spec.share_9p_dir = "/run/share";
-  spec.share_9p_tag = "tag";
+  spec.devices.clear();
+  spec.devices.push_back({"share", NinePShare{"tag", "/run/share"}});
   const std::string xml = Xml(spec, false);
   EXPECT_THAT(xml, HasSubstr("<source dir=\"/run/share\"/>"));
   EXPECT_THAT(xml, HasSubstr("accessmode=\"passthrough\""));
@@ -112,9 +153,8 @@ TEST(DomainXmlTest, FitsTheSchema) {
   VmSpec spec = FullSpec();
   std::ofstream(path) << Xml(spec, false);
   EXPECT_EQ(std::system((std::string("virt-xml-validate ") + path + " domain").c_str()), 0);
-  spec.virtiofs_socket.clear();
-  spec.share_9p_dir = "/run/share";
-  spec.share_9p_tag = "tag";
+  spec.devices.clear();
+  spec.devices.push_back({"share", NinePShare{"tag", "/run/share"}});
   std::ofstream(path) << Xml(spec, true);
   EXPECT_EQ(std::system((std::string("virt-xml-validate ") + path + " domain").c_str()), 0);
   unlink(path);

@@ -25,7 +25,7 @@ TEST(LibvirtSessionTest, LifeCycleAndEvents) {
         changed.notify_all();
       });
   ASSERT_TRUE(session.ok()) << session.status();
-  ASSERT_TRUE((*session)->Create(kDomain).ok());
+  ASSERT_TRUE((*session)->Create(kDomain, {}).ok());
   EXPECT_TRUE((*session)->IsActive());
   EXPECT_TRUE((*session)->Pause().ok());
   EXPECT_FALSE((*session)->Pause().ok());
@@ -43,7 +43,7 @@ TEST(LibvirtSessionTest, ErrorsSayWhatAndWhy) {
   absl::StatusOr<std::unique_ptr<LibvirtSession>> session =
       LibvirtSession::Open("test:///default", [](DomainEvent) {});
   ASSERT_TRUE(session.ok()) << session.status();
-  EXPECT_THAT(std::string((*session)->Create("<domain/>").message()), ::testing::HasSubstr("create domain: "));
+  EXPECT_THAT(std::string((*session)->Create("<domain/>", {}).message()), ::testing::HasSubstr("create domain: "));
 }
 
 }  // namespace

@@ -25,6 +25,16 @@ TEST(Bundle, ContainerAloneIsItsOwnSandbox) {
   EXPECT_EQ(info->rootfs_path, "rootfs");
 }
 
+TEST(Bundle, AnnotationsOfTheConfigurationAreKept) {
+  auto info = ParseBundle(Spec(R"("io.katacontainers.config.hypervisor.default_memory":"1024",)"
+                               R"("io.katacontainers.config.x":7,"org.example":"no")"),
+                          "box");
+
+  ASSERT_TRUE(info.ok()) << info.status();
+  const std::map<std::string, std::string> wanted = {{"io.katacontainers.config.hypervisor.default_memory", "1024"}};
+  EXPECT_EQ(info->config_annotations, wanted);
+}
+
 TEST(Bundle, CriContainerJoinsItsSandbox) {
   auto info = ParseBundle(
       Spec(R"("io.kubernetes.cri.container-type":"container","io.kubernetes.cri.sandbox-id":"pod")"), "box");

@@ -4,26 +4,21 @@
 // CALLS pings of 64 B to 1 MiB either way, kParallel at once, with idle gaps; RECONNECTS times the
 // host hangs up in the middle of them and connects again. Every answer is compared byte by byte. A
 // call that is not answered in kCallTimeout is a stall. Exit status 0 when every call was answered.
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <random>
 #include <string>
 
 #include <absl/strings/numbers.h>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
 
 #include "hypervisors/hypervisor.h"
-#include "hypervisors/kernel_params.h"
 #include "proto/base/status.h"
 #include "proto/schema/agent.ttrpc.h"
+#include "test/guest/test_machine.h"
 #include "virtcontainers/agent_channel.h"
-#include "virtcontainers/config.h"
 #include "virtcontainers/netns.h"
 
 namespace {
@@ -38,8 +33,6 @@ constexpr std::chrono::seconds kCallTimeout{60};
 constexpr std::chrono::seconds kBootTimeout{120};
 constexpr int kIdleEvery = 50;
 constexpr std::chrono::milliseconds kIdle{200};
-// QEMU's user: unprivileged and of this process alone.
-constexpr uid_t kUserBase = 0x60000000;
 
 struct Plan {
   std::string prefix;
@@ -115,11 +108,11 @@ Co<absl::Status> MakeCalls(Soak* soak, std::shared_ptr<Round> round) {
 // `calls` calls on a connection of its own; with `cuts` the host hangs up before the last of them.
 Co<absl::Status> RunRound(Soak* soak, int calls, bool cuts) {
   auto executor = co_await asio::this_coro::executor;
-  auto connection = co_await virtcontainers::ConnectAgent(soak->machine, soak->token, kBootTimeout,
-                                                          ttrpc::kFrameDataMax);
-  if (!connection.ok()) co_return connection.status();
+  auto peer = co_await virtcontainers::ConnectAgent(soak->machine, soak->token, kBootTimeout,
+                                                    ttrpc::kFrameDataMax);
+  if (!peer.ok()) co_return peer.status();
   auto round = std::make_shared<Round>(executor);
-  round->connection = *connection;
+  round->connection = peer->connection;
   round->left = calls;
   round->running = kParallel;
   const int before = soak->answered;
@@ -136,32 +129,11 @@ Co<absl::Status> RunRound(Soak* soak, int calls, bool cuts) {
   co_return round->status;
 }
 
-absl::StatusOr<hypervisors::VmSpec> MakeSpec(const virtcontainers::Config& config,
-                                             const std::string& directory,
-                                             const virtcontainers::BootToken& token) {
-  hypervisors::VmSpec spec;
-  spec.name = absl::StrCat("channel-soak-", ::getpid());
-  spec.runtime_dir = directory;
-  spec.emulator = config.path;
-  spec.machine_type = config.machine_type;
-  spec.firmware = config.firmware;
-  spec.kernel = config.kernel;
-  spec.initrd = config.initrd;
-  spec.kernel_params = absl::StrCat(hypervisors::kKernelParams, " agent.token_sha256=",
-                                    token.sha256_hex);
-  spec.memory_mib = config.default_memory;
-  spec.uid = kUserBase + static_cast<uid_t>(::getpid());
-  spec.gid = spec.uid;
-  spec.cache_dir = absl::StrCat(directory, "-cache");
-  return spec;
-}
-
 Co<absl::Status> RunSoak(Plan plan, std::string directory) {
   auto executor = co_await asio::this_coro::executor;
-  CO_ASSIGN_OR_RETURN(auto config, virtcontainers::LoadConfig(plan.prefix, std::string()));
   Soak soak;
   CO_ASSIGN_OR_RETURN(soak.token, virtcontainers::MakeBootToken());
-  CO_ASSIGN_OR_RETURN(auto spec, MakeSpec(config, directory, soak.token));
+  CO_ASSIGN_OR_RETURN(auto spec, test::MachineSpec(plan.prefix, directory, soak.token));
   CO_ASSIGN_OR_RETURN(UniqueFd netns, virtcontainers::OpenNetworkNamespace(std::string()));
   soak.random.seed(plan.seed);
   while (soak.bytes.size() < static_cast<size_t>(kSizeMax) + 4096)
@@ -197,22 +169,7 @@ int main(int argc, char** argv) {
     return 64;
   }
   plan.prefix = argv[1];
-  char directory[] = "/run/channel-soak-XXXXXX";
-  if (::mkdtemp(directory) == nullptr || ::chmod(directory, 0711) != 0) {
-    std::perror("making a directory below /run");
-    return 1;
-  }
-  int code = 1;
-  asio::io_context context(1);
-  asio::co_spawn(context, RunSoak(plan, directory),
-                 [&code, &context](std::exception_ptr error, absl::Status status) {
-                   if (!error && status.ok()) code = 0;
-                   if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
-                   context.stop();
-                 });
-  context.run();
-  std::error_code ignored;
-  std::filesystem::remove_all(directory, ignored);
-  std::filesystem::remove_all(std::string(directory) + "-cache", ignored);
-  return code;
+  return test::RunWithDirectory("channel-soak", [plan](std::string directory) {
+    return RunSoak(plan, std::move(directory));
+  });
 }

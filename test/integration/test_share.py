@@ -68,7 +68,7 @@ def test_a_killed_shim_leaves_no_mount(kata, volume):
     identity = kata.new_id()
     kata.start_detached(identity, "sleep", "1000", flags=bind(volume, "rbind:rw"))
     (shim,) = kata.shim_pids(identity)
-    namespaces = {os.readlink(f"/proc/{pid}/ns/mnt") for pid in harness.processes("virtiofsd", identity)}
+    namespaces = {os.readlink(f"/proc/{pid}/ns/mnt") for pid in harness.processes("virtiofsd --fd", identity)}
     assert os.readlink("/proc/self/ns/mnt") not in namespaces
     os.kill(shim, signal.SIGKILL)
 

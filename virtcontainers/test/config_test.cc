@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "virtcontainers/config.h"
+#include "virtcontainers/config/config.h"
 
 #include <gtest/gtest.h>
 
 #include "proto/base/fd.h"
+#include "virtcontainers/config/document.h"
+#include "virtcontainers/config/keys.h"
 #include "virtcontainers/test/test_directory.h"
 
 namespace kata::virtcontainers {
@@ -93,6 +95,67 @@ TEST_F(ConfigTest, BadValuesAreNamed) {
   EXPECT_EQ(
       ErrorOf("[runtime]\nenable_debug = 1\n"),
       "configuration \"" + file_ + "\" line 2: key \"enable_debug\": true or false is needed");
+}
+
+TEST_F(ConfigTest, WhatPeopleReadComesFromTheTable) {
+  auto file = ReadFile(KATA_CONFIGURATION_TOML, 1u << 20);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(*file, DefaultConfigFile()) << "write it anew: config_document file > configs/configuration.toml";
+  auto document = ReadFile(KATA_CONFIGURATION_MD, 1u << 20);
+  ASSERT_TRUE(document.ok()) << document.status();
+  EXPECT_EQ(*document, ConfigDocument()) << "write it anew: config_document document > docs/configuration.md";
+}
+
+TEST_F(ConfigTest, AnEmptyFileMeansTheDefaults) {
+  auto config = LoadConfig("/opt/kata", Write("c.toml", ""));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->kernel, "/opt/kata/share/kata-containers/vmlinux");
+  EXPECT_EQ(config->default_memory, 512u);
+}
+
+TEST_F(ConfigTest, ListsAreReadAndChecked) {
+  auto config = LoadConfig("/opt/kata", Write("c.toml", "[hypervisor.qemu]\nenable_annotations = [\"a\", \"b\"]\n"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->enable_annotations, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(ErrorOf("[hypervisor.qemu]\nenable_annotations = \"a\"\n"),
+            "configuration \"" + file_ + "\" line 2: key \"enable_annotations\": a list of strings is needed");
+}
+
+constexpr char kMemory[] = "io.katacontainers.config.hypervisor.default_memory";
+
+TEST_F(ConfigTest, AnAnnotationIsDeniedUnlessItsWholeNameIsEnabled) {
+  Config config;
+  config.file = "/f";
+  config.enable_annotations = {"io.katacontainers.config.hypervisor.default", "default_memory", ".*"};
+  const absl::Status status = ApplyAnnotations(config, {{kMemory, "1024"}});
+  EXPECT_TRUE(absl::IsPermissionDenied(status)) << status;
+  EXPECT_EQ(status.message(), std::string("annotation \"") + kMemory +
+                                  "\": not enabled; an operator can add it to \"enable_annotations\" of "
+                                  "configuration \"/f\"");
+  EXPECT_EQ(config.default_memory, 512u);
+}
+
+TEST_F(ConfigTest, AnEnabledAnnotationIsCheckedAsItsKey) {
+  Config config;
+  config.enable_annotations = {kMemory};
+  EXPECT_TRUE(ApplyAnnotations(config, {{kMemory, "1024"}, {"io.kubernetes.x", "y"}}).ok());
+  EXPECT_EQ(config.default_memory, 1024u);
+  EXPECT_EQ(ApplyAnnotations(config, {{kMemory, "1"}}).message(),
+            std::string("annotation \"") + kMemory + "\": a whole number from 64 to 1048576 is needed");
+}
+
+TEST_F(ConfigTest, NoAnnotationChoosesAFileOrAProgram) {
+  for (const ConfigKey& key : ConfigKeys()) {
+    const auto* text = std::get_if<TextKey>(&key.kind);
+    if (text != nullptr) EXPECT_EQ(key.annotation, "") << key.name;
+  }
+  Config config;
+  for (const char* name : {"hypervisor.path", "hypervisor.kernel", "hypervisor.kernel_params", "runtime.config_path",
+                           "hypervisor.virtio_fs_daemon", "hypervisor.enable_annotations"}) {
+    const std::string full = std::string(kAnnotationPrefix) + name;
+    config.enable_annotations = {full};
+    EXPECT_TRUE(absl::IsInvalidArgument(ApplyAnnotations(config, {{full, "/bin/sh"}}))) << name;
+  }
 }
 
 TEST_F(ConfigTest, SyntaxErrorNamesLine) {

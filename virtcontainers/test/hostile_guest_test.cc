@@ -35,6 +35,8 @@ class HostileMachine final : public hypervisors::Hypervisor {
     guest = std::make_unique<HostileGuest>(UniqueFd(ends[1]));
     co_return ttrpc::MakeFdTransport(executor_, UniqueFd(ends[0]));
   }
+  Co<absl::Status> Attach(hypervisors::Device) override { co_return absl::OkStatus(); }
+  Co<absl::Status> Detach(std::string) override { co_return absl::OkStatus(); }
   pid_t Pid() const override { return stopped_.is_set() ? 0 : 4242; }
   Co<absl::Status> Pause() override { co_return absl::OkStatus(); }
   Co<absl::Status> Resume() override { co_return absl::OkStatus(); }

@@ -38,6 +38,9 @@ class FakeAgent final : public v1::AgentService {
     response.set_version(kAgentProtocolVersion);
     co_return response;
   }
+  Co<absl::StatusOr<wire::Empty>> Rekey(CallContext, v1::RekeyRequest) override {
+    co_return wire::Empty();
+  }
   Co<absl::StatusOr<v1::PingResponse>> Ping(CallContext, v1::PingRequest) override {
     co_return v1::PingResponse();
   }
@@ -158,6 +161,8 @@ class FakeMachine final : public hypervisors::Hypervisor {
         executor_, ttrpc::MakeFdTransport(executor_, UniqueFd(ends[1])), &agent_->map);
     co_return ttrpc::MakeFdTransport(executor_, UniqueFd(ends[0]));
   }
+  Co<absl::Status> Attach(hypervisors::Device) override { co_return absl::OkStatus(); }
+  Co<absl::Status> Detach(std::string) override { co_return absl::OkStatus(); }
   pid_t Pid() const override { return stopped_.is_set() ? 0 : 4242; }
   Co<absl::Status> Pause() override { co_return absl::OkStatus(); }
   Co<absl::Status> Resume() override { co_return absl::OkStatus(); }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The runtime's configuration: TOML with Kata's key names, plus config.d/*.toml drop-ins beside the file. Unknown keys
-// and bad values are errors that name file, line and the nearest valid key. Any thread; value type.
+// and bad values are errors that name file, line and the nearest valid key. Any thread; value type. What a key means,
+// its range and who may set it stands in one table, keys.cc.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,23 +18,26 @@ namespace kata::virtcontainers {
 enum class SharedFs { kVirtioFs, k9p };
 enum class AgentTransport { kAuto, kVsock, kVirtioSerial, kVhostUserVsock };
 
+// With the defaults: what an empty file means. "@PREFIX@" is replaced while a file is read.
 struct Config {
   std::string file;  // where it was read from
   // [hypervisor.qemu]
-  std::string path;              // emulator
-  std::string kernel;
-  std::string initrd;
+  std::string path = "/usr/bin/qemu-system-x86_64";
+  std::string kernel = "@PREFIX@/share/kata-containers/vmlinux";
+  std::string initrd = "@PREFIX@/share/kata-containers/kata-initrd.img";
   std::string machine_type = "q35";
-  std::string firmware;
-  std::string kernel_params;     // appended to the runtime's own
+  std::string firmware = "/usr/share/qemu/qboot.rom";
+  std::string kernel_params;
   hypervisors::Accelerator accelerator = hypervisors::Accelerator::kAuto;
   uint32_t default_vcpus = 1;
   uint32_t default_memory = 512;  // MiB
+  uint32_t pcie_root_port = 0;
   SharedFs shared_fs = SharedFs::kVirtioFs;
-  std::string virtio_fs_daemon;
+  std::string virtio_fs_daemon = "/usr/lib/qemu/virtiofsd";
   std::string virtio_fs_cache = "auto";
   AgentTransport agent_transport = AgentTransport::kAuto;
   std::string vhost_user_vsock_daemon;
+  std::vector<std::string> enable_annotations;
   // [runtime]
   bool enable_debug = false;
   uint32_t create_container_timeout = 60;  // s, for the guest's part of Create
@@ -46,5 +51,10 @@ struct Config {
 // and is called "ConfigBody" in errors; without an explicit path it may also stand alone, when there is no file.
 absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& explicit_path,
                                   const std::string& body = "");
+
+// A pod's annotations that begin with kAnnotationPrefix, checked by the same table. PermissionDenied for one that
+// `enable_annotations` does not name, letter by letter; InvalidArgument for one that no key has, or a bad value.
+inline constexpr char kAnnotationPrefix[] = "io.katacontainers.config.";
+absl::Status ApplyAnnotations(Config& config, const std::map<std::string, std::string>& annotations);
 
 }  // namespace kata::virtcontainers

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a machine can be given: at its start, in the spec's list, or while it runs, with Hypervisor::Attach. Value types
+// without a back end's words; who owns ids, addresses and the undoing of them is the sandbox (virtcontainers).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "proto/base/fd.h"
+
+namespace kata::hypervisors {
+
+// A directory of the host, served by a running virtiofsd. The guest mounts it by `tag`. Needs the machine's memory to be
+// shared, which it is when the spec's list has such a device.
+struct VirtioFsShare {
+  std::string tag;
+  std::string socket;  // vhost-user; owned by the machine's user
+};
+
+// The same through QEMU itself, with 9p; at start only, libvirt cannot plug it in.
+struct NinePShare {
+  std::string tag;
+  std::string directory;
+};
+
+// A raw image or block device of the host. The guest finds it by `serial`, never by its name or address.
+struct BlockDisk {
+  std::string serial;  // 1 to 20 characters of [A-Za-z0-9._-]: virtio-blk has no room for more
+  // The open file or device: the machine's process gets this descriptor and needs no right to the path. Writable when
+  // it was opened for writing.
+  std::shared_ptr<const UniqueFd> file;
+  bool is_read_only = false;
+};
+
+// The vsock of the host's kernel; at start only. Its address is chosen at start.
+struct HostVsock {};
+
+// The vsock of a running vhost-device-vsock; at start only.
+struct VhostUserVsock {
+  std::string socket;       // vhost-user; owned by the machine's user
+  std::string host_socket;  // the one that the host connects to; the machine's user listens there
+  int ready = -1;           // and a socket that listens for kAgentReadyPort; open as long as the machine
+};
+
+using DeviceKind = std::variant<VirtioFsShare, NinePShare, BlockDisk, HostVsock, VhostUserVsock>;
+
+struct Device {
+  std::string id;  // 1 to 32 characters of [A-Za-z0-9-], one of a kind in its machine
+  DeviceKind kind;
+};
+
+// True when another process than QEMU serves `device` and has to see the machine's memory.
+bool NeedsSharedMemory(const Device& device);
+
+}  // namespace kata::hypervisors

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtcontainers/config/keys.h"
+
+#include <algorithm>
+
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+#include <absl/strings/str_replace.h>
+
+namespace kata::virtcontainers {
+namespace {
+
+using hypervisors::Accelerator;
+
+constexpr char kQemu[] = "hypervisor.qemu";
+constexpr char kRuntime[] = "runtime";
+constexpr char kAgent[] = "agent.kata";
+constexpr uint32_t kMemoryMibMin = 64;
+constexpr uint32_t kMemoryMibMax = 1 << 20;
+constexpr uint32_t kVcpusMax = 64;
+constexpr uint32_t kSecondsMax = 3600;
+
+template <typename T>
+ChoiceKey Choice(T Config::*member, std::vector<std::pair<std::string, T>> choices) {
+  ChoiceKey key;
+  std::vector<T> values;
+  for (auto& [word, value] : choices) {
+    key.words.push_back(std::move(word));
+    values.push_back(std::move(value));
+  }
+  key.set = [member, values](Config& config, size_t index) { config.*member = values[index]; };
+  key.get = [member, values](const Config& config) {
+    return static_cast<size_t>(std::find(values.begin(), values.end(), config.*member) - values.begin());
+  };
+  return key;
+}
+
+std::vector<ConfigKey> MakeKeys() {
+  return {
+      {kQemu, "path", TextKey{&Config::path, true}, "", "The emulator, an absolute path.", ""},
+      {kQemu, "kernel", TextKey{&Config::kernel, true}, "",
+       "The guest's kernel: an uncompressed ELF boots fastest.", ""},
+      {kQemu, "initrd", TextKey{&Config::initrd, true}, "", "The initramfs that holds the agent.", ""},
+      {kQemu, "machine_type", TextKey{&Config::machine_type}, "", "QEMU's machine. Only q35 is tested.", ""},
+      {kQemu, "firmware", TextKey{&Config::firmware, true}, "",
+       "A firmware image; empty: QEMU's default one. qboot starts some tenths of a second faster than SeaBIOS.", ""},
+      {kQemu, "kernel_params", TextKey{&Config::kernel_params}, "",
+       "Appended to the kernel command line that the runtime makes; a later word wins over an earlier one.", ""},
+      {kQemu, "accelerator",
+       Choice<Accelerator>(&Config::accelerator, {{"auto", Accelerator::kAuto},
+                                                  {"kvm", Accelerator::kKvm},
+                                                  {"tcg", Accelerator::kTcg}}),
+       "",
+       "\"auto\": hardware virtualization where it works, else emulation with one warning that says why. \"kvm\": fail "
+       "where it does not work. \"tcg\": always emulate, several times slower.",
+       ""},
+      {kQemu, "default_vcpus", NumberKey{&Config::default_vcpus, 1, kVcpusMax}, "",
+       "CPUs of a pod's machine. Every CPU costs time at boot.", "hypervisor.default_vcpus"},
+      {kQemu, "default_memory", NumberKey{&Config::default_memory, kMemoryMibMin, kMemoryMibMax}, "MiB",
+       "Memory of a pod's machine. Pages count on the host only once the guest has used them.",
+       "hypervisor.default_memory"},
+      {kQemu, "pcie_root_port", NumberKey{&Config::pcie_root_port, 0, hypervisors::kRootPortsMax}, "",
+       "How many devices can be plugged into a running machine at a time. Every port costs time at boot.", ""},
+      {kQemu, "shared_fs",
+       Choice<SharedFs>(&Config::shared_fs, {{"virtio-fs", SharedFs::kVirtioFs}, {"virtio-9p", SharedFs::k9p}}), "",
+       "How the guest sees root file systems and volumes. \"virtio-fs\": fast, needs virtio_fs_daemon. \"virtio-9p\": a "
+       "fallback without a daemon, for reading: slow, and on the shared files the guest's root has no more rights than "
+       "the machine's unprivileged user, so that a mount point which the image lacks cannot be made.",
+       ""},
+      {kQemu, "virtio_fs_daemon", TextKey{&Config::virtio_fs_daemon, true}, "",
+       "The virtiofsd program, an absolute path.", ""},
+      {kQemu, "virtio_fs_cache",
+       Choice<std::string>(&Config::virtio_fs_cache,
+                           {{"auto", "auto"}, {"always", "always"}, {"none", "none"}, {"never", "none"}}),
+       "",
+       "\"auto\": the guest caches for one second, so the host's changes appear soon. \"always\": fastest, for files "
+       "that nobody on the host changes. \"none\" (also \"never\"): every access asks the host.",
+       "hypervisor.virtio_fs_cache"},
+      {kQemu, "agent_transport",
+       Choice<AgentTransport>(&Config::agent_transport,
+                              {{"auto", AgentTransport::kAuto},
+                               {"vsock", AgentTransport::kVsock},
+                               {"virtio-serial", AgentTransport::kVirtioSerial},
+                               {"vhost-user-vsock", AgentTransport::kVhostUserVsock}}),
+       "",
+       "What the runtime talks to the agent over. \"auto\": \"vsock\" where /dev/vhost-vsock can be opened, else "
+       "\"virtio-serial\". \"vsock\": the vsock of the host's kernel. \"virtio-serial\": a serial port; needs nothing "
+       "of the host. \"vhost-user-vsock\": a vsock without the kernel's help, for tests; needs vhost_user_vsock_daemon.",
+       ""},
+      {kQemu, "vhost_user_vsock_daemon", TextKey{&Config::vhost_user_vsock_daemon, true}, "",
+       "The vhost-device-vsock program, an absolute path.", ""},
+      {kQemu, "enable_annotations", ListKey{&Config::enable_annotations}, "",
+       "Annotations that a pod may set a key with, each by its whole name, e.g. "
+       "\"io.katacontainers.config.hypervisor.default_memory\". Others are refused. Those that there are stand with "
+       "their keys; none of them can choose a file, a program or kernel parameters.",
+       ""},
+      {kRuntime, "enable_debug", SwitchKey{&Config::enable_debug}, "", "Debug lines in containerd's log.", ""},
+      {kRuntime, "create_container_timeout", NumberKey{&Config::create_container_timeout, 1, kSecondsMax}, "s",
+       "For the guest's part of making a container. Large images on slow disks may need more.",
+       "runtime.create_container_timeout"},
+      {kAgent, "dial_timeout", NumberKey{&Config::dial_timeout, 1, kSecondsMax}, "s",
+       "From the machine's start until the agent in it must have answered; the time in which the machine waits for a CPU "
+       "of the host does not count. The error of a boot that takes longer holds the last lines of the guest's console.",
+       ""},
+  };
+}
+
+std::string Quoted(const std::string& text) {
+  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"\"", "\\\""}}), "\"");
+}
+
+std::string AsList(const std::vector<std::string>& texts) {
+  const auto quote = [](std::string* out, const std::string& text) { out->append(Quoted(text)); };
+  return absl::StrCat("[", absl::StrJoin(texts, ", ", quote), "]");
+}
+
+template <typename... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+template <typename... F>
+Overloaded(F...) -> Overloaded<F...>;
+
+}  // namespace
+
+const std::vector<ConfigKey>& ConfigKeys() {
+  static const std::vector<ConfigKey>& keys = *new std::vector<ConfigKey>(MakeKeys());
+  return keys;
+}
+
+std::string LegalValues(const ConfigKey& key) {
+  return std::visit(
+      Overloaded{[](const TextKey& kind) -> std::string { return kind.is_path ? "a path" : "a string"; },
+                 [](const NumberKey& kind) {
+                   return absl::StrCat("a whole number from ", kind.low, " to ", kind.high);
+                 },
+                 [](const SwitchKey&) -> std::string { return "true or false"; },
+                 [](const ChoiceKey& kind) {
+                   std::string list = AsList(kind.words);
+                   return absl::StrCat("one of ", list.substr(1, list.size() - 2));
+                 },
+                 [](const ListKey&) -> std::string { return "a list of strings"; }},
+      key.kind);
+}
+
+std::string ValueAsToml(const ConfigKey& key, const Config& config) {
+  return std::visit(
+      Overloaded{[&config](const TextKey& kind) { return Quoted(config.*kind.member); },
+                 [&config](const NumberKey& kind) { return std::to_string(config.*kind.member); },
+                 [&config](const SwitchKey& kind) -> std::string { return config.*kind.member ? "true" : "false"; },
+                 [&config](const ChoiceKey& kind) { return Quoted(kind.words[kind.get(config)]); },
+                 [&config](const ListKey& kind) { return AsList(config.*kind.member); }},
+      key.kind);
+}
+
+absl::Status SetFromText(const ConfigKey& key, Config& config, const std::string& text) {
+  const absl::Status bad = absl::InvalidArgumentError(absl::StrCat(LegalValues(key), " is needed"));
+  return std::visit(Overloaded{[&](const TextKey& kind) {
+                                 config.*kind.member = text;
+                                 return absl::OkStatus();
+                               },
+                               [&](const NumberKey& kind) {
+                                 uint32_t number = 0;
+                                 if (!absl::SimpleAtoi(text, &number) || number < kind.low || number > kind.high)
+                                   return bad;
+                                 config.*kind.member = number;
+                                 return absl::OkStatus();
+                               },
+                               [&](const SwitchKey& kind) {
+                                 if (text != "true" && text != "false") return bad;
+                                 config.*kind.member = text == "true";
+                                 return absl::OkStatus();
+                               },
+                               [&](const ChoiceKey& kind) {
+                                 const auto at = std::find(kind.words.begin(), kind.words.end(), text);
+                                 if (at == kind.words.end()) return bad;
+                                 kind.set(config, static_cast<size_t>(at - kind.words.begin()));
+                                 return absl::OkStatus();
+                               },
+                               [&](const ListKey&) { return bad; }},
+                    key.kind);
+}
+
+}  // namespace kata::virtcontainers
