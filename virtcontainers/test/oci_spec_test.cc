@@ -187,7 +187,7 @@ TEST(OciSpec, UnknownWordOfABindIsNamed) {
 }
 
 TEST(OciSpec, ReadOnlyRootIsExportedSoAndHasItsMountPoints) {
-  auto spec = MakeGuestSpec(R"({"process": {"cwd": "/work/here"}, "root": {"path": "r", "readonly": true}, "mounts": [
+  auto spec = MakeGuestSpec(R"({"process": {"cwd": "/app/here"}, "root": {"path": "r", "readonly": true}, "mounts": [
     {"type": "tmpfs", "source": "tmpfs", "destination": "/dev"},
     {"type": "devpts", "source": "devpts", "destination": "/dev/pts/"},
     {"type": "bind", "source": "/data/file", "destination": "//etc/hosts", "options": ["rbind"]}]})", "/g", false, NothingInGuest);
@@ -198,7 +198,7 @@ TEST(OciSpec, ReadOnlyRootIsExportedSoAndHasItsMountPoints) {
   EXPECT_EQ(spec->mount_points[0].source, "");
   EXPECT_EQ(spec->mount_points[1].path, "/etc/hosts");
   EXPECT_EQ(spec->mount_points[1].source, "/data/file");
-  EXPECT_EQ(spec->mount_points[2].path, "/work/here");
+  EXPECT_EQ(spec->mount_points[2].path, "/app/here");
 }
 
 TEST(OciSpec, WritableMountsBelowAReadOnlyOneGetBindsOfTheirOwn) {
