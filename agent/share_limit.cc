@@ -44,7 +44,8 @@ Co<absl::Status> Drop(ExitTable* exits, const char* what) {
   if (pid < 0) co_return SystemError(errno, "forking to drop caches");
   if (pid == 0) {
     const int fd = ::open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
-    const bool is_done = fd >= 0 && ::write(fd, kQuietly, 1) == 1 && ::write(fd, what, 1) == 1;
+    // Each at the file's start: the kernel takes a number elsewhere for a mistake and ignores it without a word.
+    const bool is_done = fd >= 0 && ::pwrite(fd, kQuietly, 1, 0) == 1 && ::pwrite(fd, what, 1, 0) == 1;
     ::_exit(is_done ? 0 : 1);
   }
   auto status = std::make_shared<int>(0);

@@ -4,6 +4,7 @@ import contextlib
 import os
 import resource
 import shutil
+import stat
 import subprocess
 
 import pytest
@@ -119,13 +120,15 @@ def test_memory_volume_is_a_tmpfs_of_the_guest(kata):
     with memory_on_the_host(path, "size=1m,mode=2777,gid=2000") as volume:
         (volume / "sub").mkdir()
         (volume / "sub").chmod(0o750)
+        sub = (volume / "sub").stat()  # its group is the volume's, which has the set-group-ID bit
+        assert (stat.S_IMODE(sub.st_mode), sub.st_gid) == (0o750, 2000)
         result = kata.run("sh", "-c", "stat -f -c %T /cache; stat -c '%a %g' /cache /sub; df -k /cache | tail -n 1; echo x >/sub/file; "
                           "cat /cache/sub/file; dd if=/dev/zero of=/cache/big bs=1000 count=2000",
                           flags=(*bind(volume, "/cache"), *bind(volume / "sub", "/sub")))
         on_the_host = [path.name for path in volume.rglob("*")]
 
     lines = result.out.decode().splitlines()
-    assert lines[:3] == ["tmpfs", "2777 2000", "750 0"], result
+    assert lines[:3] == ["tmpfs", "2777 2000", "750 2000"], result
     assert lines[3].split()[1] == "1024", result
     assert lines[4] == "x", result
     assert "No space left" in result.err
