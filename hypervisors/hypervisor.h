@@ -69,6 +69,7 @@ class Hypervisor {
   virtual Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> ConnectAgent(std::chrono::milliseconds timeout) = 0;
   // Plugs `device` in, on a free root port; returns when the machine has it, before the guest has found it. Legal while
   // running. ResourceExhausted when no port is free, AlreadyExists when the id is taken. On failure nothing stays.
+  // libvirt 9.0 does not hand a disk's open file to a machine that runs: there a BlockDisk can only come with the start.
   virtual Co<absl::Status> Attach(Device device) = 0;
   // Takes out what Attach has plugged in, once the guest has let go of it: DeadlineExceeded when it does not within
   // kDetachTimeout; the device is there still, and a later try may succeed. NotFound for an unknown id.
