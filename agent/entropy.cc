@@ -10,7 +10,7 @@
 
 #include <absl/strings/str_cat.h>
 
-#include "agent/errors.h"
+#include "agent/base/errors.h"
 #include "proto/base/fd.h"
 
 namespace kata::agent {

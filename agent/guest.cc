@@ -17,10 +17,10 @@
 #include <absl/strings/ascii.h>
 #include <absl/strings/str_split.h>
 
-#include "agent/cgroup.h"
-#include "agent/errors.h"
-#include "agent/paths.h"
-#include "agent/reserve.h"
+#include "agent/base/errors.h"
+#include "agent/base/paths.h"
+#include "agent/cgroup/cgroup.h"
+#include "agent/cgroup/reserve.h"
 #include "proto/base/fd.h"
 
 namespace kata::agent {
@@ -55,9 +55,8 @@ struct InheritedLimit {
   __rlimit_resource resource;
   rlim_t value;  // soft and hard
 };
-constexpr InheritedLimit kInheritedLimits[] = {{RLIMIT_NOFILE, 1048576},
-                                               {RLIMIT_NPROC, RLIM_INFINITY},
-                                               {RLIMIT_CORE, RLIM_INFINITY}};
+constexpr InheritedLimit kInheritedLimits[] = {
+    {RLIMIT_NOFILE, 1048576}, {RLIMIT_NPROC, RLIM_INFINITY}, {RLIMIT_CORE, RLIM_INFINITY}};
 
 absl::Status RaiseLimits() {
   for (const InheritedLimit& limit : kInheritedLimits) {
@@ -80,11 +79,9 @@ absl::Status LiftRootOffInitramfs() {
   // pivot_root refuses the initial root file system; a bind of it moved onto "/" is an ordinary
   // mount.
   if (::mkdir("/mnt", 0755) != 0 && errno != EEXIST) return SystemError(errno, "creating \"/mnt\"");
-  if (::mount("/", "/mnt", nullptr, MS_BIND | MS_REC, nullptr) != 0)
-    return SystemError(errno, "binding the root");
+  if (::mount("/", "/mnt", nullptr, MS_BIND | MS_REC, nullptr) != 0) return SystemError(errno, "binding the root");
   if (::chdir("/mnt") != 0) return SystemError(errno, "entering \"/mnt\"");
-  if (::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0)
-    return SystemError(errno, "moving the root");
+  if (::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0) return SystemError(errno, "moving the root");
   if (::chroot(".") != 0 || ::chdir("/") != 0) return SystemError(errno, "changing the root");
   return absl::OkStatus();
 }
@@ -95,8 +92,7 @@ absl::Status BringLoopbackUp() {
   ifreq request{};
   ::strncpy(request.ifr_name, "lo", sizeof(request.ifr_name) - 1);
   request.ifr_flags = IFF_UP | IFF_RUNNING;
-  if (::ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0)
-    return SystemError(errno, "bringing \"lo\" up");
+  if (::ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) return SystemError(errno, "bringing \"lo\" up");
   return absl::OkStatus();
 }
 
@@ -104,8 +100,7 @@ absl::Status BringLoopbackUp() {
 
 std::map<std::string, std::string> ParseCommandLine(absl::string_view text) {
   std::map<std::string, std::string> out;
-  for (absl::string_view word :
-       absl::StrSplit(absl::StripAsciiWhitespace(text), ' ', absl::SkipEmpty())) {
+  for (absl::string_view word : absl::StrSplit(absl::StripAsciiWhitespace(text), ' ', absl::SkipEmpty())) {
     std::pair<std::string, std::string> parts = absl::StrSplit(word, absl::MaxSplits('=', 1));
     out[parts.first] = parts.second;
   }

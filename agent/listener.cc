@@ -14,7 +14,7 @@
 #include <absl/strings/ascii.h>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
-#include "agent/errors.h"
+#include "agent/base/errors.h"
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
 #include "proto/ttrpc/connection.h"
@@ -36,8 +36,7 @@ bool HostIsConnected(int fd) {
   return ::poll(&entry, 1, 0) >= 0 && (entry.revents & POLLHUP) == 0;
 }
 
-Co<absl::Status> ServeOne(Service* service, std::unique_ptr<ttrpc::Transport> transport,
-                          const ttrpc::ServiceMap* map) {
+Co<absl::Status> ServeOne(Service* service, std::unique_ptr<ttrpc::Transport> transport, const ttrpc::ServiceMap* map) {
   auto executor = co_await asio::this_coro::executor;
   service->ConnectionStarts();
   auto connection = ttrpc::Connection::Start(executor, std::move(transport), map);
@@ -60,8 +59,7 @@ Co<absl::Status> ConnectOnce(uint32_t port) {
   if (raw < 0) co_return SystemError(errno, "opening a vsock socket");
   asio::posix::stream_descriptor socket(executor, raw);
   const sockaddr_vm host = VsockAddress(VMADDR_CID_HOST, port);
-  if (::connect(raw, reinterpret_cast<const sockaddr*>(&host), sizeof(host)) != 0 &&
-      errno != EINPROGRESS) {
+  if (::connect(raw, reinterpret_cast<const sockaddr*>(&host), sizeof(host)) != 0 && errno != EINPROGRESS) {
     co_return SystemError(errno, absl::StrCat("connecting to the host's vsock port ", port));
   }
   // The kernel has a time limit for it.
@@ -92,8 +90,7 @@ absl::StatusOr<std::string> FindVirtioPort(const std::string& sys_class, const s
   if (dir == nullptr) return ErrnoStatus(errno, absl::StrCat("opening \"", sys_class, "\""));
   while (dirent* entry = ::readdir(dir.get())) {
     auto text = ReadFile(absl::StrCat(sys_class, "/", entry->d_name, "/name"), 4096);
-    if (text.ok() && absl::StripAsciiWhitespace(*text) == name)
-      return absl::StrCat("/dev/", entry->d_name);
+    if (text.ok() && absl::StripAsciiWhitespace(*text) == name) return absl::StrCat("/dev/", entry->d_name);
   }
   return absl::NotFoundError(absl::StrCat("virtio port \"", name, "\": not found"));
 }
@@ -145,8 +142,7 @@ Co<absl::Status> ServeVsock(Service* service, uint32_t port, uint32_t ready_port
     if (ec) co_return FromErrorCode(ec, "waiting for a vsock connection");
     sockaddr_vm peer{};
     socklen_t size = sizeof(peer);
-    UniqueFd fd(
-        ::accept4(raw, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    UniqueFd fd(::accept4(raw, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
     const int error = fd.valid() ? 0 : errno;
     const bool is_nobody = error == EAGAIN || error == EINTR || error == ECONNABORTED;
     if (error != 0 && !is_nobody) {

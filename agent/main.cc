@@ -11,10 +11,10 @@
 #include <absl/strings/numbers.h>
 #include <boost/asio/io_context.hpp>
 
-#include "agent/exit_table.h"
+#include "agent/base/paths.h"
 #include "agent/guest.h"
 #include "agent/listener.h"
-#include "agent/paths.h"
+#include "agent/process/exit_table.h"
 #include "agent/service.h"
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
@@ -55,14 +55,12 @@ void Run() {
   }
   auto text = ReadFile("/proc/cmdline", kCommandLineSizeMax);
   std::map<std::string, std::string> words = ParseCommandLine(text.ok() ? *text : "");
-  if (words.count("agent.debug") != 0 && words["agent.debug"] != "0")
-    log::SetLevel(log::Level::kDebug);
+  if (words.count("agent.debug") != 0 && words["agent.debug"] != "0") log::SetLevel(log::Level::kDebug);
   ::signal(SIGPIPE, SIG_IGN);
 
   asio::io_context context(1);
   ExitTable exits;
-  if (words["agent.token_sha256"].empty())
-    log::Warn("no agent.token_sha256 on the command line: no host can connect");
+  if (words["agent.token_sha256"].empty()) log::Warn("no agent.token_sha256 on the command line: no host can connect");
   Service service(context.get_executor(), &exits, words["agent.token_sha256"]);
   if (absl::Status listening = service.Start(); !listening.ok())
     log::Warn("devices will be found late: {}", listening.message());

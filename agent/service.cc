@@ -2,7 +2,6 @@
 #include "agent/service.h"
 
 #include <nettle/memops.h>
-#include <nettle/sha2.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,15 +14,16 @@
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_split.h>
 
+#include "agent/base/errors.h"
+#include "agent/base/paths.h"
 #include "agent/entropy.h"
-#include "agent/errors.h"
 #include "agent/guest.h"
-#include "agent/memory_volumes.h"
-#include "agent/paths.h"
-#include "agent/share_limit.h"
-#include "agent/storage.h"
+#include "agent/storage/memory_volumes.h"
+#include "agent/storage/share_limit.h"
+#include "agent/storage/storage.h"
 #include "proto/base/log.h"
 #include "proto/base/mount_options.h"
+#include "proto/base/sha256.h"
 
 namespace kata::agent {
 namespace {
@@ -53,8 +53,7 @@ absl::Status SetClock(int64_t realtime_ns) {
 }
 
 absl::Status SetHostname(const std::string& hostname) {
-  if (hostname.size() > kHostnameSizeMax)
-    return absl::InvalidArgumentError("hostname: longer than 64 bytes");
+  if (hostname.size() > kHostnameSizeMax) return absl::InvalidArgumentError("hostname: longer than 64 bytes");
   if (!hostname.empty() && ::sethostname(hostname.data(), hostname.size()) != 0)
     return SystemError(errno, "setting the hostname");
   return absl::OkStatus();
@@ -68,22 +67,10 @@ Co<absl::Status> PowerOffSoon() {
 
 }  // namespace
 
-std::string Sha256Hex(absl::string_view data) {
-  sha256_ctx context;
-  sha256_init(&context);
-  sha256_update(&context, data.size(), reinterpret_cast<const uint8_t*>(data.data()));
-  uint8_t digest[SHA256_DIGEST_SIZE];
-  sha256_digest(&context, sizeof(digest), digest);
-  return absl::BytesToHexString(
-      absl::string_view(reinterpret_cast<const char*>(digest), sizeof(digest)));
-}
-
 absl::Status CheckId(const std::string& id) {
   bool is_good = !id.empty() && id.size() <= kIdSizeMax && id[0] != '.';
   for (char c : id) is_good = is_good && c != '/' && static_cast<unsigned char>(c) > 0x20;
-  if (!is_good)
-    return absl::InvalidArgumentError(
-        absl::StrCat("container id \"", absl::CEscape(id), "\": not usable"));
+  if (!is_good) return absl::InvalidArgumentError(absl::StrCat("container id \"", absl::CEscape(id), "\": not usable"));
   return absl::OkStatus();
 }
 
@@ -95,25 +82,21 @@ Service::Service(asio::any_io_executor executor, ExitTable* exits, std::string t
       token_sha256_(std::move(token_sha256)) {}
 
 absl::Status Service::RequireHello() const {
-  return has_said_hello_ ? absl::OkStatus()
-                         : absl::FailedPreconditionError("the connection has not said Hello");
+  return has_said_hello_ ? absl::OkStatus() : absl::FailedPreconditionError("the connection has not said Hello");
 }
 
 absl::StatusOr<std::shared_ptr<Container>> Service::FindContainer(const std::string& id) const {
   RETURN_IF_ERROR(RequireHello());
   auto found = containers_.find(id);
-  if (found == containers_.end())
-    return absl::NotFoundError(absl::StrCat("container \"", id, "\": not found"));
+  if (found == containers_.end()) return absl::NotFoundError(absl::StrCat("container \"", id, "\": not found"));
   return found->second;
 }
 
-absl::StatusOr<std::shared_ptr<Process>> Service::FindProcess(const std::string& id,
-                                                              const std::string& exec_id) const {
+absl::StatusOr<std::shared_ptr<Process>> Service::FindProcess(const std::string& id, const std::string& exec_id) const {
   ASSIGN_OR_RETURN(auto container, FindContainer(id));
   auto process = container->Find(exec_id);
   if (process == nullptr) {
-    return absl::NotFoundError(
-        absl::StrCat("process \"", exec_id, "\" of container \"", id, "\": not found"));
+    return absl::NotFoundError(absl::StrCat("process \"", exec_id, "\" of container \"", id, "\": not found"));
   }
   return process;
 }
@@ -122,9 +105,9 @@ Co<absl::StatusOr<v1::HelloResponse>> Service::Hello(ttrpc::CallContext, v1::Hel
   const uint32_t lowest = request.version_min() != 0 ? request.version_min() : request.version();
   const uint32_t version = std::min(request.version(), kAgentProtocolVersion);
   if (version < std::max(lowest, kAgentProtocolVersionMin)) {
-    co_return absl::FailedPreconditionError(
-        absl::StrCat("hello: the host speaks versions ", lowest, " to ", request.version(), ", this agent ",
-                     kAgentProtocolVersionMin, " to ", kAgentProtocolVersion));
+    co_return absl::FailedPreconditionError(absl::StrCat("hello: the host speaks versions ", lowest, " to ",
+                                                         request.version(), ", this agent ", kAgentProtocolVersionMin,
+                                                         " to ", kAgentProtocolVersion));
   }
   const std::string digest = Sha256Hex(request.token());
   if (token_sha256_.size() != digest.size() ||
@@ -156,20 +139,17 @@ Co<absl::StatusOr<wire::Empty>> Service::Rekey(ttrpc::CallContext, v1::RekeyRequ
 Co<absl::StatusOr<v1::PingResponse>> Service::Ping(ttrpc::CallContext, v1::PingRequest request) {
   CO_RETURN_IF_ERROR(RequireHello());
   if (request.reply_size() > kPingReplyMax) {
-    co_return absl::InvalidArgumentError(
-        absl::StrCat("ping: reply of ", request.reply_size(), " bytes is too large"));
+    co_return absl::InvalidArgumentError(absl::StrCat("ping: reply of ", request.reply_size(), " bytes is too large"));
   }
   v1::PingResponse response;
   std::string& reply = *response.mutable_payload();
   reply.reserve(request.reply_size());
   const std::string payload = request.payload().empty() ? "p" : std::move(*request.mutable_payload());
-  while (reply.size() < request.reply_size())
-    reply.append(payload, 0, request.reply_size() - reply.size());
+  while (reply.size() < request.reply_size()) reply.append(payload, 0, request.reply_size() - reply.size());
   co_return response;
 }
 
-Co<absl::StatusOr<wire::Empty>> Service::CreateSandbox(ttrpc::CallContext,
-                                                       v1::CreateSandboxRequest request) {
+Co<absl::StatusOr<wire::Empty>> Service::CreateSandbox(ttrpc::CallContext, v1::CreateSandboxRequest request) {
   CO_RETURN_IF_ERROR(RequireHello());
   if (has_sandbox_) co_return absl::FailedPreconditionError("creating the sandbox: it exists");
   CO_RETURN_IF_ERROR(SetClock(request.clock_realtime_ns()));
@@ -185,8 +165,7 @@ Co<absl::StatusOr<wire::Empty>> Service::CreateSandbox(ttrpc::CallContext,
   co_return wire::Empty();
 }
 
-absl::StatusOr<std::unique_ptr<SharedNamespaces>> Service::NamespacesFor(
-    const ContainerSpec& spec) const {
+absl::StatusOr<std::unique_ptr<SharedNamespaces>> Service::NamespacesFor(const ContainerSpec& spec) const {
   if (shared_ == nullptr) return nullptr;
   ASSIGN_OR_RETURN(SharedNamespaces chosen, shared_->Copy());
   const std::string& path = spec.namespaces.pid_path;
@@ -199,9 +178,9 @@ absl::StatusOr<std::unique_ptr<SharedNamespaces>> Service::NamespacesFor(
     }
   }
   if (targets.size() > 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "linux.namespaces: pid at \"", path, "\": it may be that of any of ", targets.size(),
-        " containers of the pod; let them share their pids (shareProcessNamespace)"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("linux.namespaces: pid at \"", path, "\": it may be that of any of ", targets.size(),
+                     " containers of the pod; let them share their pids (shareProcessNamespace)"));
   }
   if (targets.size() == 1) {
     ASSIGN_OR_RETURN(SharedNamespaces target, targets[0]->OpenNamespaces());
@@ -210,18 +189,15 @@ absl::StatusOr<std::unique_ptr<SharedNamespaces>> Service::NamespacesFor(
   return std::make_unique<SharedNamespaces>(std::move(chosen));
 }
 
-Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(
-    ttrpc::CallContext, v1::CreateContainerRequest request) {
+Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(ttrpc::CallContext,
+                                                                         v1::CreateContainerRequest request) {
   CO_RETURN_IF_ERROR(RequireHello());
-  if (!has_sandbox_)
-    co_return absl::FailedPreconditionError("creating a container: there is no sandbox");
+  if (!has_sandbox_) co_return absl::FailedPreconditionError("creating a container: there is no sandbox");
   const std::string id = request.container_id();
   CO_RETURN_IF_ERROR(CheckId(id));
-  if (containers_.count(id) != 0)
-    co_return absl::AlreadyExistsError(absl::StrCat("container \"", id, "\": exists"));
+  if (containers_.count(id) != 0) co_return absl::AlreadyExistsError(absl::StrCat("container \"", id, "\": exists"));
   if (containers_.size() + leaving_.size() >= kContainersMax) {
-    co_return absl::ResourceExhaustedError(
-        absl::StrCat("creating a container: there are ", kContainersMax));
+    co_return absl::ResourceExhaustedError(absl::StrCat("creating a container: there are ", kContainersMax));
   }
   auto pid = co_await MakeContainer(std::move(request));
   if (!pid.ok()) co_return pid.status();
@@ -235,10 +211,8 @@ Co<absl::StatusOr<pid_t>> Service::MakeContainer(v1::CreateContainerRequest requ
   CO_ASSIGN_OR_RETURN(ContainerSpec spec, ParseContainerSpec(request.spec_json()));
   auto container = std::make_shared<Container>(
       executor_,
-      Container::Collaborators{.exits = exits_,
-                               .watcher = &watcher_,
-                               .parent_cgroup = kContainersCgroup,
-                               .set_up_cgroup = kSetUpCgroup},
+      Container::Collaborators{
+          .exits = exits_, .watcher = &watcher_, .parent_cgroup = kContainersCgroup, .set_up_cgroup = kSetUpCgroup},
       id);
   containers_[id] = container;
   absl::Status status = co_await FillContainer(container, std::move(request), std::move(spec));
@@ -249,8 +223,7 @@ Co<absl::StatusOr<pid_t>> Service::MakeContainer(v1::CreateContainerRequest requ
     absl::Status undone = UnmountStoragesOf(container);
     if (container->CgroupPath().empty() && undone.ok()) co_return status;
     leaving_.insert(container);
-    Spawn(executor_, "removing a container later",
-          RemoveLater(id, container, undone.ok() ? status : undone));
+    Spawn(executor_, "removing a container later", RemoveLater(id, container, undone.ok() ? status : undone));
     co_return status;
   }
   if (shared_ == nullptr) {
@@ -262,8 +235,8 @@ Co<absl::StatusOr<pid_t>> Service::MakeContainer(v1::CreateContainerRequest requ
 }
 
 // The part of making `container` that waits. It has its name already: whoever removes it meanwhile makes this fail.
-Co<absl::Status> Service::FillContainer(std::shared_ptr<Container> container,
-                                        v1::CreateContainerRequest request, ContainerSpec spec) {
+Co<absl::Status> Service::FillContainer(std::shared_ptr<Container> container, v1::CreateContainerRequest request,
+                                        ContainerSpec spec) {
   if (!request.storages().empty()) {
     auto mounted = co_await MountStorages(request.storages(), &uevents_);
     if (!mounted.ok()) co_return mounted.status();
@@ -277,8 +250,7 @@ Co<absl::Status> Service::FillContainer(std::shared_ptr<Container> container,
 
 Co<absl::StatusOr<wire::Empty>> Service::StartContainer(ttrpc::CallContext, v1::ProcessId request) {
   CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
-  if (!request.exec_id().empty())
-    co_return absl::InvalidArgumentError("starting a container: exec id given");
+  if (!request.exec_id().empty()) co_return absl::InvalidArgumentError("starting a container: exec id given");
   CO_RETURN_IF_ERROR(co_await container->Start());
   co_return wire::Empty();
 }
@@ -301,17 +273,14 @@ Co<absl::Status> Service::Stdio(ttrpc::CallContext, std::shared_ptr<StdioStream>
   CO_RETURN_IF_ERROR(RequireHello());
   absl::StatusOr<v1::StdioMessage> first = co_await stream->Receive();
   if (!first.ok()) co_return first.status();
-  if (!first->has_open())
-    co_return absl::InvalidArgumentError("stdio: the first message is not Open");
-  CO_ASSIGN_OR_RETURN(auto process,
-                      FindProcess(first->open().container_id(), first->open().exec_id()));
+  if (!first->has_open()) co_return absl::InvalidArgumentError("stdio: the first message is not Open");
+  CO_ASSIGN_OR_RETURN(auto process, FindProcess(first->open().container_id(), first->open().exec_id()));
   auto io = process->io;
   process.reset();
   co_return co_await io->Serve(std::move(stream));
 }
 
-Co<absl::StatusOr<v1::WaitProcessResponse>> Service::WaitProcess(ttrpc::CallContext,
-                                                                 v1::ProcessId request) {
+Co<absl::StatusOr<v1::WaitProcessResponse>> Service::WaitProcess(ttrpc::CallContext, v1::ProcessId request) {
   CO_ASSIGN_OR_RETURN(auto process, FindProcess(request.container_id(), request.exec_id()));
   co_await process->exited.Wait();
   v1::WaitProcessResponse response;
@@ -321,28 +290,24 @@ Co<absl::StatusOr<v1::WaitProcessResponse>> Service::WaitProcess(ttrpc::CallCont
   co_return response;
 }
 
-Co<absl::StatusOr<wire::Empty>> Service::SignalProcess(ttrpc::CallContext,
-                                                       v1::SignalRequest request) {
+Co<absl::StatusOr<wire::Empty>> Service::SignalProcess(ttrpc::CallContext, v1::SignalRequest request) {
   CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
   if (container->Find(request.exec_id()) == nullptr) {
     co_return absl::NotFoundError(absl::StrCat("process \"", request.exec_id(), "\": not found"));
   }
   if (request.signal() > 64)
     co_return absl::InvalidArgumentError(absl::StrCat("signal ", request.signal(), ": not known"));
-  CO_RETURN_IF_ERROR(
-      co_await container->Signal(request.exec_id(), static_cast<int>(request.signal()), request.all()));
+  CO_RETURN_IF_ERROR(co_await container->Signal(request.exec_id(), static_cast<int>(request.signal()), request.all()));
   co_return wire::Empty();
 }
 
-Co<absl::StatusOr<wire::Empty>> Service::ResizeTerminal(ttrpc::CallContext,
-                                                        v1::ResizeRequest request) {
+Co<absl::StatusOr<wire::Empty>> Service::ResizeTerminal(ttrpc::CallContext, v1::ResizeRequest request) {
   CO_ASSIGN_OR_RETURN(auto process, FindProcess(request.container_id(), request.exec_id()));
   CO_RETURN_IF_ERROR(process->io->Resize(request.width(), request.height()));
   co_return wire::Empty();
 }
 
-Co<absl::StatusOr<v1::ListProcessesResponse>> Service::ListProcesses(ttrpc::CallContext,
-                                                                     v1::ProcessId request) {
+Co<absl::StatusOr<v1::ListProcessesResponse>> Service::ListProcesses(ttrpc::CallContext, v1::ProcessId request) {
   CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
   CO_ASSIGN_OR_RETURN(std::vector<pid_t> pids, co_await container->Pids());
   v1::ListProcessesResponse response;
@@ -356,8 +321,7 @@ Co<absl::StatusOr<wire::Empty>> Service::RemoveProcess(ttrpc::CallContext, v1::P
   co_return wire::Empty();
 }
 
-Co<absl::StatusOr<wire::Empty>> Service::RemoveContainer(ttrpc::CallContext,
-                                                         v1::ProcessId request) {
+Co<absl::StatusOr<wire::Empty>> Service::RemoveContainer(ttrpc::CallContext, v1::ProcessId request) {
   CO_RETURN_IF_ERROR(RequireHello());
   const std::string id = request.container_id();
   auto found = containers_.find(id);
@@ -398,10 +362,8 @@ absl::StatusOr<wire::Empty> Service::CheckStoragesAreFree(const std::string& id)
   return wire::Empty();
 }
 
-Co<absl::Status> Service::RemoveLater(std::string id, std::shared_ptr<Container> container,
-                                      absl::Status status) {
-  log::Warn("{}; what is left of \"{}\" is removed when it has ended",
-            std::string(status.message()), id);
+Co<absl::Status> Service::RemoveLater(std::string id, std::shared_ptr<Container> container, absl::Status status) {
+  log::Warn("{}; what is left of \"{}\" is removed when it has ended", std::string(status.message()), id);
   while (!status.ok()) {
     co_await Sleep(kRemovalPause);
     status = co_await RemoveAll(container);

@@ -8,9 +8,9 @@
 #include <set>
 #include <string>
 
-#include "agent/container.h"
-#include "agent/exit_table.h"
-#include "agent/uevents.h"
+#include "agent/container/container.h"
+#include "agent/process/exit_table.h"
+#include "agent/storage/uevents.h"
 #include "proto/schema/agent.ttrpc.h"
 
 namespace kata::agent {
@@ -22,8 +22,6 @@ inline constexpr size_t kContainersMax = 1024;
 inline constexpr size_t kPingReplyMax = 3u << 20;
 inline constexpr size_t kIdSizeMax = 255;
 
-// Lower-case hex of the SHA-256 of `data`.
-std::string Sha256Hex(absl::string_view data);
 // A name that may become a cgroup directory.
 absl::Status CheckId(const std::string& id);
 
@@ -37,39 +35,26 @@ class Service : public v1::AgentService {
   // A new connection begins: it has to prove the token first.
   void ConnectionStarts() { has_said_hello_ = false; }
 
-  Co<absl::StatusOr<v1::HelloResponse>> Hello(ttrpc::CallContext,
-                                              v1::HelloRequest request) override;
+  Co<absl::StatusOr<v1::HelloResponse>> Hello(ttrpc::CallContext, v1::HelloRequest request) override;
   Co<absl::StatusOr<v1::PingResponse>> Ping(ttrpc::CallContext, v1::PingRequest request) override;
   Co<absl::StatusOr<wire::Empty>> Rekey(ttrpc::CallContext, v1::RekeyRequest request) override;
-  Co<absl::StatusOr<wire::Empty>> CreateSandbox(ttrpc::CallContext,
-                                                v1::CreateSandboxRequest request) override;
-  Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(
-      ttrpc::CallContext, v1::CreateContainerRequest request) override;
-  Co<absl::StatusOr<wire::Empty>> StartContainer(ttrpc::CallContext,
-                                                 v1::ProcessId request) override;
+  Co<absl::StatusOr<wire::Empty>> CreateSandbox(ttrpc::CallContext, v1::CreateSandboxRequest request) override;
+  Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(ttrpc::CallContext,
+                                                                  v1::CreateContainerRequest request) override;
+  Co<absl::StatusOr<wire::Empty>> StartContainer(ttrpc::CallContext, v1::ProcessId request) override;
   Co<absl::StatusOr<v1::ExecResponse>> Exec(ttrpc::CallContext, v1::ExecRequest request) override;
   Co<absl::Status> Stdio(ttrpc::CallContext, std::shared_ptr<StdioStream> stream) override;
-  Co<absl::StatusOr<v1::WaitProcessResponse>> WaitProcess(ttrpc::CallContext,
-                                                          v1::ProcessId request) override;
-  Co<absl::StatusOr<wire::Empty>> SignalProcess(ttrpc::CallContext,
-                                                v1::SignalRequest request) override;
-  Co<absl::StatusOr<wire::Empty>> ResizeTerminal(ttrpc::CallContext,
-                                                 v1::ResizeRequest request) override;
-  Co<absl::StatusOr<v1::ListProcessesResponse>> ListProcesses(ttrpc::CallContext,
-                                                              v1::ProcessId request) override;
-  Co<absl::StatusOr<wire::Empty>> PauseContainer(ttrpc::CallContext,
-                                                 v1::ProcessId request) override;
-  Co<absl::StatusOr<wire::Empty>> ResumeContainer(ttrpc::CallContext,
-                                                  v1::ProcessId request) override;
-  Co<absl::StatusOr<wire::Empty>> UpdateContainer(ttrpc::CallContext,
-                                                  v1::UpdateContainerRequest request) override;
-  Co<absl::StatusOr<v1::StatsContainerResponse>> StatsContainer(ttrpc::CallContext,
-                                                                v1::ProcessId request) override;
-  Co<absl::StatusOr<v1::WaitOomResponse>> WaitOom(ttrpc::CallContext,
-                                                  v1::WaitOomRequest request) override;
+  Co<absl::StatusOr<v1::WaitProcessResponse>> WaitProcess(ttrpc::CallContext, v1::ProcessId request) override;
+  Co<absl::StatusOr<wire::Empty>> SignalProcess(ttrpc::CallContext, v1::SignalRequest request) override;
+  Co<absl::StatusOr<wire::Empty>> ResizeTerminal(ttrpc::CallContext, v1::ResizeRequest request) override;
+  Co<absl::StatusOr<v1::ListProcessesResponse>> ListProcesses(ttrpc::CallContext, v1::ProcessId request) override;
+  Co<absl::StatusOr<wire::Empty>> PauseContainer(ttrpc::CallContext, v1::ProcessId request) override;
+  Co<absl::StatusOr<wire::Empty>> ResumeContainer(ttrpc::CallContext, v1::ProcessId request) override;
+  Co<absl::StatusOr<wire::Empty>> UpdateContainer(ttrpc::CallContext, v1::UpdateContainerRequest request) override;
+  Co<absl::StatusOr<v1::StatsContainerResponse>> StatsContainer(ttrpc::CallContext, v1::ProcessId request) override;
+  Co<absl::StatusOr<v1::WaitOomResponse>> WaitOom(ttrpc::CallContext, v1::WaitOomRequest request) override;
   Co<absl::StatusOr<wire::Empty>> RemoveProcess(ttrpc::CallContext, v1::ProcessId request) override;
-  Co<absl::StatusOr<wire::Empty>> RemoveContainer(ttrpc::CallContext,
-                                                  v1::ProcessId request) override;
+  Co<absl::StatusOr<wire::Empty>> RemoveContainer(ttrpc::CallContext, v1::ProcessId request) override;
   Co<absl::StatusOr<wire::Empty>> Shutdown(ttrpc::CallContext, wire::Empty request) override;
 
  private:
@@ -78,14 +63,12 @@ class Service : public v1::AgentService {
   Co<absl::Status> FillContainer(std::shared_ptr<Container> container, v1::CreateContainerRequest request,
                                  ContainerSpec spec);
   Co<absl::Status> RemoveAll(std::shared_ptr<Container> container);
-  Co<absl::Status> RemoveLater(std::string id, std::shared_ptr<Container> container,
-                               absl::Status status);
+  Co<absl::Status> RemoveLater(std::string id, std::shared_ptr<Container> container, absl::Status status);
   absl::Status UnmountStoragesOf(const std::shared_ptr<Container>& container);
   // For the removal of a container that is not known any more, or never was.
   absl::StatusOr<wire::Empty> CheckStoragesAreFree(const std::string& id) const;
   absl::StatusOr<std::shared_ptr<Container>> FindContainer(const std::string& id) const;
-  absl::StatusOr<std::shared_ptr<Process>> FindProcess(const std::string& id,
-                                                       const std::string& exec_id) const;
+  absl::StatusOr<std::shared_ptr<Process>> FindProcess(const std::string& id, const std::string& exec_id) const;
 
   // What the paths among a new container's namespaces mean; null for the sandbox's first container.
   absl::StatusOr<std::unique_ptr<SharedNamespaces>> NamespacesFor(const ContainerSpec& spec) const;

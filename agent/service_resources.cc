@@ -3,7 +3,7 @@
 // kills.
 #include <utility>
 
-#include "agent/cgroup_stats.h"
+#include "agent/cgroup/stats.h"
 #include "agent/service.h"
 #include "proto/base/fd.h"
 #include "proto/base/status.h"
@@ -22,23 +22,20 @@ Co<absl::StatusOr<wire::Empty>> Service::PauseContainer(ttrpc::CallContext, v1::
   co_return wire::Empty();
 }
 
-Co<absl::StatusOr<wire::Empty>> Service::ResumeContainer(ttrpc::CallContext,
-                                                         v1::ProcessId request) {
+Co<absl::StatusOr<wire::Empty>> Service::ResumeContainer(ttrpc::CallContext, v1::ProcessId request) {
   CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
   CO_RETURN_IF_ERROR(co_await container->Resume());
   co_return wire::Empty();
 }
 
-Co<absl::StatusOr<wire::Empty>> Service::UpdateContainer(ttrpc::CallContext,
-                                                         v1::UpdateContainerRequest request) {
+Co<absl::StatusOr<wire::Empty>> Service::UpdateContainer(ttrpc::CallContext, v1::UpdateContainerRequest request) {
   CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
   CO_ASSIGN_OR_RETURN(Resources resources, ParseResources(request.resources_json()));
   CO_RETURN_IF_ERROR(container->Update(resources));
   co_return wire::Empty();
 }
 
-Co<absl::StatusOr<v1::StatsContainerResponse>> Service::StatsContainer(ttrpc::CallContext,
-                                                                       v1::ProcessId request) {
+Co<absl::StatusOr<v1::StatsContainerResponse>> Service::StatsContainer(ttrpc::CallContext, v1::ProcessId request) {
   CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
   v1::StatsContainerResponse response;
   ReadMetrics(container->CgroupPath(), *response.mutable_metrics());
@@ -47,8 +44,7 @@ Co<absl::StatusOr<v1::StatsContainerResponse>> Service::StatsContainer(ttrpc::Ca
   co_return response;
 }
 
-Co<absl::StatusOr<v1::WaitOomResponse>> Service::WaitOom(ttrpc::CallContext,
-                                                         v1::WaitOomRequest request) {
+Co<absl::StatusOr<v1::WaitOomResponse>> Service::WaitOom(ttrpc::CallContext, v1::WaitOomRequest request) {
   CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
   auto oom = container->oom();
   container.reset();

@@ -65,13 +65,12 @@ std::string Console::Tail(size_t size_max) {
 }
 
 void Console::ReadNext() {
-  fifo_.async_read_some(asio::buffer(chunk_),
-                        [weak = weak_from_this()](boost::system::error_code ec, size_t size) {
-                          std::shared_ptr<Console> self = weak.lock();
-                          if (ec || self == nullptr) return;
-                          self->ring_.Append(std::string_view(self->chunk_.data(), size));
-                          self->ReadNext();
-                        });
+  fifo_.async_read_some(asio::buffer(chunk_), [weak = weak_from_this()](boost::system::error_code ec, size_t size) {
+    std::shared_ptr<Console> self = weak.lock();
+    if (ec || self == nullptr) return;
+    self->ring_.Append(std::string_view(self->chunk_.data(), size));
+    self->ReadNext();
+  });
 }
 
 }  // namespace kata::hypervisors

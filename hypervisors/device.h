@@ -12,8 +12,8 @@
 
 namespace kata::hypervisors {
 
-// A directory of the host, served by a running virtiofsd. The guest mounts it by `tag`. Needs the machine's memory to be
-// shared, which it is when the spec's list has such a device.
+// A directory of the host, served by a running virtiofsd. The guest mounts it by `tag`. Needs the machine's memory to
+// be shared, which it is when the spec's list has such a device.
 struct VirtioFsShare {
   std::string tag;
   std::string socket;  // vhost-user; owned by the machine's user

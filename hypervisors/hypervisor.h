@@ -28,23 +28,24 @@ inline constexpr uint32_t kAgentVsockPort = 1024;  // the agent listens
 inline constexpr uint32_t kAgentReadyPort = 1025;  // the host listens, for the agent's word that it does
 
 struct VmSpec {
-  std::string name;             // domain name: the sandbox id, [A-Za-z0-9._-]{1,96}
-  std::string runtime_dir;      // 0711 directory of this sandbox, exists; everything of the machine is put below it
-  std::string emulator;         // absolute path of qemu-system-*
-  std::string machine_type;     // q35
-  std::string firmware;         // empty = QEMU's default
+  std::string name;          // domain name: the sandbox id, [A-Za-z0-9._-]{1,96}
+  std::string runtime_dir;   // 0711 directory of this sandbox, exists; everything of the machine is put below it
+  std::string emulator;      // absolute path of qemu-system-*
+  std::string machine_type;  // q35
+  std::string firmware;      // empty = QEMU's default
   std::string kernel;
   std::string initrd;
-  std::string kernel_params;    // kernel_params.h and more; an emulated machine gets TcgKernelParams() besides
+  std::string kernel_params;  // kernel_params.h and more; an emulated machine gets TcgKernelParams() besides
   uint32_t vcpus = 1;
   uint64_t memory_mib = 512;
   Accelerator accelerator = Accelerator::kAuto;
-  uid_t uid = 0;                // QEMU's user: unprivileged, of this sandbox alone
+  uid_t uid = 0;  // QEMU's user: unprivileged, of this sandbox alone
   gid_t gid = 0;
-  int mount_namespace = -1;     // where a 9p share's directory is, a descriptor that stays open for the start; -1 = the caller's
+  int mount_namespace =
+      -1;  // where a 9p share's directory is, a descriptor that stays open for the start; -1 = the caller's
   std::vector<Device> devices;  // that the machine starts with; device.h
   uint32_t root_ports = 0;      // how many more can be attached at a time; at most kRootPortsMax
-  std::string cache_dir;        // host-wide, 0700 root: libvirt's capability files, verdicts of probe boots; empty = none
+  std::string cache_dir;  // host-wide, 0700 root: libvirt's capability files, verdicts of probe boots; empty = none
 };
 
 inline constexpr uint32_t kRootPortsMax = 32;
@@ -69,7 +70,6 @@ class Hypervisor {
   virtual Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> ConnectAgent(std::chrono::milliseconds timeout) = 0;
   // Plugs `device` in, on a free root port; returns when the machine has it, before the guest has found it. Legal while
   // running. ResourceExhausted when no port is free, AlreadyExists when the id is taken. On failure nothing stays.
-  // libvirt 9.0 does not hand a disk's open file to a machine that runs: there a BlockDisk can only come with the start.
   virtual Co<absl::Status> Attach(Device device) = 0;
   // Takes out what Attach has plugged in, once the guest has let go of it: DeadlineExceeded when it does not within
   // kDetachTimeout; the device is there still, and a later try may succeed. NotFound for an unknown id.

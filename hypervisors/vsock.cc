@@ -84,7 +84,8 @@ absl::StatusOr<UniqueFd> ConnectVsock(uint32_t cid, uint32_t port, std::chrono::
 
 absl::Status WaitForReady(int ready, std::chrono::milliseconds timeout) {
   pollfd entry{.fd = ready, .events = POLLIN, .revents = 0};
-  if (::poll(&entry, 1, static_cast<int>(timeout.count())) == 1 && (entry.revents & POLLIN) != 0) return absl::OkStatus();
+  if (::poll(&entry, 1, static_cast<int>(timeout.count())) == 1 && (entry.revents & POLLIN) != 0)
+    return absl::OkStatus();
   return absl::UnavailableError("the agent has not said that it listens");
 }
 

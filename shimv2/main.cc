@@ -8,11 +8,11 @@
 #include <google/protobuf/stubs/logging.h>
 
 #include "proto/base/fd.h"
-#include "shimv2/arguments.h"
-#include "shimv2/delete.h"
-#include "shimv2/info.h"
-#include "shimv2/start.h"
-#include "shimv2/start_input.h"
+#include "shimv2/bootstrap/arguments.h"
+#include "shimv2/bootstrap/delete.h"
+#include "shimv2/bootstrap/info.h"
+#include "shimv2/bootstrap/start.h"
+#include "shimv2/bootstrap/start_input.h"
 
 namespace {
 

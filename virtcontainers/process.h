@@ -1,56 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one Process of this library. State: created → running → stopped, or created → stopped. Io
-// thread only.
+// A process in a container, as its callers see it. Io thread only; never blocks it. States: created → running →
+// stopped, or created → stopped.
 #pragma once
 
-#include <chrono>
-#include <functional>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
-#include "proto/ttrpc/connection.h"
-#include "virtcontainers/sandbox.h"
+#include "proto/base/coro.h"
+
+namespace kata::agent::v1 {
+class StdioMessage;
+}
+namespace kata::ttrpc {
+template <typename In, typename Out>
+class MessageStream;
+}
 
 namespace kata::virtcontainers {
 
-inline constexpr uint32_t kVmDiedStatus = 137;
+using StdioStream = ttrpc::MessageStream<agent::v1::StdioMessage, agent::v1::StdioMessage>;
 
-class GuestProcess final : public Process, public std::enable_shared_from_this<GuestProcess> {
+struct ExitStatus {
+  uint32_t status = 0;  // 0-255; 128+signal; 137 when the VM died, or when SIGKILL had no effect
+  int64_t exited_at_ns = 0;
+};
+
+enum class ProcessState { kCreated, kRunning, kStopped };
+
+// The init process of a container (id empty) or an exec.
+class Process {
  public:
-  GuestProcess(asio::any_io_executor executor, std::shared_ptr<ttrpc::Connection> connection,
-               std::string container_id, std::string exec_id);
+  virtual ~Process() = default;
+  virtual const std::string& id() const = 0;
+  virtual ProcessState state() const = 0;
+  virtual const std::optional<ExitStatus>& exit() const = 0;
+  // Any number of waiters; released also when the VM dies or the container is deleted.
+  virtual Co<ExitStatus> WaitExit() = 0;
+  // The process's standard streams; once, after the agent has made the process (init: created; exec: started).
+  virtual Co<absl::StatusOr<std::shared_ptr<StdioStream>>> OpenStdio() = 0;
+};
 
-  const std::string& id() const override { return exec_id_; }
-  ProcessState state() const override { return state_; }
-  const std::optional<ExitStatus>& exit() const override { return exit_; }
-  Co<ExitStatus> WaitExit() override;
-  // False when `timeout` passed first.
-  Co<bool> WaitExitFor(std::chrono::nanoseconds timeout);
-  Co<absl::StatusOr<std::shared_ptr<StdioStream>>> OpenStdio() override;
-
-  // `on_oom_kills` is told, before the exit is known, how many processes of the container the kernel has killed.
-  void OnOomKills(std::function<void(uint64_t)> handler) { on_oom_kills_ = std::move(handler); }
-  // The agent has made the process: from now on its end is waited for.
-  void Watch();
-  // created → running; nothing when it has stopped already.
-  void SetRunning();
-  // → stopped, once; later calls do nothing.
-  void SetStopped(ExitStatus exit);
-  // Stopped now with `status`.
-  void SetStoppedNow(uint32_t status);
-
- private:
-  static Co<absl::Status> WatchExit(std::shared_ptr<GuestProcess> self);
-
-  asio::any_io_executor executor_;
-  std::shared_ptr<ttrpc::Connection> connection_;
-  std::string container_id_;
-  std::string exec_id_;
-  ProcessState state_ = ProcessState::kCreated;
-  std::optional<ExitStatus> exit_;
-  Event exited_;
-  bool is_stdio_open_ = false;
-  std::function<void(uint64_t)> on_oom_kills_;
+struct StdioFlags {
+  bool has_stdin = false;
+  bool has_stdout = false;
+  bool has_stderr = false;
 };
 
 }  // namespace kata::virtcontainers

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/cgroup_limits.h"
+#include "agent/cgroup/limits.h"
 
 #include <unistd.h>
 
@@ -29,9 +29,7 @@ std::vector<std::string> FilesOf(const Resources& resources, CgroupNow now = {})
 
 std::string MessageOf(const absl::Status& status) { return std::string(status.message()); }
 
-bool Contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 TEST(CpuWeightOfShares, MapsTheRange) {
   EXPECT_EQ(CpuWeightOfShares(0), 0u);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/cgroup_stats.h"
+#include "agent/cgroup/stats.h"
 
 #include <limits>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whole containers on the machine that builds: needs root and a cgroup (version 2) hierarchy, which
 // need not have any controller. The root is a temporary directory with the machine's /usr.
-#include "agent/container.h"
+#include "agent/container/container.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -88,8 +88,7 @@ class ContainerLive : public testing::Test {
                                            .parent_cgroup = parent_,
                                            .set_up_cgroup = parent_ + "/.setup",
                                            .set_up_timeout = set_up_timeout};
-    container_ =
-        std::make_shared<Container>(context_.get_executor(), std::move(collaborators), "one");
+    container_ = std::make_shared<Container>(context_.get_executor(), std::move(collaborators), "one");
   }
   absl::Status Await(Co<absl::Status> task) {
     absl::Status status = absl::UnknownError("not run");
@@ -128,8 +127,7 @@ class ContainerLive : public testing::Test {
   void Profile(std::vector<std::string> refused) {
     SeccompProfile profile;
     profile.default_action = "SCMP_ACT_ALLOW";
-    profile.rules.push_back(
-        {.names = std::move(refused), .action = "SCMP_ACT_ERRNO", .errno_ret = {}, .args = {}});
+    profile.rules.push_back({.names = std::move(refused), .action = "SCMP_ACT_ERRNO", .errno_ret = {}, .args = {}});
     spec_.seccomp = profile;
   }
   // Opening it blocks whoever looks for the user's home directory: a set-up that hangs.
@@ -372,8 +370,7 @@ TEST_F(ContainerLive, MasksAndSysctlsNeedATrueProc) {
   root_.Write("fake/kcore", "x");
   root_.Write("fake/sys/kernel/shmmni", "x");
   for (Mount& mount : spec_.mounts) {
-    if (mount.destination == "/proc")
-      mount = {"/proc", "bind", root_.path() + "/fake", {"bind"}};
+    if (mount.destination == "/proc") mount = {"/proc", "bind", root_.path() + "/fake", {"bind"}};
   }
   spec_.masked_paths = {"/proc/kcore"};
   absl::Status masked = Create();
@@ -481,8 +478,8 @@ TEST_F(ContainerLive, ATmpfsCopiesUpWhatItCovers) {
 
 TEST_F(ContainerLive, ARecursiveReadOnlyBindCoversTheMountsBelow) {
   const fs::path cgroups(cgroups_);
-  const std::string inner = "/cg/" + cgroups.filename().string() + "/" +
-                            fs::path(parent_).filename().string() + "/written";
+  const std::string inner =
+      "/cg/" + cgroups.filename().string() + "/" + fs::path(parent_).filename().string() + "/written";
   spec_.mounts.push_back({"/cg", "bind", cgroups.parent_path().string(), {"rbind", "rro"}});
   spec_.process.args = {"/bin/sh", "-c", "! mkdir " + inner + " 2>/dev/null"};
   ASSERT_TRUE(Run().ok());
@@ -572,10 +569,8 @@ TEST_F(UserNamespaceLive, AnotherContainerJoinsItByItsPath) {
   spec.namespaces.user_path = spec.namespaces.ipc_path = "/proc/1/ns/x";
   spec.uid_mappings.clear();
   spec.process.args = {"/usr/bin/sh", "-c", "(id -u; readlink /proc/self/ns/user; echo $$) >/out/second"};
-  Container::Collaborators collaborators{.exits = &exits_,
-                                         .watcher = &watcher_,
-                                         .parent_cgroup = parent_,
-                                         .set_up_cgroup = parent_ + "/.setup"};
+  Container::Collaborators collaborators{
+      .exits = &exits_, .watcher = &watcher_, .parent_cgroup = parent_, .set_up_cgroup = parent_ + "/.setup"};
   auto second = std::make_shared<Container>(context_.get_executor(), std::move(collaborators), "two");
   absl::Status created = Await(second->Create(spec, StdioWanted(), &*shared));
   EXPECT_TRUE(created.ok()) << created;
@@ -596,9 +591,7 @@ TEST_F(UserNamespaceLive, AnotherContainerJoinsItByItsPath) {
 TEST_F(UserNamespaceLive, ExecsJoinItWhereOtherNamespacesAreTheGuests) {
   spec_.namespaces.has_pid = spec_.namespaces.has_ipc = spec_.namespaces.has_uts = false;
   // They may not be mounted by whom they do not belong to.
-  std::erase_if(spec_.mounts, [](const Mount& mount) {
-    return mount.type == "proc" || mount.type == "mqueue";
-  });
+  std::erase_if(spec_.mounts, [](const Mount& mount) { return mount.type == "proc" || mount.type == "mqueue"; });
   ASSERT_TRUE(Run().ok());
   absl::Status executed = Exec("a", ExecOf({"/usr/bin/sh", "-c", "id -u >/out/exec"}));
   ASSERT_TRUE(executed.ok()) << executed;

@@ -32,9 +32,7 @@ class ControlFiles {
   ControlFiles(const ControlFiles&) = delete;
   ControlFiles& operator=(const ControlFiles&) = delete;
   const std::string& path() const { return path_; }
-  void Write(const std::string& file, const std::string& text) const {
-    std::ofstream(path_ + "/" + file) << text;
-  }
+  void Write(const std::string& file, const std::string& text) const { std::ofstream(path_ + "/" + file) << text; }
   // Without the old text's rest, which a plain file keeps where cgroupfs would not.
   std::string Read(const std::string& file) const {
     std::ifstream stream(path_ + "/" + file);
@@ -47,8 +45,7 @@ class ControlFiles {
   std::string path_;
 };
 
-inline void RunCo(asio::io_context& context, Co<void> task,
-                  std::chrono::seconds limit = std::chrono::seconds(5)) {
+inline void RunCo(asio::io_context& context, Co<void> task, std::chrono::seconds limit = std::chrono::seconds(5)) {
   bool has_ended = false;
   asio::co_spawn(context, std::move(task), [&](std::exception_ptr error) {
     EXPECT_FALSE(error);

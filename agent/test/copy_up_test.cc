@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/copy_up.h"
+#include "agent/rootfs/copy_up.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/device_rules.h"
+#include "agent/oci/device_rules.h"
 
 #include <gtest/gtest.h>
 
@@ -54,8 +54,7 @@ bpf_cgroup_dev_ctx Request(uint32_t type, uint32_t access, uint32_t major, uint3
 }
 
 TEST(EncodeDeviceProgram, DeniesWithoutARule) {
-  EXPECT_EQ(
-      Evaluate(EncodeDeviceProgram({}), Request(BPF_DEVCG_DEV_CHAR, BPF_DEVCG_ACC_READ, 1, 3)), 0);
+  EXPECT_EQ(Evaluate(EncodeDeviceProgram({}), Request(BPF_DEVCG_DEV_CHAR, BPF_DEVCG_ACC_READ, 1, 3)), 0);
 }
 
 TEST(EncodeDeviceProgram, DefaultsAllowNullAndMknodButNoDisk) {
@@ -82,20 +81,16 @@ TEST(EncodeDeviceProgram, TheLastMatchingRuleDecides) {
 }
 
 TEST(EncodeDeviceProgram, AnAllowingRuleMustCoverAllThatIsAsked) {
-  std::vector<DeviceRule> rules = {
-      {.allow = true, .type = 'c', .major = 5, .minor = 5, .access = BPF_DEVCG_ACC_READ}};
+  std::vector<DeviceRule> rules = {{.allow = true, .type = 'c', .major = 5, .minor = 5, .access = BPF_DEVCG_ACC_READ}};
   auto program = EncodeDeviceProgram(rules);
 
   EXPECT_EQ(Evaluate(program, Request(BPF_DEVCG_DEV_CHAR, BPF_DEVCG_ACC_READ, 5, 5)), 1);
-  EXPECT_EQ(Evaluate(program,
-                     Request(BPF_DEVCG_DEV_CHAR, BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE, 5, 5)),
-            0);
+  EXPECT_EQ(Evaluate(program, Request(BPF_DEVCG_DEV_CHAR, BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE, 5, 5)), 0);
 }
 
 TEST(EncodeDeviceProgram, EndsAfterARuleForEverything) {
-  std::vector<DeviceRule> rules = {
-      {.allow = true, .type = 'c', .major = 5, .minor = 5, .access = kAll},
-      {.allow = true, .type = 'a', .major = {}, .minor = {}, .access = kAll}};
+  std::vector<DeviceRule> rules = {{.allow = true, .type = 'c', .major = 5, .minor = 5, .access = kAll},
+                                   {.allow = true, .type = 'a', .major = {}, .minor = {}, .access = kAll}};
 
   // Four loads, two bit operations, then "return 1": the kernel refuses instructions that cannot be
   // reached.

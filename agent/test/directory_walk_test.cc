@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/directory_walk.h"
+#include "agent/cgroup/directory_walk.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

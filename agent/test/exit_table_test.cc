@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/exit_table.h"
+#include "agent/process/exit_table.h"
 
 #include <sys/wait.h>
 #include <unistd.h>

@@ -16,10 +16,6 @@ TEST(ParseCommandLine, KeepsValuesWithEqualsSigns) {
   EXPECT_EQ(words["quiet"], "");
 }
 
-TEST(Sha256Hex, MatchesTheStandardExample) {
-  EXPECT_EQ(Sha256Hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-}
-
 TEST(CheckId, RefusesWhatIsNoDirectoryName) {
   EXPECT_TRUE(CheckId("a0.b-c").ok());
   EXPECT_FALSE(CheckId("").ok());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/lookup.h"
+#include "agent/process/lookup.h"
 
 #include <gtest/gtest.h>
 
@@ -16,11 +16,9 @@ TEST(FindProgram, SearchesThePath) {
 TEST(FindProgram, HasTheTextsThatEnginesLookFor) {
   EXPECT_EQ(FindProgram("no-such-program", "/bin").status().message(),
             "exec: \"no-such-program\": executable file not found in $PATH");
-  EXPECT_EQ(FindProgram("/no/such", "/bin").status().message(),
-            "exec: \"/no/such\": no such file or directory");
+  EXPECT_EQ(FindProgram("/no/such", "/bin").status().message(), "exec: \"/no/such\": no such file or directory");
   EXPECT_EQ(FindProgram("/etc", "/bin").status().message(), "exec: \"/etc\": is a directory");
-  EXPECT_EQ(FindProgram("/etc/passwd", "/bin").status().message(),
-            "exec: \"/etc/passwd\": permission denied");
+  EXPECT_EQ(FindProgram("/etc/passwd", "/bin").status().message(), "exec: \"/etc/passwd\": permission denied");
 }
 
 TEST(EnvironmentValue, MatchesTheWholeName) {
@@ -29,8 +27,7 @@ TEST(EnvironmentValue, MatchesTheWholeName) {
 }
 
 TEST(DistinctEnvironment, KeepsTheLastValueAtTheFirstPlace) {
-  EXPECT_EQ(DistinctEnvironment({"A=1", "B=2", "A=3", "AB=4", "A="}),
-            (std::vector<std::string>{"A=", "B=2", "AB=4"}));
+  EXPECT_EQ(DistinctEnvironment({"A=1", "B=2", "A=3", "AB=4", "A="}), (std::vector<std::string>{"A=", "B=2", "AB=4"}));
 }
 
 TEST(SetEnvironmentValue, ReplacesOrAdds) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // OOM watch and freezer against plain files: a write to them gives the event that cgroupfs gives.
-#include "agent/oom_watch.h"
+#include "agent/cgroup/oom_watch.h"
 
 #include <gtest/gtest.h>
 
-#include "agent/cgroup_freezer.h"
+#include "agent/cgroup/freezer.h"
 #include "agent/test/control_files.h"
 
 namespace kata::agent {
@@ -56,8 +56,7 @@ TEST_F(Watch, AnswersEveryWaiterAtTheNextKill) {
   absl::StatusOr<uint64_t> first;
   absl::StatusOr<uint64_t> second;
   asio::co_spawn(context_, AwaitKills(watch, 0, &first), [](std::exception_ptr) {});
-  Spawn(context_.get_executor(), "write",
-        WriteSoon(&files_, "memory.events", "oom 1\noom_kill 1\n"));
+  Spawn(context_.get_executor(), "write", WriteSoon(&files_, "memory.events", "oom 1\noom_kill 1\n"));
 
   RunCo(context_, AwaitKills(watch, 0, &second));
   context_.run_for(kShort);
@@ -102,8 +101,7 @@ TEST_F(Watch, PollsAFileThatCannotBeWatched) {
 TEST_F(Watch, AFreezeEndsWhenTheKernelSaysSo) {
   files_.Write("cgroup.freeze", "0");
   files_.Write("cgroup.events", "populated 1\nfrozen 0\n");
-  Spawn(context_.get_executor(), "write",
-        WriteSoon(&files_, "cgroup.events", "populated 1\nfrozen 1\n"));
+  Spawn(context_.get_executor(), "write", WriteSoon(&files_, "cgroup.events", "populated 1\nfrozen 1\n"));
   absl::Status status;
 
   RunCo(context_, AwaitFrozen(&watcher_, {.cgroup = files_.path(), .is_frozen = true}, &status));

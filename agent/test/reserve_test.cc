@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/reserve.h"
+#include "agent/cgroup/reserve.h"
 
 #include <gtest/gtest.h>
 
@@ -11,9 +11,7 @@ namespace {
 constexpr uint64_t kMiB = 1u << 20;
 
 GuestCapacity Machine(uint64_t mib, uint64_t processes) {
-  return GuestCapacity{.memory_total = mib * kMiB,
-                       .memory_available = (mib - 40) * kMiB,
-                       .processes = processes};
+  return GuestCapacity{.memory_total = mib * kMiB, .memory_available = (mib - 40) * kMiB, .processes = processes};
 }
 
 TEST(Reserve, EachLevelLeavesSomethingToTheOneAbove) {
@@ -38,8 +36,7 @@ TEST(Reserve, TakesLittleOfALargeMachine) {
 }
 
 TEST(Reserve, LeavesTheHalfOfATinyMachine) {
-  const GuestCapacity machine{
-      .memory_total = 20 * kMiB, .memory_available = 10 * kMiB, .processes = 50};
+  const GuestCapacity machine{.memory_total = 20 * kMiB, .memory_available = 10 * kMiB, .processes = 50};
 
   EXPECT_EQ(BoundsOfAll(machine).memory, 5 * kMiB);
   EXPECT_EQ(BoundsOfAll(machine).processes, 25u);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/scheduling.h"
+#include "agent/oci/scheduling.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/seccomp.h"
+#include "agent/oci/seccomp.h"
 
 #include <seccomp.h>
 #include <sys/prctl.h>
@@ -30,8 +30,7 @@ int ErrnoUnder(const SeccompProfile& profile, long (*call)()) {
     if (!compiled.ok()) ::_exit(255);
     // As it comes from init to an exec.
     auto filter = SeccompProgram::FromBytes(compiled->Bytes());
-    if (!filter.ok() || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !filter->Load().ok())
-      ::_exit(255);
+    if (!filter.ok() || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !filter->Load().ok()) ::_exit(255);
     ::_exit(call() < 0 ? errno : 0);
   }
   int status = 0;
@@ -51,25 +50,22 @@ TEST(SeccompAction, RefusesWhatItCannotServe) {
 }
 
 TEST(SeccompProgram, ARuleActsOnItsSystemCall) {
-  SeccompProfile profile = AllowAllBut(
-      {.names = {"getpriority"}, .action = "SCMP_ACT_ERRNO", .errno_ret = 61u, .args = {}});
+  SeccompProfile profile =
+      AllowAllBut({.names = {"getpriority"}, .action = "SCMP_ACT_ERRNO", .errno_ret = 61u, .args = {}});
 
   EXPECT_EQ(ErrnoUnder(profile, [] { return ::syscall(SYS_getpriority, 0, 0); }), 61);
   EXPECT_EQ(ErrnoUnder(profile, [] { return ::syscall(SYS_getppid); }), 0);
 }
 
 TEST(SeccompProgram, SkipsUnknownNamesAndKeepsTheRest) {
-  SeccompProfile profile = AllowAllBut({.names = {"no_such_call", "getpriority"},
-                                        .action = "SCMP_ACT_ERRNO",
-                                        .errno_ret = 62u,
-                                        .args = {}});
+  SeccompProfile profile =
+      AllowAllBut({.names = {"no_such_call", "getpriority"}, .action = "SCMP_ACT_ERRNO", .errno_ret = 62u, .args = {}});
 
   EXPECT_EQ(ErrnoUnder(profile, [] { return ::syscall(SYS_getpriority, 0, 0); }), 62);
 }
 
 TEST(SeccompProgram, AnArgumentConditionLimitsTheRule) {
-  SeccompRule rule{
-      .names = {"personality"}, .action = "SCMP_ACT_ERRNO", .errno_ret = 63u, .args = {}};
+  SeccompRule rule{.names = {"personality"}, .action = "SCMP_ACT_ERRNO", .errno_ret = 63u, .args = {}};
   rule.args.push_back({.index = 0, .value = 0xffffffff, .value_two = 0, .op = "SCMP_CMP_EQ"});
   SeccompProfile profile = AllowAllBut(rule);
 
@@ -78,8 +74,7 @@ TEST(SeccompProgram, AnArgumentConditionLimitsTheRule) {
 }
 
 TEST(SeccompProgram, SeveralConditionsOnOneArgumentAreAlternatives) {
-  SeccompRule rule{
-      .names = {"personality"}, .action = "SCMP_ACT_ERRNO", .errno_ret = 64u, .args = {}};
+  SeccompRule rule{.names = {"personality"}, .action = "SCMP_ACT_ERRNO", .errno_ret = 64u, .args = {}};
   rule.args.push_back({.index = 0, .value = 0xffffffff, .value_two = 0, .op = "SCMP_CMP_EQ"});
   rule.args.push_back({.index = 0, .value = 0, .value_two = 0, .op = "SCMP_CMP_EQ"});
   SeccompProfile profile = AllowAllBut(rule);
@@ -100,8 +95,7 @@ SeccompProfile AllowOnlyExit(const std::string& default_action) {
   SeccompProfile profile;
   profile.default_action = default_action;
   profile.architectures = {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"};
-  profile.rules.push_back(
-      {.names = {"exit_group"}, .action = "SCMP_ACT_ALLOW", .errno_ret = {}, .args = {}});
+  profile.rules.push_back({.names = {"exit_group"}, .action = "SCMP_ACT_ALLOW", .errno_ret = {}, .args = {}});
   return profile;
 }
 
@@ -115,8 +109,7 @@ TEST(SeccompProgram, ACallNewerThanTheProfileIsNotImplemented) {
 }
 
 TEST(SeccompProgram, SoItIsUnderAProfileThatKills) {
-  EXPECT_EQ(ErrnoUnder(AllowOnlyExit("SCMP_ACT_KILL_PROCESS"), [] { return ::syscall(452); }),
-            ENOSYS);
+  EXPECT_EQ(ErrnoUnder(AllowOnlyExit("SCMP_ACT_KILL_PROCESS"), [] { return ::syscall(452); }), ENOSYS);
 }
 
 TEST(SeccompProgram, ANamedCallIsNotNewer) {
@@ -132,8 +125,7 @@ TEST(SeccompProgram, ANamedCallIsNotNewer) {
 TEST(SeccompProgram, RefusesBytesThatAreNoProgram) {
   EXPECT_FALSE(SeccompProgram::FromBytes("").ok());
   EXPECT_FALSE(SeccompProgram::FromBytes(std::string(4 + 7, 'x')).ok());
-  EXPECT_FALSE(
-      SeccompProgram::FromBytes(std::string(4 + 8 * (kSeccompInstructionsMax + 1), 'x')).ok());
+  EXPECT_FALSE(SeccompProgram::FromBytes(std::string(4 + 8 * (kSeccompInstructionsMax + 1), 'x')).ok());
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/share_limit.h"
+#include "agent/storage/share_limit.h"
 
 #include <gtest/gtest.h>
 

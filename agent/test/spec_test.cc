@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/spec.h"
+#include "agent/oci/spec.h"
 
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -9,8 +9,7 @@
 namespace kata::agent {
 namespace {
 
-constexpr char kMinimal[] =
-    R"({"process":{"args":["/bin/true"],"cwd":"/"},"root":{"path":"/rootfs"}})";
+constexpr char kMinimal[] = R"({"process":{"args":["/bin/true"],"cwd":"/"},"root":{"path":"/rootfs"}})";
 
 std::string WithLinux(const std::string& linux_json) {
   return R"({"process":{"args":["a"],"cwd":"/"},"root":{"path":"/r"},"linux":)" + linux_json + "}";
@@ -33,8 +32,7 @@ TEST(ParseContainerSpec, RefusesBrokenJsonAndWrongTypes) {
 }
 
 TEST(ParseContainerSpec, RefusesARelativeRoot) {
-  auto spec =
-      ParseContainerSpec(R"({"process":{"args":["a"],"cwd":"/"},"root":{"path":"rootfs"}})");
+  auto spec = ParseContainerSpec(R"({"process":{"args":["a"],"cwd":"/"},"root":{"path":"rootfs"}})");
 
   EXPECT_TRUE(absl::IsInvalidArgument(spec.status()));
 }
@@ -53,9 +51,9 @@ void ExpectProcessRefused(const std::string& members, const std::string& part) {
 }
 
 TEST(ParseContainerSpec, ReadsAUserNamespace) {
-  auto spec = ParseContainerSpec(WithLinux(
-      R"({"namespaces":[{"type":"user"}],"uidMappings":[{"containerID":0,"hostID":100000,"size":65536}],)"
-      R"("gidMappings":[{"containerID":0,"hostID":200000,"size":65536}]})"));
+  auto spec = ParseContainerSpec(
+      WithLinux(R"({"namespaces":[{"type":"user"}],"uidMappings":[{"containerID":0,"hostID":100000,"size":65536}],)"
+                R"("gidMappings":[{"containerID":0,"hostID":200000,"size":65536}]})"));
 
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_TRUE(spec->namespaces.has_user);
@@ -83,9 +81,9 @@ TEST(ParseContainerSpec, RefusesNamespacesThatAreUnknownOrTwice) {
 }
 
 TEST(ParseContainerSpec, ReadsTimeOffsetsAndPersonality) {
-  auto spec = ParseContainerSpec(
-      WithLinux(R"({"namespaces":[{"type":"time"}],"personality":{"domain":"LINUX32"},)"
-                R"("timeOffsets":{"monotonic":{"secs":-5,"nanosecs":7},"boottime":{"secs":9}}})"));
+  auto spec =
+      ParseContainerSpec(WithLinux(R"({"namespaces":[{"type":"time"}],"personality":{"domain":"LINUX32"},)"
+                                   R"("timeOffsets":{"monotonic":{"secs":-5,"nanosecs":7},"boottime":{"secs":9}}})"));
 
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->time_offsets["monotonic"].secs, -5);
@@ -114,10 +112,10 @@ TEST(ParseProcessSpec, RefusesAnEnvironmentThatIsNoneAsRuncDoes) {
 }
 
 TEST(ParseProcessSpec, ReadsScheduling) {
-  auto spec = ParseProcessSpec(
-      R"({"args":["a"],"cwd":"/","scheduler":{"policy":"SCHED_FIFO","priority":10,)"
-      R"("flags":["SCHED_FLAG_RESET_ON_FORK"]},"ioPriority":{"class":"IOPRIO_CLASS_BE","priority":7},)"
-      R"("execCPUAffinity":{"initial":"0-3","final":"1"}})");
+  auto spec =
+      ParseProcessSpec(R"({"args":["a"],"cwd":"/","scheduler":{"policy":"SCHED_FIFO","priority":10,)"
+                       R"("flags":["SCHED_FLAG_RESET_ON_FORK"]},"ioPriority":{"class":"IOPRIO_CLASS_BE","priority":7},)"
+                       R"("execCPUAffinity":{"initial":"0-3","final":"1"}})");
 
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->scheduler->policy, 1u);
@@ -136,9 +134,8 @@ TEST(ParseProcessSpec, ReadsScheduling) {
 }
 
 TEST(ParseContainerSpec, TellsJoinedNamespacesFromNewOnes) {
-  auto spec = ParseContainerSpec(
-      WithLinux(R"({"namespaces":[{"type":"pid"},{"type":"ipc","path":"/proc/9/ns/ipc"},)"
-                R"({"type":"network","path":"/run/netns/a"}]})"));
+  auto spec = ParseContainerSpec(WithLinux(R"({"namespaces":[{"type":"pid"},{"type":"ipc","path":"/proc/9/ns/ipc"},)"
+                                           R"({"type":"network","path":"/run/netns/a"}]})"));
 
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_TRUE(spec->namespaces.has_pid);
@@ -148,8 +145,7 @@ TEST(ParseContainerSpec, TellsJoinedNamespacesFromNewOnes) {
 }
 
 TEST(ParseContainerSpec, RefusesAPathOfAnyOtherNamespace) {
-  auto spec =
-      ParseContainerSpec(WithLinux(R"({"namespaces":[{"type":"mount","path":"/proc/9/ns/mnt"}]})"));
+  auto spec = ParseContainerSpec(WithLinux(R"({"namespaces":[{"type":"mount","path":"/proc/9/ns/mnt"}]})"));
 
   EXPECT_TRUE(absl::IsInvalidArgument(spec.status()));
   EXPECT_NE(spec.status().message().find("/proc/9/ns/mnt"), std::string::npos) << spec.status();
@@ -167,14 +163,14 @@ TEST(CheckFirstNamespaces, TakesPinnedOnesAndRefusesThoseOfProcesses) {
 }
 
 TEST(ParseResources, ReadsEveryLimit) {
-  auto parsed = ParseResources(
-      R"({"cpu":{"shares":2,"quota":-1,"period":5,"burst":6,"idle":1,"cpus":"0-1","mems":"0"},)"
-      R"("memory":{"limit":7,"reservation":8,"swap":9,"checkBeforeUpdate":true},)"
-      R"("pids":{"limit":10},"hugepageLimits":[{"pageSize":"2MB","limit":11}],)"
-      R"("blockIO":{"weight":12,"weightDevice":[{"major":8,"minor":16,"weight":13}],)"
-      R"("throttleReadBpsDevice":[{"major":8,"minor":0,"rate":14}],)"
-      R"("throttleWriteIOPSDevice":[{"major":8,"minor":1,"rate":15}]},)"
-      R"("unified":{"memory.high":"16"},"rdma":{},"network":null})");
+  auto parsed =
+      ParseResources(R"({"cpu":{"shares":2,"quota":-1,"period":5,"burst":6,"idle":1,"cpus":"0-1","mems":"0"},)"
+                     R"("memory":{"limit":7,"reservation":8,"swap":9,"checkBeforeUpdate":true},)"
+                     R"("pids":{"limit":10},"hugepageLimits":[{"pageSize":"2MB","limit":11}],)"
+                     R"("blockIO":{"weight":12,"weightDevice":[{"major":8,"minor":16,"weight":13}],)"
+                     R"("throttleReadBpsDevice":[{"major":8,"minor":0,"rate":14}],)"
+                     R"("throttleWriteIOPSDevice":[{"major":8,"minor":1,"rate":15}]},)"
+                     R"("unified":{"memory.high":"16"},"rdma":{},"network":null})");
 
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_EQ(parsed->cpu_quota, -1);
@@ -195,21 +191,21 @@ TEST(ParseResources, ReadsEveryLimit) {
 }
 
 TEST(ParseResources, TakesWhatEnginesSendForNothing) {
-  auto parsed = ParseResources(
-      R"({"cpu":{"shares":0},"memory":{},"pids":null,"blockIO":{"weight":0},"hugepageLimits":[]})");
+  auto parsed =
+      ParseResources(R"({"cpu":{"shares":0},"memory":{},"pids":null,"blockIO":{"weight":0},"hugepageLimits":[]})");
 
   ASSERT_TRUE(parsed.ok()) << parsed.status();
 }
 
 TEST(ParseResources, RefusesAPageSizeThatIsAPath) {
-  EXPECT_TRUE(absl::IsInvalidArgument(
-      ParseResources(R"({"hugepageLimits":[{"pageSize":"../2MB","limit":1}]})").status()));
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(ParseResources(R"({"hugepageLimits":[{"pageSize":"../2MB","limit":1}]})").status()));
   EXPECT_TRUE(absl::IsInvalidArgument(ParseResources("[]").status()));
 }
 
 TEST(ParseContainerSpec, ReadsDevices) {
-  auto spec = ParseContainerSpec(WithLinux(
-      R"({"devices":[{"path":"/dev/fuse","type":"c","major":10,"minor":229,"fileMode":438}]})"));
+  auto spec = ParseContainerSpec(
+      WithLinux(R"({"devices":[{"path":"/dev/fuse","type":"c","major":10,"minor":229,"fileMode":438}]})"));
 
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->devices[0].type, static_cast<mode_t>(S_IFCHR));
@@ -218,9 +214,8 @@ TEST(ParseContainerSpec, ReadsDevices) {
 }
 
 TEST(ParseProcessSpec, ReadsUserAndLimits) {
-  auto spec = ParseProcessSpec(
-      R"({"args":["id"],"cwd":"/","user":{"uid":7,"gid":8,"additionalGids":[9],"umask":63},)"
-      R"("rlimits":[{"type":"RLIMIT_NOFILE","hard":2048,"soft":1024}],"oomScoreAdj":-5})");
+  auto spec = ParseProcessSpec(R"({"args":["id"],"cwd":"/","user":{"uid":7,"gid":8,"additionalGids":[9],"umask":63},)"
+                               R"("rlimits":[{"type":"RLIMIT_NOFILE","hard":2048,"soft":1024}],"oomScoreAdj":-5})");
 
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->uid, 7u);
@@ -233,8 +228,7 @@ TEST(ParseProcessSpec, ReadsUserAndLimits) {
 }
 
 TEST(ParseProcessSpec, RefusesUnknownLimitsAndEmptyArguments) {
-  EXPECT_FALSE(
-      ParseProcessSpec(R"({"args":["a"],"cwd":"/","rlimits":[{"type":"RLIMIT_X"}]})").ok());
+  EXPECT_FALSE(ParseProcessSpec(R"({"args":["a"],"cwd":"/","rlimits":[{"type":"RLIMIT_X"}]})").ok());
   EXPECT_FALSE(ParseProcessSpec(R"({"args":[],"cwd":"/"})").ok());
   EXPECT_FALSE(ParseProcessSpec(R"({"args":["a"],"cwd":"here"})").ok());
 }

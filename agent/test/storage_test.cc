@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/storage.h"
+#include "agent/storage/storage.h"
 
 #include <unistd.h>
 

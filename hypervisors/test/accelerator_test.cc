@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "hypervisors/accelerator.h"
+#include "hypervisors/accelerator/accelerator.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -46,8 +46,7 @@ class AcceleratorTest : public ::testing::Test {
 };
 
 TEST_F(AcceleratorTest, AutoFallsBackWithReasonWhenDeviceIsMissing) {
-  const AcceleratorChoice choice =
-      ChooseAccelerator(Spec(Accelerator::kAuto), directory_ + "/kvm", directory_);
+  const AcceleratorChoice choice = ChooseAccelerator(Spec(Accelerator::kAuto), directory_ + "/kvm", directory_);
   EXPECT_FALSE(choice.is_kvm);
   EXPECT_THAT(choice.why_not_kvm, HasSubstr("no such file"));
 }
@@ -92,8 +91,9 @@ TEST_F(AcceleratorTest, ForcedChoicesAreTaken) {
 TEST_F(AcceleratorTest, CheckFileNamesFileKeyAndFix) {
   const std::string path = directory_ + "/vmlinux";
   EXPECT_EQ(CheckFile(path, "kernel", 12345, 12345, false).message(),
-            "kernel \"" + path + "\" of configuration key \"kernel\": no such file or directory; run tools/build or "
-            "correct the key");
+            "kernel \"" + path +
+                "\" of configuration key \"kernel\": no such file or directory; run tools/build or "
+                "correct the key");
 }
 
 TEST_F(AcceleratorTest, CheckFileAsksForTheMachinesUser) {

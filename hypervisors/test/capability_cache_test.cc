@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "hypervisors/capability_cache.h"
+#include "hypervisors/libvirt/capability_cache.h"
 
 #include <filesystem>
 #include <fstream>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "hypervisors/cleanup.h"
+#include "hypervisors/libvirt/cleanup.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -94,9 +94,10 @@ TEST_F(CleanupTest, SparesAForeignProcessWithTheSamePid) {
 }
 
 TEST_F(CleanupTest, RemovesOnlyTheCgroupsOfThisDomain) {
-  for (const char* path : {"/cpu/machine/qemu-1-pod.libvirt-qemu/libvirt/emulator", "/cpu/machine/qemu-1-pod2.libvirt-qemu",
-                           "/cpu/machine/qemu-x-pod.libvirt-qemu", "/cpu/machine/qemu-embed-0a1b2c3d-1-pod.libvirt-qemu",
-                           "/machine/qemu-12-pod.libvirt-qemu"}) {
+  for (const char* path :
+       {"/cpu/machine/qemu-1-pod.libvirt-qemu/libvirt/emulator", "/cpu/machine/qemu-1-pod2.libvirt-qemu",
+        "/cpu/machine/qemu-x-pod.libvirt-qemu", "/cpu/machine/qemu-embed-0a1b2c3d-1-pod.libvirt-qemu",
+        "/machine/qemu-12-pod.libvirt-qemu"}) {
     fs::create_directories(directory_ + path);
   }
   EXPECT_TRUE(RemoveCgroups(directory_, "pod").ok());

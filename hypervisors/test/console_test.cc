@@ -6,8 +6,8 @@
 
 #include <string>
 
-#include <boost/asio/io_context.hpp>
 #include <gtest/gtest.h>
+#include <boost/asio/io_context.hpp>
 
 #include "proto/base/fd.h"
 

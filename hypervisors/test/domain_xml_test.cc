@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "hypervisors/domain_xml.h"
+#include "hypervisors/libvirt/domain_xml.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -10,7 +10,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hypervisors/device_xml.h"
+#include "hypervisors/libvirt/device_xml.h"
+#include "hypervisors/libvirt/file_set.h"
 
 namespace kata::hypervisors {
 namespace {
@@ -109,7 +110,7 @@ TEST(DomainXmlTest, ADiskIsADescriptorWithASerial) {
   const MachinePaths paths("/run/x");
   const absl::StatusOr<std::string> xml = DeviceXml({"d1", disk}, paths, 2);
   ASSERT_TRUE(xml.ok()) << xml.status();
-  EXPECT_THAT(*xml, HasSubstr("fdgroup=\"" + FileGroup("d1") + "\""));
+  EXPECT_THAT(*xml, HasSubstr("\"" + FileSetPath(FileSetOf(2)) + "\""));
   EXPECT_THAT(*xml, HasSubstr("<target dev=\"vdc\" bus=\"virtio\"/>"));
   EXPECT_THAT(*xml, HasSubstr("<readonly/>"));
   EXPECT_THAT(*xml, HasSubstr("<serial>a-serial</serial>"));
@@ -124,7 +125,8 @@ TEST(DomainXmlTest, WhatADeviceMayNotBeIsNamed) {
   EXPECT_THAT(std::string(DeviceXml({"a'b", disk}, paths, 0).status().message()), HasSubstr("its id must be"));
   EXPECT_THAT(std::string(DeviceXml({"d", disk}, paths, 0).status().message()), HasSubstr("its file is not open"));
   disk.serial = std::string(21, 'x');
-  EXPECT_THAT(std::string(DeviceXml({"d", disk}, paths, 0).status().message()), HasSubstr("must be 1 to 20 characters"));
+  EXPECT_THAT(std::string(DeviceXml({"d", disk}, paths, 0).status().message()),
+              HasSubstr("must be 1 to 20 characters"));
   EXPECT_TRUE(absl::IsFailedPrecondition(DeviceXml({"v", HostVsock{}}, paths, 0).status()));
 }
 
@@ -140,8 +142,7 @@ TEST(DomainXmlTest, NineP) {
 TEST(DomainXmlTest, RejectsAnEmulatorWithoutArchitecture) {
   VmSpec spec = FullSpec();
   spec.emulator = "/usr/bin/qemu-kvm";
-  EXPECT_EQ(DomainXml(spec, MachinePaths(spec.runtime_dir), false).status().code(),
-            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(DomainXml(spec, MachinePaths(spec.runtime_dir), false).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(DomainXmlTest, FitsTheSchema) {

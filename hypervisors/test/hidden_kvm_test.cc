@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "hypervisors/hidden_kvm.h"
+#include "hypervisors/accelerator/hidden_kvm.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "hypervisors/host_tsc.h"
+#include "hypervisors/accelerator/host_tsc.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The wrapper against libvirt's built-in test driver: no machine starts.
-#include "hypervisors/libvirt_session.h"
+#include "hypervisors/libvirt/libvirt_session.h"
 
 #include <condition_variable>
 #include <mutex>
@@ -40,8 +40,7 @@ TEST(LibvirtSessionTest, LifeCycleAndEvents) {
 }
 
 TEST(LibvirtSessionTest, ErrorsSayWhatAndWhy) {
-  absl::StatusOr<std::unique_ptr<LibvirtSession>> session =
-      LibvirtSession::Open("test:///default", [](DomainEvent) {});
+  absl::StatusOr<std::unique_ptr<LibvirtSession>> session = LibvirtSession::Open("test:///default", [](DomainEvent) {});
   ASSERT_TRUE(session.ok()) << session.status();
   EXPECT_THAT(std::string((*session)->Create("<domain/>", {}).message()), ::testing::HasSubstr("create domain: "));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The verdicts, with scripts for an emulator; boot_test.cc boots a real one.
-#include "hypervisors/probe_boot.h"
+#include "hypervisors/accelerator/probe_boot.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -96,7 +96,8 @@ TEST_F(ProbeBootTest, RunsAsTheMachinesUser) {
 TEST_F(ProbeBootTest, MissingEmulatorIsAnError) {
   VmSpec machine = Machine(kBoots);
   machine.emulator += "-none";
-  EXPECT_THAT(std::string(ProbeBootOnce(machine, "tcg", directory_ + "/cache", kLong).message()), HasSubstr("no such file"));
+  EXPECT_THAT(std::string(ProbeBootOnce(machine, "tcg", directory_ + "/cache", kLong).message()),
+              HasSubstr("no such file"));
   EXPECT_FALSE(ProbeBoot(machine, "tcg", kLong).ok());
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "hypervisors/run_clock.h"
+#include "hypervisors/accelerator/run_clock.h"
 
 #include <sched.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "hypervisors/trim_memory.h"
+#include "hypervisors/libvirt/trim_memory.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -96,13 +96,15 @@ TEST_F(VsockTest, NoSocketIsAnErrorThatNamesIt) {
 }
 
 TEST(VsockCidTest, IsReadFromTheDocument) {
-  auto cid = VsockCidOf("<domain><devices><vsock model='virtio'><cid auto='yes' address='7'/></vsock></devices></domain>");
+  auto cid =
+      VsockCidOf("<domain><devices><vsock model='virtio'><cid auto='yes' address='7'/></vsock></devices></domain>");
   ASSERT_TRUE(cid.ok()) << cid.status();
   EXPECT_EQ(*cid, 7u);
 }
 
 TEST(VsockCidTest, DocumentWithoutOneIsAnError) {
-  for (const char* text : {"", "<domain", "<domain/>", "<domain><devices><vsock><cid auto='yes'/></vsock></devices></domain>"})
+  for (const char* text :
+       {"", "<domain", "<domain/>", "<domain><devices><vsock><cid auto='yes'/></vsock></devices></domain>"})
     EXPECT_FALSE(VsockCidOf(text).ok()) << text;
 }
 

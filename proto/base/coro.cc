@@ -15,18 +15,17 @@
 namespace kata {
 
 void Spawn(asio::any_io_executor executor, std::string name, Co<absl::Status> task) {
-  asio::co_spawn(executor, std::move(task),
-                 [name = std::move(name)](std::exception_ptr error, absl::Status status) {
-                   if (error) {
-                     try {
-                       std::rethrow_exception(error);
-                     } catch (const std::exception& e) {
-                       log::Error("{}: unexpected exception: {}", name, e.what());
-                     }
-                   } else if (!status.ok() && !absl::IsCancelled(status)) {
-                     log::Error("{}: {}", name, status.message());
-                   }
-                 });
+  asio::co_spawn(executor, std::move(task), [name = std::move(name)](std::exception_ptr error, absl::Status status) {
+    if (error) {
+      try {
+        std::rethrow_exception(error);
+      } catch (const std::exception& e) {
+        log::Error("{}: unexpected exception: {}", name, e.what());
+      }
+    } else if (!status.ok() && !absl::IsCancelled(status)) {
+      log::Error("{}: {}", name, status.message());
+    }
+  });
 }
 
 Co<void> Sleep(std::chrono::nanoseconds duration) {
@@ -45,18 +44,18 @@ absl::Status FromErrorCode(const boost::system::error_code& ec, absl::string_vie
   return ErrnoStatus(ec.value(), what);
 }
 
-Event::Event(asio::any_io_executor executor) : executor_(std::move(executor)) {}
+Latch::Latch(asio::any_io_executor executor) : executor_(std::move(executor)) {}
 
-void Event::Set() {
+void Latch::Set() {
   is_set_ = true;
   for (asio::steady_timer* timer : std::exchange(waiters_, {})) timer->cancel();
 }
 
-Co<void> Event::Wait() {
+Co<void> Latch::Wait() {
   while (!is_set_) co_await WaitFor(std::chrono::hours(24));
 }
 
-Co<bool> Event::WaitFor(std::chrono::nanoseconds timeout) {
+Co<bool> Latch::WaitFor(std::chrono::nanoseconds timeout) {
   if (is_set_) co_return true;
   asio::steady_timer timer(executor_);
   timer.expires_after(timeout);
@@ -70,7 +69,7 @@ Co<bool> Event::WaitFor(std::chrono::nanoseconds timeout) {
 Co<absl::Status> RunBlocking(asio::thread_pool& pool, std::function<absl::Status()> job) {
   struct Call {
     explicit Call(asio::any_io_executor ex) : done(std::move(ex)) {}
-    Event done;
+    Latch done;
     absl::Status status;
   };
   auto executor = co_await asio::this_coro::executor;

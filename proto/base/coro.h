@@ -38,11 +38,11 @@ Co<void> Sleep(std::chrono::nanoseconds duration);
 absl::Status FromErrorCode(const boost::system::error_code& ec, absl::string_view what);
 
 // A one-shot latch: any number of waiters, released for ever by Set(). Io thread only.
-class Event {
+class Latch {
  public:
-  explicit Event(asio::any_io_executor executor);
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
+  explicit Latch(asio::any_io_executor executor);
+  Latch(const Latch&) = delete;
+  Latch& operator=(const Latch&) = delete;
   void Set();
   bool is_set() const { return is_set_; }
   Co<void> Wait();
@@ -58,7 +58,7 @@ class Event {
 // What a spawned call leaves to one that waits for it for a while only. Io thread only.
 struct Outcome {
   explicit Outcome(const asio::any_io_executor& executor) : known(executor) {}
-  Event known;
+  Latch known;
   absl::Status status;
   bool is_given_up = false;  // nobody waits any more
 };

@@ -18,11 +18,10 @@
 namespace kata {
 namespace {
 
-absl::Status MakeOne(int root_fd, const std::string& parent, const std::string& name,
-                     bool is_directory) {
+absl::Status MakeOne(int root_fd, const std::string& parent, const std::string& name, bool is_directory) {
   ASSIGN_OR_RETURN(const UniqueFd dir, OpenInRoot(root_fd, parent, O_PATH | O_DIRECTORY));
-  const int made = is_directory ? ::mkdirat(dir.get(), name.c_str(), 0755)
-                                : ::mknodat(dir.get(), name.c_str(), S_IFREG | 0644, 0);
+  const int made =
+      is_directory ? ::mkdirat(dir.get(), name.c_str(), 0755) : ::mknodat(dir.get(), name.c_str(), S_IFREG | 0644, 0);
   if (made == 0 || errno == EEXIST) return absl::OkStatus();
   return ErrnoStatus(errno, absl::StrCat("creating \"", parent, "/", name, "\""));
 }

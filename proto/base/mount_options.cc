@@ -53,23 +53,28 @@ struct FileSystemWord {
 };
 
 const std::map<std::string, FileSystemWord>& FileSystemWords() {
-  static const auto* words = new std::map<std::string, FileSystemWord>{
-      {"sync", {MS_SYNCHRONOUS, true}},  {"async", {MS_SYNCHRONOUS, false}},
-      {"dirsync", {MS_DIRSYNC, true}},   {"mand", {MS_MANDLOCK, true}},
-      {"nomand", {MS_MANDLOCK, false}},  {"iversion", {MS_I_VERSION, true}},
-      {"noiversion", {MS_I_VERSION, false}}, {"lazytime", {MS_LAZYTIME, true}},
-      {"nolazytime", {MS_LAZYTIME, false}},  {"silent", {MS_SILENT, true}},
-      {"loud", {MS_SILENT, false}},      {"remount", {MS_REMOUNT, true}},
-      {"defaults", {0, true}}};
+  static const auto* words = new std::map<std::string, FileSystemWord>{{"sync", {MS_SYNCHRONOUS, true}},
+                                                                       {"async", {MS_SYNCHRONOUS, false}},
+                                                                       {"dirsync", {MS_DIRSYNC, true}},
+                                                                       {"mand", {MS_MANDLOCK, true}},
+                                                                       {"nomand", {MS_MANDLOCK, false}},
+                                                                       {"iversion", {MS_I_VERSION, true}},
+                                                                       {"noiversion", {MS_I_VERSION, false}},
+                                                                       {"lazytime", {MS_LAZYTIME, true}},
+                                                                       {"nolazytime", {MS_LAZYTIME, false}},
+                                                                       {"silent", {MS_SILENT, true}},
+                                                                       {"loud", {MS_SILENT, false}},
+                                                                       {"remount", {MS_REMOUNT, true}},
+                                                                       {"defaults", {0, true}}};
   return *words;
 }
 
 const std::map<std::string, unsigned long>& PropagationWords() {
-  static const auto* words = new std::map<std::string, unsigned long>{
-      {"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE | MS_REC},
-      {"shared", MS_SHARED},         {"rshared", MS_SHARED | MS_REC},
-      {"slave", MS_SLAVE},           {"rslave", MS_SLAVE | MS_REC},
-      {"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE | MS_REC}};
+  static const auto* words =
+      new std::map<std::string, unsigned long>{{"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE | MS_REC},
+                                               {"shared", MS_SHARED},         {"rshared", MS_SHARED | MS_REC},
+                                               {"slave", MS_SLAVE},           {"rslave", MS_SLAVE | MS_REC},
+                                               {"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE | MS_REC}};
   return *words;
 }
 

@@ -14,15 +14,15 @@ namespace kata {
 
 // For mount_setattr(2).
 struct MountAttributes {
-  uint64_t set = 0;      // MOUNT_ATTR_*
+  uint64_t set = 0;  // MOUNT_ATTR_*
   uint64_t cleared = 0;
   bool empty() const { return set == 0 && cleared == 0; }
 };
 
 struct MountOptions {
-  unsigned long flags = 0;    // MS_RDONLY, MS_NOSUID, …: for mount(2) of a file system
-  MountAttributes own;        // the same for a bind, whose mount takes them by a second call
-  MountAttributes recursive;  // for the mount and all below it ("rro", "rnoexec", "rrw", …)
+  unsigned long flags = 0;                 // MS_RDONLY, MS_NOSUID, …: for mount(2) of a file system
+  MountAttributes own;                     // the same for a bind, whose mount takes them by a second call
+  MountAttributes recursive;               // for the mount and all below it ("rro", "rnoexec", "rrw", …)
   std::vector<unsigned long> propagation;  // MS_PRIVATE | MS_REC and so on, in order
   bool is_bind = false;
   bool is_recursive_bind = false;

@@ -27,20 +27,19 @@ absl::Status ErrnoStatus(int error, absl::string_view what);
 #define KATA_CONCAT_INNER(a, b) a##b
 #define KATA_CONCAT(a, b) KATA_CONCAT_INNER(a, b)
 
-#define RETURN_IF_ERROR(expr)                       \
-  do {                                              \
-    absl::Status kata_status = (expr);              \
-    if (!kata_status.ok()) return kata_status;      \
+#define RETURN_IF_ERROR(expr)                  \
+  do {                                         \
+    absl::Status kata_status = (expr);         \
+    if (!kata_status.ok()) return kata_status; \
   } while (false)
 #define ASSIGN_OR_RETURN(decl, expr) KATA_ASSIGN_OR(return, KATA_CONCAT(kata_so_, __LINE__), decl, expr)
 // Coroutine twins: plain statements, because g++ 12 breaks statement expressions that hold co_await.
-#define CO_RETURN_IF_ERROR(expr)                    \
-  do {                                              \
-    absl::Status kata_status = (expr);              \
-    if (!kata_status.ok()) co_return kata_status;   \
+#define CO_RETURN_IF_ERROR(expr)                  \
+  do {                                            \
+    absl::Status kata_status = (expr);            \
+    if (!kata_status.ok()) co_return kata_status; \
   } while (false)
-#define CO_ASSIGN_OR_RETURN(decl, expr) \
-  KATA_ASSIGN_OR(co_return, KATA_CONCAT(kata_so_, __LINE__), decl, expr)
+#define CO_ASSIGN_OR_RETURN(decl, expr) KATA_ASSIGN_OR(co_return, KATA_CONCAT(kata_so_, __LINE__), decl, expr)
 #define KATA_ASSIGN_OR(ret, so, decl, expr) \
   auto so = (expr);                         \
   if (!so.ok()) ret so.status();            \

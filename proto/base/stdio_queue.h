@@ -15,7 +15,7 @@ namespace kata {
 
 struct StdioChunk {
   int channel = 0;
-  std::string data;    // at most kStdioChunkMax bytes
+  std::string data;  // at most kStdioChunkMax bytes
   size_t credit = 0;
 };
 

@@ -27,9 +27,8 @@ constexpr size_t kFrameBytesPerTurn = 128u << 10;
 constexpr std::chrono::seconds kFlushTimeout{1};
 constexpr uint32_t kStreamIdMax = 0xfffffffd;
 
-absl::StatusOr<std::string> EncodeRequest(std::string service, std::string method,
-                                          std::string payload, std::chrono::nanoseconds timeout,
-                                          Metadata metadata) {
+absl::StatusOr<std::string> EncodeRequest(std::string service, std::string method, std::string payload,
+                                          std::chrono::nanoseconds timeout, Metadata metadata) {
   ::ttrpc::Request request;
   request.set_service(std::move(service));
   request.set_method(std::move(method));
@@ -42,8 +41,8 @@ absl::StatusOr<std::string> EncodeRequest(std::string service, std::string metho
   }
   const size_t size = request.ByteSizeLong();
   if (size > kFrameDataMax) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "sending a request: ", size, " bytes, at most ", kFrameDataMax, " fit a frame"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("sending a request: ", size, " bytes, at most ", kFrameDataMax, " fit a frame"));
   }
   std::string frame(kFrameHeaderSize + size, '\0');
   request.SerializeToArray(frame.data() + kFrameHeaderSize, static_cast<int>(size));
@@ -62,11 +61,10 @@ absl::StatusOr<std::string> DecodeResponse(const std::string& data) {
 
 }  // namespace
 
-std::shared_ptr<Connection> Connection::Start(asio::any_io_executor executor,
-                                              std::unique_ptr<Transport> transport,
+std::shared_ptr<Connection> Connection::Start(asio::any_io_executor executor, std::unique_ptr<Transport> transport,
                                               const ServiceMap* services, size_t frame_data_max) {
-  auto connection = std::make_shared<ConnectionImpl>(std::move(executor), std::move(transport),
-                                                     services, frame_data_max);
+  auto connection =
+      std::make_shared<ConnectionImpl>(std::move(executor), std::move(transport), services, frame_data_max);
   connection->StartLoops();
   return connection;
 }
@@ -151,7 +149,7 @@ void ConnectionImpl::Wake() {
 }
 
 Co<void> ConnectionImpl::WaitForChange(Clock::time_point until) {
-  if (!changed_) changed_ = std::make_shared<Event>(executor_);
+  if (!changed_) changed_ = std::make_shared<Latch>(executor_);
   auto event = changed_;
   const std::chrono::nanoseconds rest = until - Clock::now();
   co_await event->WaitFor(std::min(rest, kTimeoutMax));
@@ -159,8 +157,7 @@ Co<void> ConnectionImpl::WaitForChange(Clock::time_point until) {
 
 Co<absl::Status> ConnectionImpl::WaitForSpace(size_t size, Clock::time_point until) {
   while (!is_closed() && !HasSpace(size)) {
-    if (Clock::now() >= until)
-      co_return absl::DeadlineExceededError("waiting for the send queue: deadline exceeded");
+    if (Clock::now() >= until) co_return absl::DeadlineExceededError("waiting for the send queue: deadline exceeded");
     co_await WaitForChange(until);
   }
   co_return close_reason_;
@@ -177,8 +174,7 @@ void ConnectionImpl::HandleFrame(Frame frame) {
     case kTypeResponse:
       return HandleResponse(std::move(frame));
     case kTypeData:
-      return services_ != nullptr ? HandleServerData(std::move(frame))
-                                  : HandleClientData(std::move(frame));
+      return services_ != nullptr ? HandleServerData(std::move(frame)) : HandleClientData(std::move(frame));
     default:
       return;  // later versions may have more types
   }
@@ -189,8 +185,7 @@ void ConnectionImpl::HandleOversized(const Frame& frame) {
       absl::StrCat("frame of ", frame.length, " bytes: at most ", frame_data_max_, " are allowed"));
   const bool is_data = frame.type == kTypeData;
   if (frame.type == kTypeRequest || (is_data && services_ != nullptr)) {
-    if (is_data && server_calls_.contains(frame.stream_id))
-      return BreakServerStream(frame.stream_id, error);
+    if (is_data && server_calls_.contains(frame.stream_id)) return BreakServerStream(frame.stream_id, error);
     return Answer(frame.stream_id, error, std::string());
   }
   if (is_data) return BreakClientStream(frame.stream_id, error);
@@ -199,8 +194,7 @@ void ConnectionImpl::HandleOversized(const Frame& frame) {
 
 void ConnectionImpl::HandleResponse(Frame frame) {
   const uint32_t id = frame.stream_id;
-  if (!pending_.contains(id) && !client_streams_.contains(id))
-    return;  // late: its caller has given up
+  if (!pending_.contains(id) && !client_streams_.contains(id)) return;  // late: its caller has given up
   FinishClient(id, DecodeResponse(frame.data));
 }
 
@@ -260,18 +254,16 @@ absl::StatusOr<uint32_t> ConnectionImpl::TakeStreamId() {
   return std::exchange(next_id_, next_id_ + 2);
 }
 
-Co<absl::StatusOr<std::string>> ConnectionImpl::Call(std::string service, std::string method,
-                                                     std::string payload,
-                                                     std::chrono::nanoseconds timeout,
-                                                     Metadata metadata) {
+Co<absl::StatusOr<std::string>> ConnectionImpl::Call(std::string service, std::string method, std::string payload,
+                                                     std::chrono::nanoseconds timeout, Metadata metadata) {
   auto self = shared_from_this();
   const bool has_deadline = timeout.count() > 0;
   timeout = has_deadline ? std::min(timeout, kTimeoutMax) : kTimeoutMax;
   const Clock::time_point until = Clock::now() + timeout;
   const std::string what = absl::StrCat("calling \"", service, "/", method, "\"");
   const auto sent_timeout = has_deadline ? timeout : std::chrono::nanoseconds(0);
-  auto frame = EncodeRequest(std::move(service), std::move(method), std::move(payload),
-                             sent_timeout, std::move(metadata));
+  auto frame =
+      EncodeRequest(std::move(service), std::move(method), std::move(payload), sent_timeout, std::move(metadata));
   if (!frame.ok()) co_return Annotate(frame.status(), what);
   absl::Status space = co_await WaitForSpace(frame->size(), until);
   if (!space.ok()) co_return Annotate(space, what);
@@ -292,12 +284,11 @@ Co<absl::StatusOr<std::string>> ConnectionImpl::Call(std::string service, std::s
   co_return std::move(call->result);
 }
 
-Co<absl::StatusOr<std::shared_ptr<Stream>>> ConnectionImpl::OpenStream(std::string service,
-                                                                       std::string method) {
+Co<absl::StatusOr<std::shared_ptr<Stream>>> ConnectionImpl::OpenStream(std::string service, std::string method) {
   auto self = shared_from_this();
   const std::string what = absl::StrCat("opening stream \"", service, "/", method, "\"");
-  auto frame = EncodeRequest(std::move(service), std::move(method), std::string(),
-                             std::chrono::nanoseconds(0), Metadata());
+  auto frame =
+      EncodeRequest(std::move(service), std::move(method), std::string(), std::chrono::nanoseconds(0), Metadata());
   if (!frame.ok()) co_return Annotate(frame.status(), what);
   absl::Status space = co_await WaitForSpace(frame->size(), Clock::time_point::max());
   if (!space.ok()) co_return Annotate(space, what);
@@ -305,8 +296,7 @@ Co<absl::StatusOr<std::shared_ptr<Stream>>> ConnectionImpl::OpenStream(std::stri
   if (!id.ok()) co_return Annotate(id.status(), what);
   auto stream = std::make_shared<StreamImpl>(self, *id, StreamImpl::Role::kClient);
   client_streams_.emplace(*id, stream.get());
-  WriteFrameHeader(frame->data(), frame->size() - kFrameHeaderSize, *id, kTypeRequest,
-                   kFlagRemoteOpen);
+  WriteFrameHeader(frame->data(), frame->size() - kFrameHeaderSize, *id, kTypeRequest, kFlagRemoteOpen);
   Enqueue(*id, *std::move(frame));
   co_return stream;
 }

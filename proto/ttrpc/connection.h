@@ -60,10 +60,8 @@ struct CallContext {
   std::chrono::nanoseconds timeout{0};  // 0 = none; the connection itself answers DEADLINE_EXCEEDED
 };
 
-using UnaryHandler =
-    std::function<Co<absl::StatusOr<std::string>>(CallContext context, std::string payload)>;
-using StreamHandler =
-    std::function<Co<absl::Status>(CallContext context, std::shared_ptr<Stream> stream)>;
+using UnaryHandler = std::function<Co<absl::StatusOr<std::string>>(CallContext context, std::string payload)>;
+using StreamHandler = std::function<Co<absl::Status>(CallContext context, std::shared_ptr<Stream> stream)>;
 
 // The services of one server, shared by its connections. Filled before use (generated Register
 // functions), then constant.
@@ -86,20 +84,15 @@ class Connection {
   // `services` may be null for a pure client, whose peer may not make requests: one closes the
   // connection. It must outlive the connection. A frame of the peer with more than `frame_data_max`
   // bytes of data is skipped unstored and fails its call or stream; at most kFrameDataMax.
-  static std::shared_ptr<Connection> Start(asio::any_io_executor executor,
-                                           std::unique_ptr<Transport> transport,
-                                           const ServiceMap* services,
-                                           size_t frame_data_max = kFrameDataMax);
+  static std::shared_ptr<Connection> Start(asio::any_io_executor executor, std::unique_ptr<Transport> transport,
+                                           const ServiceMap* services, size_t frame_data_max = kFrameDataMax);
   virtual ~Connection() = default;
 
   // A unary call. `timeout` > 0 is sent as timeout_nano and enforced here: DeadlineExceeded. A late
   // answer is dropped. Unavailable when the connection closes first.
-  virtual Co<absl::StatusOr<std::string>> Call(std::string service, std::string method,
-                                               std::string payload,
-                                               std::chrono::nanoseconds timeout,
-                                               Metadata metadata) = 0;
-  virtual Co<absl::StatusOr<std::shared_ptr<Stream>>> OpenStream(std::string service,
-                                                                 std::string method) = 0;
+  virtual Co<absl::StatusOr<std::string>> Call(std::string service, std::string method, std::string payload,
+                                               std::chrono::nanoseconds timeout, Metadata metadata) = 0;
+  virtual Co<absl::StatusOr<std::shared_ptr<Stream>>> OpenStream(std::string service, std::string method) = 0;
 
   // Closes the transport; every pending call ends with `reason`. Idempotent.
   virtual void Close(absl::Status reason) = 0;

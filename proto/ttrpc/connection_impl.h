@@ -68,15 +68,13 @@ class StreamImpl : public Stream {
 
 class ConnectionImpl : public Connection, public std::enable_shared_from_this<ConnectionImpl> {
  public:
-  ConnectionImpl(asio::any_io_executor executor, std::unique_ptr<Transport> transport,
-                 const ServiceMap* services, size_t frame_data_max);
+  ConnectionImpl(asio::any_io_executor executor, std::unique_ptr<Transport> transport, const ServiceMap* services,
+                 size_t frame_data_max);
 
   void StartLoops();
   Co<absl::StatusOr<std::string>> Call(std::string service, std::string method, std::string payload,
-                                       std::chrono::nanoseconds timeout,
-                                       Metadata metadata) override;
-  Co<absl::StatusOr<std::shared_ptr<Stream>>> OpenStream(std::string service,
-                                                         std::string method) override;
+                                       std::chrono::nanoseconds timeout, Metadata metadata) override;
+  Co<absl::StatusOr<std::shared_ptr<Stream>>> OpenStream(std::string service, std::string method) override;
   void Close(absl::Status reason) override;
   Co<void> ShutDown(std::chrono::nanoseconds grace) override;
   Co<absl::Status> WaitClosed() override;
@@ -98,7 +96,7 @@ class ConnectionImpl : public Connection, public std::enable_shared_from_this<Co
  private:
   struct PendingCall {
     explicit PendingCall(asio::any_io_executor executor) : done(std::move(executor)) {}
-    Event done;
+    Latch done;
     absl::StatusOr<std::string> result = absl::UnknownError("no answer yet");
   };
   // A call of the peer: `answered` once its last frame is queued; it stays in the table until its
@@ -126,18 +124,15 @@ class ConnectionImpl : public Connection, public std::enable_shared_from_this<Co
   void HandleRequest(Frame frame);
   void HandleServerData(Frame frame);
   void StartCall(Frame frame);
-  void StartDeadline(uint32_t id, const std::shared_ptr<ServerCall>& call,
-                     std::chrono::nanoseconds timeout);
+  void StartDeadline(uint32_t id, const std::shared_ptr<ServerCall>& call, std::chrono::nanoseconds timeout);
   void Answer(uint32_t id, const absl::Status& status, std::string payload);
   void AnswerCall(uint32_t id, ServerCall& call, const absl::Status& status, std::string payload);
   void BreakServerStream(uint32_t id, const absl::Status& error);
   void EndCall(uint32_t id);
-  static Co<absl::Status> RunUnary(std::shared_ptr<ConnectionImpl> self, uint32_t id,
-                                   const UnaryHandler* handler, CallContext context,
-                                   std::string payload);
-  static Co<absl::Status> RunStream(std::shared_ptr<ConnectionImpl> self, uint32_t id,
-                                    const StreamHandler* handler, CallContext context,
-                                    std::shared_ptr<StreamImpl> stream);
+  static Co<absl::Status> RunUnary(std::shared_ptr<ConnectionImpl> self, uint32_t id, const UnaryHandler* handler,
+                                   CallContext context, std::string payload);
+  static Co<absl::Status> RunStream(std::shared_ptr<ConnectionImpl> self, uint32_t id, const StreamHandler* handler,
+                                    CallContext context, std::shared_ptr<StreamImpl> stream);
 
   const asio::any_io_executor executor_;
   const std::unique_ptr<Transport> transport_;
@@ -147,7 +142,7 @@ class ConnectionImpl : public Connection, public std::enable_shared_from_this<Co
   SendQueue queue_;
   size_t queued_bytes_ = 0;  // with their costs, and with those being written
   asio::steady_timer queue_filled_;
-  std::shared_ptr<Event> changed_;  // space in the queue, an ended call; null when nobody waits
+  std::shared_ptr<Latch> changed_;  // space in the queue, an ended call; null when nobody waits
 
   uint32_t next_id_ = 1;
   std::unordered_map<uint32_t, std::shared_ptr<PendingCall>> pending_;
@@ -158,7 +153,7 @@ class ConnectionImpl : public Connection, public std::enable_shared_from_this<Co
   bool is_stopping_ = false;
 
   absl::Status close_reason_;
-  Event closed_;
+  Latch closed_;
 };
 
 // `text` cut to kStatusTextMax, with '?' for bytes that are not UTF-8: other implementations refuse

@@ -25,8 +25,7 @@ void StoreBigEndian(char* out, uint32_t value) {
 
 }  // namespace
 
-FrameParser::FrameParser(size_t data_max)
-    : data_max_(std::min(data_max, kFrameDataMax)), buffer_(kBufferSize) {}
+FrameParser::FrameParser(size_t data_max) : data_max_(std::min(data_max, kFrameDataMax)), buffer_(kBufferSize) {}
 
 std::span<char> FrameParser::Space() {
   is_direct_ = false;
@@ -77,8 +76,7 @@ std::optional<Frame> FrameParser::Next() {
   return std::exchange(frame_, Frame());
 }
 
-void WriteFrameHeader(char* out, size_t data_size, uint32_t stream_id, uint8_t type,
-                      uint8_t flags) {
+void WriteFrameHeader(char* out, size_t data_size, uint32_t stream_id, uint8_t type, uint8_t flags) {
   StoreBigEndian(out, static_cast<uint32_t>(data_size));
   StoreBigEndian(out + 4, stream_id);
   out[8] = static_cast<char>(type);

@@ -59,8 +59,7 @@ class MessageStream {
 
 template <typename Service, typename In, typename Out>
 Co<absl::StatusOr<std::string>> ServeUnary(Service* service,
-                                           Co<absl::StatusOr<Out>> (Service::*method)(CallContext,
-                                                                                      In),
+                                           Co<absl::StatusOr<Out>> (Service::*method)(CallContext, In),
                                            CallContext context, std::string payload) {
   In request;
   if (!request.ParseFromString(payload)) {
@@ -73,48 +72,39 @@ Co<absl::StatusOr<std::string>> ServeUnary(Service* service,
 }
 
 template <typename Service, typename In, typename Out>
-void AddUnaryMethod(ServiceMap& map, const char* service_name, const char* method_name,
-                    Service* service, Co<absl::StatusOr<Out>> (Service::*method)(CallContext, In)) {
-  map.AddUnary(service_name, method_name,
-               [service, method](CallContext context, std::string payload) {
-                 return ServeUnary<Service, In, Out>(service, method, std::move(context),
-                                                     std::move(payload));
-               });
+void AddUnaryMethod(ServiceMap& map, const std::string& service_name, const char* method_name, Service* service,
+                    Co<absl::StatusOr<Out>> (Service::*method)(CallContext, In)) {
+  map.AddUnary(service_name, method_name, [service, method](CallContext context, std::string payload) {
+    return ServeUnary<Service, In, Out>(service, method, std::move(context), std::move(payload));
+  });
 }
 
 template <typename Service, typename In, typename Out>
-void AddStreamMethod(ServiceMap& map, const char* service_name, const char* method_name,
-                     Service* service,
-                     Co<absl::Status> (Service::*method)(CallContext,
-                                                         std::shared_ptr<MessageStream<In, Out>>)) {
-  map.AddStream(service_name, method_name,
-                [service, method](CallContext context, std::shared_ptr<Stream> stream) {
-                  return (service->*method)(
-                      std::move(context),
-                      std::make_shared<MessageStream<In, Out>>(std::move(stream)));
-                });
+void AddStreamMethod(ServiceMap& map, const std::string& service_name, const char* method_name, Service* service,
+                     Co<absl::Status> (Service::*method)(CallContext, std::shared_ptr<MessageStream<In, Out>>)) {
+  map.AddStream(service_name, method_name, [service, method](CallContext context, std::shared_ptr<Stream> stream) {
+    return (service->*method)(std::move(context), std::make_shared<MessageStream<In, Out>>(std::move(stream)));
+  });
 }
 
 template <typename Request, typename Response>
-Co<absl::StatusOr<Response>> CallUnary(std::shared_ptr<Connection> connection, const char* service,
-                                       const char* method, Request request,
-                                       std::chrono::nanoseconds timeout, Metadata metadata) {
+Co<absl::StatusOr<Response>> CallUnary(std::shared_ptr<Connection> connection, const char* service, const char* method,
+                                       Request request, std::chrono::nanoseconds timeout, Metadata metadata) {
   std::string payload = request.SerializeAsString();
   request.Clear();
-  auto bytes = co_await connection->Call(std::string(service), std::string(method),
-                                         std::move(payload), timeout, std::move(metadata));
+  auto bytes = co_await connection->Call(std::string(service), std::string(method), std::move(payload), timeout,
+                                         std::move(metadata));
   if (!bytes.ok()) co_return bytes.status();
   Response response;
   if (!response.ParseFromString(*bytes)) {
-    co_return absl::InternalError(
-        absl::StrCat("calling \"", service, "/", method, "\": cannot decode the answer"));
+    co_return absl::InternalError(absl::StrCat("calling \"", service, "/", method, "\": cannot decode the answer"));
   }
   co_return std::move(response);
 }
 
 template <typename In, typename Out>
-Co<absl::StatusOr<std::shared_ptr<MessageStream<In, Out>>>> OpenMessageStream(
-    std::shared_ptr<Connection> connection, const char* service, const char* method) {
+Co<absl::StatusOr<std::shared_ptr<MessageStream<In, Out>>>> OpenMessageStream(std::shared_ptr<Connection> connection,
+                                                                              const char* service, const char* method) {
   auto stream = co_await connection->OpenStream(std::string(service), std::string(method));
   if (!stream.ok()) co_return stream.status();
   co_return std::make_shared<MessageStream<In, Out>>(*std::move(stream));

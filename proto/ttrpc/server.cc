@@ -39,19 +39,16 @@ class ServerImpl : public Server, public std::enable_shared_from_this<ServerImpl
 
   static Co<absl::Status> AcceptLoop(std::shared_ptr<ServerImpl> self) {
     while (self->listener_.is_open()) {
-      auto [ec] =
-          co_await self->listener_.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
+      auto [ec] = co_await self->listener_.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
       if (ec) break;
       bool is_short_of_resources = false;
       while (self->listener_.is_open()) {
-        UniqueFd fd(::accept4(self->listener_.native_handle(), nullptr, nullptr,
-                              SOCK_CLOEXEC | SOCK_NONBLOCK));
+        UniqueFd fd(::accept4(self->listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
         const int error = errno;
         if (!fd.valid()) {
           if (error == EINTR || error == ECONNABORTED) continue;
           is_short_of_resources = error != EAGAIN;
-          if (is_short_of_resources)
-            log::Warn("{}", ErrnoStatus(error, "accepting a connection").message());
+          if (is_short_of_resources) log::Warn("{}", ErrnoStatus(error, "accepting a connection").message());
           break;
         }
         self->Serve(std::move(fd));
@@ -74,8 +71,7 @@ class ServerImpl : public Server, public std::enable_shared_from_this<ServerImpl
   }
 
  private:
-  static Co<absl::Status> ShutDown(std::shared_ptr<Connection> connection,
-                                   std::chrono::nanoseconds grace) {
+  static Co<absl::Status> ShutDown(std::shared_ptr<Connection> connection, std::chrono::nanoseconds grace) {
     co_await connection->ShutDown(grace);
     co_return absl::OkStatus();
   }
@@ -83,8 +79,7 @@ class ServerImpl : public Server, public std::enable_shared_from_this<ServerImpl
   void Serve(UniqueFd fd) {
     ucred peer{};
     socklen_t size = sizeof(peer);
-    if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
-        peer.uid != ::geteuid()) {
+    if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != ::geteuid()) {
       log::Warn("refusing a connection of uid {}: not ours", peer.uid);
       return;
     }
@@ -97,8 +92,7 @@ class ServerImpl : public Server, public std::enable_shared_from_this<ServerImpl
       log::Warn("refusing a connection: {} are open", connections_.size());
       return;
     }
-    connections_.push_back(
-        Connection::Start(executor_, MakeFdTransport(executor_, std::move(fd)), services_));
+    connections_.push_back(Connection::Start(executor_, MakeFdTransport(executor_, std::move(fd)), services_));
   }
 
   const asio::any_io_executor executor_;
@@ -115,12 +109,10 @@ void ServiceMap::AddUnary(std::string service, std::string method, UnaryHandler 
 void ServiceMap::AddStream(std::string service, std::string method, StreamHandler handler) {
   stream_[std::move(service)][std::move(method)] = std::move(handler);
 }
-const UnaryHandler* ServiceMap::FindUnary(const std::string& service,
-                                          const std::string& method) const {
+const UnaryHandler* ServiceMap::FindUnary(const std::string& service, const std::string& method) const {
   return FindHandler(unary_, service, method);
 }
-const StreamHandler* ServiceMap::FindStream(const std::string& service,
-                                            const std::string& method) const {
+const StreamHandler* ServiceMap::FindStream(const std::string& service, const std::string& method) const {
   return FindHandler(stream_, service, method);
 }
 bool ServiceMap::HasService(const std::string& service) const {

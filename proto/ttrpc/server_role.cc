@@ -50,9 +50,8 @@ void ConnectionImpl::Answer(uint32_t id, const absl::Status& status, std::string
   response.set_payload(std::move(payload));
   if (status.ok() && response.ByteSizeLong() > kFrameDataMax) {
     return Answer(id,
-                  absl::ResourceExhaustedError(absl::StrCat("answer of ", response.payload().size(),
-                                                            " bytes: at most ", kFrameDataMax,
-                                                            " fit a frame")),
+                  absl::ResourceExhaustedError(absl::StrCat("answer of ", response.payload().size(), " bytes: at most ",
+                                                            kFrameDataMax, " fit a frame")),
                   std::string());
   }
   if (!status.ok()) {
@@ -62,8 +61,7 @@ void ConnectionImpl::Answer(uint32_t id, const absl::Status& status, std::string
   }
   const size_t size = response.ByteSizeLong();
   if (!HasSpace(kFrameHeaderSize + size)) {
-    return Close(
-        absl::ResourceExhaustedError("the peer does not read its answers: send queue full"));
+    return Close(absl::ResourceExhaustedError("the peer does not read its answers: send queue full"));
   }
   std::string frame(kFrameHeaderSize + size, '\0');
   WriteFrameHeader(frame.data(), size, id, kTypeResponse, 0);
@@ -71,8 +69,7 @@ void ConnectionImpl::Answer(uint32_t id, const absl::Status& status, std::string
   Enqueue(id, std::move(frame));
 }
 
-void ConnectionImpl::AnswerCall(uint32_t id, ServerCall& call, const absl::Status& status,
-                                std::string payload) {
+void ConnectionImpl::AnswerCall(uint32_t id, ServerCall& call, const absl::Status& status, std::string payload) {
   if (std::exchange(call.answered, true)) return;
   call.deadline.cancel();
   if (status.ok() && call.is_stream) {
@@ -99,9 +96,7 @@ void ConnectionImpl::EndCall(uint32_t id) {
 void ConnectionImpl::HandleRequest(Frame frame) {
   const uint32_t id = frame.stream_id;
   if (id % 2 == 0) {
-    return Answer(
-        id, absl::InvalidArgumentError("stream id must be odd for a stream that a client opens"),
-        {});
+    return Answer(id, absl::InvalidArgumentError("stream id must be odd for a stream that a client opens"), {});
   }
   if (id <= last_peer_id_) {
     return Answer(id, absl::InvalidArgumentError("stream id must be greater than all before"), {});
@@ -118,22 +113,17 @@ void ConnectionImpl::StartCall(Frame frame) {
   }
   std::string().swap(frame.data);
   if (is_stopping_) return Answer(id, absl::UnavailableError("the server is shutting down"), {});
-  const auto* unary =
-      services_ ? services_->FindUnary(request.service(), request.method()) : nullptr;
-  const auto* streaming =
-      services_ ? services_->FindStream(request.service(), request.method()) : nullptr;
+  const auto* unary = services_ ? services_->FindUnary(request.service(), request.method()) : nullptr;
+  const auto* streaming = services_ ? services_->FindStream(request.service(), request.method()) : nullptr;
   if (unary == nullptr && streaming == nullptr) {
     const bool has_service = services_ != nullptr && services_->HasService(request.service());
     std::string text = absl::StrCat("unknown service \"", request.service(), "\"");
     if (has_service)
-      text = absl::StrCat("unknown method \"", request.method(), "\" of service \"",
-                          request.service(), "\"");
+      text = absl::StrCat("unknown method \"", request.method(), "\" of service \"", request.service(), "\"");
     return Answer(id, absl::UnimplementedError(text), {});
   }
   if (server_calls_.size() >= kConcurrentCallsMax) {
-    return Answer(id,
-                  absl::ResourceExhaustedError(
-                      absl::StrCat("more than ", kConcurrentCallsMax, " calls at once")),
+    return Answer(id, absl::ResourceExhaustedError(absl::StrCat("more than ", kConcurrentCallsMax, " calls at once")),
                   {});
   }
   CallContext context;
@@ -146,8 +136,7 @@ void ConnectionImpl::StartCall(Frame frame) {
   if (context.timeout.count() != 0) StartDeadline(id, call, context.timeout);
   if (unary != nullptr) {
     return Spawn(executor_, "ttrpc call",
-                 RunUnary(shared_from_this(), id, unary, std::move(context),
-                          std::move(*request.mutable_payload())));
+                 RunUnary(shared_from_this(), id, unary, std::move(context), std::move(*request.mutable_payload())));
   }
   auto stream = std::make_shared<StreamImpl>(shared_from_this(), id, StreamImpl::Role::kServer);
   call->stream = stream;
@@ -158,30 +147,26 @@ void ConnectionImpl::StartCall(Frame frame) {
     static_cast<void>(stream->Push(std::move(*request.mutable_payload())));  // the queue is empty
   }
   if (is_closed) stream->PushEnd();
-  Spawn(executor_, "ttrpc stream",
-        RunStream(shared_from_this(), id, streaming, std::move(context), stream));
+  Spawn(executor_, "ttrpc stream", RunStream(shared_from_this(), id, streaming, std::move(context), stream));
 }
 
 void ConnectionImpl::StartDeadline(uint32_t id, const std::shared_ptr<ServerCall>& call,
                                    std::chrono::nanoseconds timeout) {
   call->deadline.expires_after(std::max(timeout, std::chrono::nanoseconds(0)));
-  call->deadline.async_wait(
-      [self = weak_from_this(), id, weak = std::weak_ptr(call)](boost::system::error_code ec) {
-        auto connection = self.lock();
-        auto locked = weak.lock();
-        if (ec || !connection || !locked) return;
-        const absl::Status error = absl::DeadlineExceededError("the call's deadline has passed");
-        connection->AnswerCall(id, *locked, error, std::string());
-        if (auto stream = locked->stream.lock()) stream->Fail(error);
-      });
+  call->deadline.async_wait([self = weak_from_this(), id, weak = std::weak_ptr(call)](boost::system::error_code ec) {
+    auto connection = self.lock();
+    auto locked = weak.lock();
+    if (ec || !connection || !locked) return;
+    const absl::Status error = absl::DeadlineExceededError("the call's deadline has passed");
+    connection->AnswerCall(id, *locked, error, std::string());
+    if (auto stream = locked->stream.lock()) stream->Fail(error);
+  });
 }
 
 void ConnectionImpl::HandleServerData(Frame frame) {
   const uint32_t id = frame.stream_id;
   if (id % 2 == 0) {
-    return Answer(
-        id, absl::InvalidArgumentError("stream id must be odd for a stream that a client opens"),
-        {});
+    return Answer(id, absl::InvalidArgumentError("stream id must be odd for a stream that a client opens"), {});
   }
   auto it = server_calls_.find(id);
   auto stream = it == server_calls_.end() ? nullptr : it->second->stream.lock();
@@ -191,19 +176,16 @@ void ConnectionImpl::HandleServerData(Frame frame) {
   const bool has_data = (frame.flags & kFlagNoData) == 0;
   const bool is_end = (frame.flags & kFlagRemoteClosed) != 0;
   if ((has_data && is_end) || (!has_data && !frame.data.empty())) {
-    return BreakServerStream(id,
-                             absl::InvalidArgumentError("a closing data frame must carry no data"));
+    return BreakServerStream(id, absl::InvalidArgumentError("a closing data frame must carry no data"));
   }
   if (has_data) {
-    if (auto pushed = stream->Push(std::move(frame.data)); !pushed.ok())
-      return BreakServerStream(id, pushed);
+    if (auto pushed = stream->Push(std::move(frame.data)); !pushed.ok()) return BreakServerStream(id, pushed);
   }
   if (is_end) stream->PushEnd();
 }
 
 Co<absl::Status> ConnectionImpl::RunUnary(std::shared_ptr<ConnectionImpl> self, uint32_t id,
-                                          const UnaryHandler* handler, CallContext context,
-                                          std::string payload) {
+                                          const UnaryHandler* handler, CallContext context, std::string payload) {
   absl::StatusOr<std::string> result = absl::InternalError("the handler did not return");
   try {
     result = co_await (*handler)(std::move(context), std::move(payload));

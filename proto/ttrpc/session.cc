@@ -15,7 +15,7 @@ namespace kata::ttrpc {
 namespace {
 
 // Until the peer has hung up as well, which the session's reader sees, or the time is over.
-Co<absl::Status> CloseLater(std::shared_ptr<Transport> channel, std::shared_ptr<Event> ended) {
+Co<absl::Status> CloseLater(std::shared_ptr<Transport> channel, std::shared_ptr<Latch> ended) {
   co_await ended->WaitFor(kHangUpTimeout);
   channel->Close();
   co_return absl::OkStatus();
@@ -26,7 +26,7 @@ class HostSession : public Transport {
   HostSession(asio::any_io_executor executor, std::unique_ptr<Transport> channel, uint64_t nonce)
       : executor_(executor),
         channel_(std::move(channel)),
-        ended_(std::make_shared<Event>(executor)),
+        ended_(std::make_shared<Latch>(executor)),
         nonce_(nonce),
         answer_(nonce) {}
   ~HostSession() override { Close(); }
@@ -60,7 +60,7 @@ class HostSession : public Transport {
  private:
   const asio::any_io_executor executor_;
   const std::shared_ptr<Transport> channel_;
-  const std::shared_ptr<Event> ended_;
+  const std::shared_ptr<Latch> ended_;
   const uint64_t nonce_;
   SessionAnswerFinder answer_;
   bool has_begun_ = false;
@@ -83,15 +83,12 @@ absl::StatusOr<std::unique_ptr<Transport>> MakeHostSession(asio::any_io_executor
 class SessionAcceptor::Session : public Transport {
  public:
   Session(std::unique_ptr<Transport> channel, std::shared_ptr<State> state)
-      : channel_(std::move(channel)),
-        state_(std::move(state)),
-        answer_(SessionMark(state_->decoder.nonce())) {}
+      : channel_(std::move(channel)), state_(std::move(state)), answer_(SessionMark(state_->decoder.nonce())) {}
 
   Co<absl::StatusOr<size_t>> ReadSome(std::span<char> buffer) override {
     SessionDecoder& decoder = state_->decoder;
     while (payload_.empty()) {
-      const auto event = state_->has_new_session ? SessionDecoder::Event::kNewSession
-                                                 : decoder.Next();
+      const auto event = state_->has_new_session ? SessionDecoder::Event::kNewSession : decoder.Next();
       if (event == SessionDecoder::Event::kNewSession) {
         state_->has_new_session = true;
         co_return absl::UnavailableError("reading: the host has begun another session");
@@ -130,8 +127,7 @@ class SessionAcceptor::Session : public Transport {
 
 SessionAcceptor::SessionAcceptor() : state_(std::make_shared<State>()) {}
 
-Co<absl::StatusOr<std::unique_ptr<Transport>>> SessionAcceptor::Accept(
-    std::unique_ptr<Transport> channel) {
+Co<absl::StatusOr<std::unique_ptr<Transport>>> SessionAcceptor::Accept(std::unique_ptr<Transport> channel) {
   SessionDecoder& decoder = state_->decoder;
   while (!std::exchange(state_->has_new_session, false)) {
     const auto event = decoder.Next();

@@ -44,9 +44,7 @@ std::string SessionMark(uint64_t nonce) {
   return out;
 }
 
-std::string SessionPreamble(uint64_t nonce) {
-  return std::string(kSessionPaddingSize, '\0') + SessionMark(nonce);
-}
+std::string SessionPreamble(uint64_t nonce) { return std::string(kSessionPaddingSize, '\0') + SessionMark(nonce); }
 
 std::string SessionChunks(uint64_t nonce, std::string_view payload) {
   std::string out;

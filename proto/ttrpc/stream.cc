@@ -19,8 +19,7 @@ StreamImpl::~StreamImpl() {
 
 void StreamImpl::TellEnd() {
   if (!SendState().ok()) return;
-  connection_->Enqueue(
-      id_, EncodeFrame(id_, kTypeData, kFlagRemoteClosed | kFlagNoData, std::string_view()));
+  connection_->Enqueue(id_, EncodeFrame(id_, kTypeData, kFlagRemoteClosed | kFlagNoData, std::string_view()));
 }
 
 void StreamImpl::Close() {
@@ -83,10 +82,8 @@ Co<absl::StatusOr<std::string>> StreamImpl::Receive() {
 
 absl::Status StreamImpl::SendState() const {
   if (connection_->is_closed()) return absl::UnavailableError("sending: the connection is closed");
-  if (!error_.ok())
-    return absl::UnavailableError(absl::StrCat("sending: stream ended: ", error_.message()));
-  if (send_closed_)
-    return absl::UnavailableError("sending: this direction of the stream is closed");
+  if (!error_.ok()) return absl::UnavailableError(absl::StrCat("sending: stream ended: ", error_.message()));
+  if (send_closed_) return absl::UnavailableError("sending: this direction of the stream is closed");
   return absl::OkStatus();
 }
 
@@ -119,8 +116,7 @@ Co<absl::Status> StreamImpl::CloseSend() {
   send_closed_ = true;
   // A server's closing frame ends the whole stream: it goes out when the handler returns.
   if (role_ == Role::kClient) {
-    connection_->Enqueue(
-        id_, EncodeFrame(id_, kTypeData, kFlagRemoteClosed | kFlagNoData, std::string_view()));
+    connection_->Enqueue(id_, EncodeFrame(id_, kTypeData, kFlagRemoteClosed | kFlagNoData, std::string_view()));
   }
   co_return absl::OkStatus();
 }

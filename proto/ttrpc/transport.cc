@@ -59,8 +59,7 @@ class FdTransport : public Transport {
       if (errno == EINTR) continue;
       if (errno != EAGAIN) co_return PeerStatus(errno, "reading");
       turns_ = 0;
-      auto [ec] =
-          co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
+      auto [ec] = co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
       if (ec) co_return FromErrorCode(ec, "reading");
     }
   }
@@ -76,8 +75,7 @@ class FdTransport : public Transport {
       }
       if (errno == EINTR) continue;
       if (errno != EAGAIN) co_return PeerStatus(errno, "writing");
-      auto [ec] =
-          co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_write, kTuple);
+      auto [ec] = co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_write, kTuple);
       if (ec) co_return FromErrorCode(ec, "writing");
     }
     co_return absl::OkStatus();
@@ -105,8 +103,7 @@ class FdTransport : public Transport {
 
   static absl::Status PeerStatus(int error, absl::string_view what) {
     if (error == EPIPE || error == ECONNRESET || error == ENODEV) {
-      return absl::UnavailableError(
-          absl::StrCat(what, ": ", ErrnoStatus(error, "the peer is gone").message()));
+      return absl::UnavailableError(absl::StrCat(what, ": ", ErrnoStatus(error, "the peer is gone").message()));
     }
     return ErrnoStatus(error, what);
   }
@@ -131,10 +128,9 @@ std::unique_ptr<Transport> MakeFdTransport(asio::any_io_executor executor, Uniqu
 
 absl::StatusOr<UniqueFd> ConnectUnix(const std::string& path) {
   std::string name = path;
-  if (!name.empty() && name[0] != '\0' && name.find('/') == std::string::npos)
-    name.insert(0, 1, '\0');
-  const std::string what = absl::StrCat(
-      "connecting to \"", !name.empty() && name[0] == '\0' ? "@" + name.substr(1) : name, "\"");
+  if (!name.empty() && name[0] != '\0' && name.find('/') == std::string::npos) name.insert(0, 1, '\0');
+  const std::string what =
+      absl::StrCat("connecting to \"", !name.empty() && name[0] == '\0' ? "@" + name.substr(1) : name, "\"");
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (name.empty() || name.size() >= sizeof(address.sun_path)) {
@@ -145,10 +141,8 @@ absl::StatusOr<UniqueFd> ConnectUnix(const std::string& path) {
   if (!fd.valid()) return ErrnoStatus(errno, what);
   // The length tells an abstract name's end; a path ends at its NUL.
   const size_t terminator = name[0] == '\0' ? 0 : 1;
-  const auto length =
-      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size() + terminator);
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), length) != 0)
-    return ErrnoStatus(errno, what);
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size() + terminator);
+  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), length) != 0) return ErrnoStatus(errno, what);
   return fd;
 }
 

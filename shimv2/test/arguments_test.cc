@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "shimv2/arguments.h"
+#include "shimv2/bootstrap/arguments.h"
 
 #include <gtest/gtest.h>
 

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "shimv2/bundle.h"
+#include "shimv2/pod/bundle.h"
 
 #include <gtest/gtest.h>
 
-#include "virtcontainers/ids.h"
+#include "proto/base/status.h"
+#include "virtcontainers/paths.h"
 
 namespace kata::shimv2 {
 namespace {
+
+absl::StatusOr<BundleInfo> ParseBundle(const std::string& text, const std::string& container_id) {
+  ASSIGN_OR_RETURN(auto document, virtcontainers::OciDocument::Parse(text));
+  return DescribeBundle(std::move(document), container_id);
+}
 
 std::string Spec(const std::string& annotations) {
   return R"({"process":{},"root":{"path":"rootfs"},"hostname":"h","linux":{"namespaces":[{"type":"pid"},)"
@@ -45,8 +51,8 @@ TEST(Bundle, CriContainerJoinsItsSandbox) {
 }
 
 TEST(Bundle, CriSandboxStartsOne) {
-  auto info = ParseBundle(
-      Spec(R"("io.kubernetes.cri.container-type":"sandbox","io.kubernetes.cri.sandbox-id":"pod")"), "pod");
+  auto info =
+      ParseBundle(Spec(R"("io.kubernetes.cri.container-type":"sandbox","io.kubernetes.cri.sandbox-id":"pod")"), "pod");
 
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_FALSE(info->joins_sandbox);
@@ -107,8 +113,7 @@ TEST(Bundle, GarbageIsNamed) {
 TEST(Bundle, MissingFileIsNamed) {
   auto info = ReadBundle("/nonexistent", "box");
 
-  EXPECT_NE(info.status().message().find("\"/nonexistent/config.json\": no such file or directory"),
-            std::string::npos);
+  EXPECT_NE(info.status().message().find("\"/nonexistent/config.json\": no such file or directory"), std::string::npos);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "shimv2/delete.h"
+#include "shimv2/bootstrap/delete.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -7,19 +7,17 @@
 
 #include <thread>
 
-#include "proto/schema/task_v2.ttrpc.h"
-#include "shimv2/shim_process.h"
-#include "shimv2/socket_address.h"
-#include "shimv2/task_service.h"
-#include "shimv2/test/task_api_fixture.h"
+#include "shimv2/bootstrap/shim_process.h"
+#include "shimv2/bootstrap/socket_address.h"
+#include "shimv2/task/task_service.h"
+#include "shimv2/test/task_service_fixture.h"
 
 namespace kata::shimv2 {
 namespace {
 
-constexpr char kOfPod[] =
-    R"("io.kubernetes.cri.container-type":"container","io.kubernetes.cri.sandbox-id":"pod")";
+constexpr char kOfPod[] = R"("io.kubernetes.cri.container-type":"container","io.kubernetes.cri.sandbox-id":"pod")";
 
-class DeleteTest : public TaskApiTest {
+class DeleteTest : public TaskServiceTest {
  protected:
   ~DeleteTest() override {
     if (sleeper_ > 0) {
@@ -47,9 +45,8 @@ class DeleteTest : public TaskApiTest {
     auto socket = ListenOn(path);
     if (!socket.ok()) return socket.status();
     EXPECT_TRUE(WriteFileAtomically(bundle + "/address", SocketAddress(path), 0600).ok());
-    TaskService<containerd::task::v2::TaskService> service(api_);
     ttrpc::ServiceMap services;
-    service.Register(services);
+    tasks_->Register(services);
     auto server = ttrpc::Server::Start(io_.get_executor(), std::move(*socket), &services);
     auto work = asio::make_work_guard(io_);
     io_.restart();
@@ -104,9 +101,7 @@ TEST_F(DeleteTest, ShimWithoutASocketIsEnded) {
   ExpectKilled(kata::shimv2::Delete(ArgumentsFor("unit-test-box")));
 }
 
-TEST_F(DeleteTest, HalfBuiltBundleIsNoError) {
-  ExpectKilled(kata::shimv2::Delete(ArgumentsFor("unit-test-nothing")));
-}
+TEST_F(DeleteTest, HalfBuiltBundleIsNoError) { ExpectKilled(kata::shimv2::Delete(ArgumentsFor("unit-test-nothing"))); }
 
 TEST_F(DeleteTest, ShimThatHasForgottenTheContainerIsLeftAlone) {
   const std::string bundle = MakeBundle("box");
@@ -119,7 +114,7 @@ TEST_F(DeleteTest, ShimThatHasForgottenTheContainerIsLeftAlone) {
 
 TEST_F(DeleteTest, MemberOfAGroupDoesNotEndTheOthersMachine) {
   const std::string annotations = R"("io.containerd.runc.v2.group":"g")";
-  ASSERT_TRUE(Call(api_->Create(CreateRequest("box", annotations))).ok());
+  ASSERT_TRUE(Call(tasks_->Create({}, CreateRequest("box", annotations))).ok());
   RecordShim(directory_ + "/box");
 
   ExpectKilled(DeleteWhileServing(directory_ + "/box", ArgumentsFor("box")));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A sandbox without a machine, for tests of the Task API: does what virtcontainers/sandbox.h says, at once, and notes
-// it.
+// A sandbox without a machine, for tests of the Task API: does what virtcontainers/sandbox/vm_sandbox.h says, at once,
+// and notes it.
 #pragma once
 
 #include <map>
@@ -53,7 +53,7 @@ class FakeProcess final : public vc::Process {
   std::string id_;
   vc::ProcessState state_ = vc::ProcessState::kCreated;
   std::optional<vc::ExitStatus> exit_;
-  Event exited_;
+  Latch exited_;
 };
 
 class FakeContainer final : public vc::Container {
@@ -145,7 +145,7 @@ class FakeContainer final : public vc::Container {
   std::shared_ptr<FakeProcess> fake_init;
   std::map<std::string, std::shared_ptr<FakeProcess>> execs;
   std::vector<std::string> calls;
-  std::shared_ptr<Event> gate;  // starts and signals wait for it
+  std::shared_ptr<Latch> gate;  // starts and signals wait for it
   absl::Status start_exec_status;
   bool init_ends_in_start = false;
   bool paused = false;
@@ -195,8 +195,8 @@ class FakeSandbox final : public vc::Sandbox {
   absl::Status create_status;
   pid_t vm_pid = 4711;
   bool is_stopped = false;
-  std::shared_ptr<Event> boot;  // a create waits for it
-  std::shared_ptr<Event> end;   // a stop waits for it
+  std::shared_ptr<Latch> boot;  // a create waits for it
+  std::shared_ptr<Latch> end;   // a stop waits for it
 
  private:
   asio::any_io_executor executor_;

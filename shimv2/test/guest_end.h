@@ -75,8 +75,8 @@ class GuestEnd {
 
   // Outlives the tests' object while its coroutines end.
   struct State : std::enable_shared_from_this<State> {
-    explicit State(asio::any_io_executor ex) : executor(ex), changed(std::make_shared<Event>(ex)) {}
-    void Wake() { std::exchange(changed, std::make_shared<Event>(executor))->Set(); }
+    explicit State(asio::any_io_executor ex) : executor(ex), changed(std::make_shared<Latch>(ex)) {}
+    void Wake() { std::exchange(changed, std::make_shared<Latch>(executor))->Set(); }
 
     asio::any_io_executor executor;
     ttrpc::ServiceMap services;
@@ -84,7 +84,7 @@ class GuestEnd {
     std::vector<StdioMessage> to_guest;
     bool is_over = false;
     bool has_host_ended = false;
-    std::shared_ptr<Event> changed;
+    std::shared_ptr<Latch> changed;
   };
 
   static Co<absl::Status> Serve(std::shared_ptr<State> state, std::shared_ptr<ttrpc::Stream> stream) {
@@ -92,7 +92,7 @@ class GuestEnd {
     for (;;) {
       if (state->from_guest.empty()) {
         if (state->is_over || state->has_host_ended) co_return absl::OkStatus();
-        std::shared_ptr<Event> changed = state->changed;
+        std::shared_ptr<Latch> changed = state->changed;
         co_await changed->Wait();
         continue;
       }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "shimv2/info.h"
+#include "shimv2/bootstrap/info.h"
 
 #include <algorithm>
 
@@ -47,9 +47,7 @@ TEST(Info, RefusesGarbage) {
   EXPECT_EQ(RuntimeInfoBytes("\xff\xff").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST(Info, VersionIsOneLine) {
-  EXPECT_EQ(VersionText(), std::string("containerd-shim-kata-v2 ") + kVersion + "\n");
-}
+TEST(Info, VersionIsOneLine) { EXPECT_EQ(VersionText(), std::string("containerd-shim-kata-v2 ") + kVersion + "\n"); }
 
 }  // namespace
 }  // namespace kata::shimv2

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "shimv2/logger.h"
+#include "shimv2/stdio/logger.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -12,8 +12,8 @@
 #include <optional>
 #include <sstream>
 
-#include <boost/asio/io_context.hpp>
 #include <gtest/gtest.h>
+#include <boost/asio/io_context.hpp>
 
 namespace kata::shimv2 {
 namespace {
@@ -245,8 +245,7 @@ TEST(LoggerUri, GivesThePathAndTheQuerysWords) {
   auto command = ParseLoggerUri("binary:///usr/bin/log%20ger?key=a%26b&flag&key=second&plus=a+b#fragment");
 
   ASSERT_TRUE(command.ok()) << command.status();
-  EXPECT_EQ(command->words,
-            (std::vector<std::string>{"/usr/bin/log ger", "key", "a&b", "flag", "", "plus", "a b"}));
+  EXPECT_EQ(command->words, (std::vector<std::string>{"/usr/bin/log ger", "key", "a&b", "flag", "", "plus", "a b"}));
   EXPECT_FALSE(command->must_say_ready);
   EXPECT_TRUE(ParseLoggerUri("binary-v2:///logger")->must_say_ready);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "shimv2/shim_cgroup.h"
+#include "shimv2/bootstrap/shim_cgroup.h"
 
 #include <filesystem>
 #include <fstream>

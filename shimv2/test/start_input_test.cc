@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "shimv2/start_input.h"
+#include "shimv2/bootstrap/start_input.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include "proto/base/fd.h"
 #include "proto/schema/bootstrap.pb.h"
 #include "proto/schema/runtime_options.pb.h"
-#include "shimv2/runtime_options.h"
+#include "shimv2/pod/runtime_options.h"
 
 namespace kata::shimv2 {
 namespace {
@@ -50,8 +50,7 @@ TEST(StartInput, NothingIsNoOptions) {
 
 // The 47 bytes that containerd's CRI plugin was seen to write.
 TEST(StartInput, OptionsOfTheCriPluginAreRead) {
-  const std::string bytes =
-      std::string("\x0a\x19runtimeoptions.v1.Options\x12\x12\x12\x10", 31) + "/etc/kata/c.toml";
+  const std::string bytes = std::string("\x0a\x19runtimeoptions.v1.Options\x12\x12\x12\x10", 31) + "/etc/kata/c.toml";
   ASSERT_EQ(bytes.size(), 47u);
 
   auto input = ParseStartInput(bytes, "box", "ns");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "shimv2/start.h"
+#include "shimv2/bootstrap/start.h"
+#include "shimv2/pod/pod_sandbox.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "proto/base/fd.h"
-#include "shimv2/socket_address.h"
+#include "shimv2/bootstrap/socket_address.h"
 
 namespace kata::shimv2 {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "shimv2/stats.h"
+#include "shimv2/task/stats.h"
 
 #include <limits>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "shimv2/stdio_relay.h"
+#include "shimv2/stdio/relay.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -7,8 +7,8 @@
 
 #include <filesystem>
 
-#include <boost/asio/io_context.hpp>
 #include <gtest/gtest.h>
+#include <boost/asio/io_context.hpp>
 
 #include "proto/base/stdio_limits.h"
 #include "shimv2/test/guest_end.h"
@@ -209,7 +209,8 @@ TEST_F(StdioRelayTest, ManySmallMessagesWaitForASlowClient) {
   EXPECT_EQ(seen_out, expected);
   EXPECT_EQ(seen_err, expected);
   const size_t cost = kLines * StdioCost(kLine);
-  EXPECT_TRUE(RunUntil([&] { return CreditOf(StdioMessage::STDOUT) >= cost && CreditOf(StdioMessage::STDERR) >= cost; }));
+  EXPECT_TRUE(
+      RunUntil([&] { return CreditOf(StdioMessage::STDOUT) >= cost && CreditOf(StdioMessage::STDERR) >= cost; }));
   EXPECT_EQ(CreditOf(StdioMessage::STDOUT), cost);
   EXPECT_EQ(CreditOf(StdioMessage::STDERR), cost);
   // Not one for each of the messages.

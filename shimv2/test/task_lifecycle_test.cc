@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <unistd.h>
 
-#include "shimv2/test/task_api_fixture.h"
+#include "shimv2/test/task_service_fixture.h"
 
 namespace kata::shimv2 {
 namespace {
 
-constexpr char kOfPod[] =
-    R"("io.kubernetes.cri.container-type":"container","io.kubernetes.cri.sandbox-id":"pod")";
+constexpr char kOfPod[] = R"("io.kubernetes.cri.container-type":"container","io.kubernetes.cri.sandbox-id":"pod")";
 constexpr char kIsPod[] = R"("io.kubernetes.cri.container-type":"sandbox","io.kubernetes.cri.sandbox-id":"pod")";
 
-TEST_F(TaskApiTest, EventsComeInOrder) {
+TEST_F(TaskServiceTest, EventsComeInOrder) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
   ASSERT_TRUE(Exec("box", "e").ok());
@@ -29,22 +28,22 @@ TEST_F(TaskApiTest, EventsComeInOrder) {
   EXPECT_EQ(last.id(), "box");
 }
 
-TEST_F(TaskApiTest, ContainerWithoutABundleIsForgotten) {
-  EXPECT_FALSE(api_->HasTasks());
+TEST_F(TaskServiceTest, ContainerWithoutABundleIsForgotten) {
+  EXPECT_FALSE(tasks_->HasTasks());
   ASSERT_TRUE(Create("box").ok());
-  EXPECT_TRUE(api_->HasTasks());
+  EXPECT_TRUE(tasks_->HasTasks());
 
   std::filesystem::remove_all(directory_ + "/box");
 
-  EXPECT_FALSE(api_->HasTasks());
+  EXPECT_FALSE(tasks_->HasTasks());
 }
 
-TEST_F(TaskApiTest, ExitNeverOvertakesTheStart) {
+TEST_F(TaskServiceTest, ExitNeverOvertakesTheStart) {
   ASSERT_TRUE(Create("box").ok());
   Fake("box")->init_ends_in_start = true;
-  Fake("box")->gate = std::make_shared<Event>(io_.get_executor());
+  Fake("box")->gate = std::make_shared<Latch>(io_.get_executor());
 
-  auto started = Begin(api_->Start(Of<task::StartRequest>("box", "")));
+  auto started = Begin(tasks_->Start({}, Of<task::StartRequest>("box", "")));
   ASSERT_TRUE(RunUntil([&] { return State("box").status() == task::STOPPED; }));
   EXPECT_FALSE(HasEvent("/tasks/exit"));
   Fake("box")->gate->Set();
@@ -54,7 +53,7 @@ TEST_F(TaskApiTest, ExitNeverOvertakesTheStart) {
   EXPECT_TRUE((*started)->ok());
 }
 
-TEST_F(TaskApiTest, DeleteOfACreatedContainerTellsOfItsExitFirst) {
+TEST_F(TaskServiceTest, DeleteOfACreatedContainerTellsOfItsExitFirst) {
   ASSERT_TRUE(Create("box").ok());
 
   EXPECT_TRUE(Delete("box").ok());
@@ -62,26 +61,26 @@ TEST_F(TaskApiTest, DeleteOfACreatedContainerTellsOfItsExitFirst) {
   EXPECT_EQ(publisher_->topics, (std::vector<std::string>{"/tasks/create", "/tasks/exit", "/tasks/delete"}));
 }
 
-TEST_F(TaskApiTest, RunningContainerIsNotDeletedAndASecondDeleteFindsNothing) {
+TEST_F(TaskServiceTest, RunningContainerIsNotDeletedAndASecondDeleteFindsNothing) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
 
   EXPECT_EQ(Delete("box").code(), absl::StatusCode::kFailedPrecondition);
   ASSERT_TRUE(Kill("box", SIGTERM).ok());
   EXPECT_EQ(Kill("box", SIGTERM).message(), "process already finished");
-  auto deleted = Call(api_->Delete(Of<task::DeleteRequest>("box", "")));
+  auto deleted = Call(tasks_->Delete({}, Of<task::DeleteRequest>("box", "")));
   ASSERT_TRUE(deleted.ok()) << deleted.status();
   EXPECT_EQ(deleted->exit_status(), 143u);
   EXPECT_EQ(deleted->pid(), 4711u);
   EXPECT_EQ(Delete("box").code(), absl::StatusCode::kNotFound);
 }
 
-TEST_F(TaskApiTest, WaitersAreReleasedWhenTheContainerIsDeleted) {
+TEST_F(TaskServiceTest, WaitersAreReleasedWhenTheContainerIsDeleted) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Exec("box", "e").ok());
-  auto first = Begin(api_->Wait(Of<task::WaitRequest>("box", "")));
-  auto second = Begin(api_->Wait(Of<task::WaitRequest>("box", "")));
-  auto of_exec = Begin(api_->Wait(Of<task::WaitRequest>("box", "e")));
+  auto first = Begin(tasks_->Wait({}, Of<task::WaitRequest>("box", "")));
+  auto second = Begin(tasks_->Wait({}, Of<task::WaitRequest>("box", "")));
+  auto of_exec = Begin(tasks_->Wait({}, Of<task::WaitRequest>("box", "e")));
 
   ASSERT_TRUE(Delete("box").ok());
 
@@ -91,14 +90,14 @@ TEST_F(TaskApiTest, WaitersAreReleasedWhenTheContainerIsDeleted) {
   EXPECT_NE((**of_exec)->exit_status(), 0u);
 }
 
-TEST_F(TaskApiTest, DeleteEndsABootThatNobodyWaitsFor) {
+TEST_F(TaskServiceTest, DeleteEndsABootThatNobodyWaitsFor) {
   boots_slowly_ = true;
-  auto creating = Begin(api_->Create(CreateRequest("box")));
+  auto creating = Begin(tasks_->Create({}, CreateRequest("box")));
   ASSERT_TRUE(RunUntil([&] { return sandbox_ != nullptr; }));
-  auto shut_down = CountReturned(api_->WaitShutDown());
+  auto shut_down = CountReturned(tasks_->WaitShutDown());
 
   EXPECT_EQ(Delete("box").code(), absl::StatusCode::kNotFound);
-  ASSERT_TRUE(Call(api_->Shutdown(Of<task::ShutdownRequest>("box"))).ok());
+  ASSERT_TRUE(Call(tasks_->Shutdown({}, Of<task::ShutdownRequest>("box"))).ok());
 
   ASSERT_TRUE(RunUntil([&] { return *shut_down == 1; }));
   EXPECT_TRUE(sandbox_->is_stopped);
@@ -106,13 +105,13 @@ TEST_F(TaskApiTest, DeleteEndsABootThatNobodyWaitsFor) {
   EXPECT_FALSE(HasEvent("/tasks/create"));
 }
 
-TEST_F(TaskApiTest, DeletedContainerOfAPodIsRemovedOnceItIsMade) {
-  ASSERT_TRUE(Call(api_->Create(CreateRequest("pod", kIsPod))).ok());
-  sandbox_->boot = std::make_shared<Event>(io_.get_executor());
-  auto creating = Begin(api_->Create(CreateRequest("a", kOfPod)));
+TEST_F(TaskServiceTest, DeletedContainerOfAPodIsRemovedOnceItIsMade) {
+  ASSERT_TRUE(Call(tasks_->Create({}, CreateRequest("pod", kIsPod))).ok());
+  sandbox_->boot = std::make_shared<Latch>(io_.get_executor());
+  auto creating = Begin(tasks_->Create({}, CreateRequest("a", kOfPod)));
 
   EXPECT_EQ(Delete("a").code(), absl::StatusCode::kNotFound);
-  ASSERT_TRUE(Call(api_->Shutdown(Of<task::ShutdownRequest>("a"))).ok());
+  ASSERT_TRUE(Call(tasks_->Shutdown({}, Of<task::ShutdownRequest>("a"))).ok());
   EXPECT_FALSE(sandbox_->is_stopped);
   sandbox_->boot->Set();
 
@@ -121,14 +120,14 @@ TEST_F(TaskApiTest, DeletedContainerOfAPodIsRemovedOnceItIsMade) {
   EXPECT_FALSE(sandbox_->containers.contains("a"));
   EXPECT_TRUE(sandbox_->containers.contains("pod"));
   // The id is free again.
-  EXPECT_TRUE(Call(api_->Create(CreateRequest("a", kOfPod))).ok());
+  EXPECT_TRUE(Call(tasks_->Create({}, CreateRequest("a", kOfPod))).ok());
 }
 
-TEST_F(TaskApiTest, EveryStopWaitsForTheEnd) {
+TEST_F(TaskServiceTest, EveryStopWaitsForTheEnd) {
   ends_slowly_ = true;
   ASSERT_TRUE(Create("box").ok());
-  auto first = CountReturned(api_->StopSandbox());
-  auto second = CountReturned(api_->StopSandbox());
+  auto first = CountReturned(pod_->Stop());
+  auto second = CountReturned(pod_->Stop());
   ASSERT_TRUE(RunUntil([&] { return sandbox_->is_stopped; }));
   EXPECT_EQ(State("box").status(), task::CREATED);
   EXPECT_EQ(*first + *second, 0);
@@ -138,10 +137,10 @@ TEST_F(TaskApiTest, EveryStopWaitsForTheEnd) {
   EXPECT_TRUE(RunUntil([&] { return *first + *second == 2; }));
 }
 
-TEST_F(TaskApiTest, KillOfASilentGuestIsAnsweredAndTakenLater) {
+TEST_F(TaskServiceTest, KillOfASilentGuestIsAnsweredAndTakenLater) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
-  Fake("box")->gate = std::make_shared<Event>(io_.get_executor());
+  Fake("box")->gate = std::make_shared<Latch>(io_.get_executor());
 
   EXPECT_TRUE(Kill("box", SIGTERM).ok());
   EXPECT_EQ(State("box").status(), task::RUNNING);
@@ -151,69 +150,69 @@ TEST_F(TaskApiTest, KillOfASilentGuestIsAnsweredAndTakenLater) {
   EXPECT_EQ(State("box").exit_status(), 128u + SIGTERM);
 }
 
-TEST_F(TaskApiTest, SandboxLivesAsLongAsAnyContainer) {
-  ASSERT_TRUE(Call(api_->Create(CreateRequest("pod", kIsPod))).ok());
-  ASSERT_TRUE(Call(api_->Create(CreateRequest("a", kOfPod))).ok());
+TEST_F(TaskServiceTest, SandboxLivesAsLongAsAnyContainer) {
+  ASSERT_TRUE(Call(tasks_->Create({}, CreateRequest("pod", kIsPod))).ok());
+  ASSERT_TRUE(Call(tasks_->Create({}, CreateRequest("a", kOfPod))).ok());
   EXPECT_EQ(sandbox_->options.id, "pod-01234567");
   EXPECT_EQ(sandbox_->containers.size(), 2u);
 
   ASSERT_TRUE(Delete("pod").ok());
   EXPECT_FALSE(sandbox_->is_stopped);
   bool is_over = false;
-  const auto wait = [](std::shared_ptr<TaskApi> api, bool* over) -> Co<absl::Status> {
+  const auto wait = [](std::shared_ptr<TaskService> api, bool* over) -> Co<absl::Status> {
     co_await api->WaitShutDown();
     *over = true;
     co_return absl::OkStatus();
   };
-  Spawn(io_.get_executor(), "waiting", wait(api_, &is_over));
-  ASSERT_TRUE(Call(api_->Shutdown(Of<task::ShutdownRequest>("pod"))).ok());
+  Spawn(io_.get_executor(), "waiting", wait(tasks_, &is_over));
+  ASSERT_TRUE(Call(tasks_->Shutdown({}, Of<task::ShutdownRequest>("pod"))).ok());
   io_.run_for(std::chrono::milliseconds(20));
   EXPECT_FALSE(is_over);
 
   ASSERT_TRUE(Delete("a").ok());
   EXPECT_TRUE(sandbox_->is_stopped);
-  ASSERT_TRUE(Call(api_->Shutdown(Of<task::ShutdownRequest>("a"))).ok());
+  ASSERT_TRUE(Call(tasks_->Shutdown({}, Of<task::ShutdownRequest>("a"))).ok());
   EXPECT_TRUE(RunUntil([&] { return is_over; }));
 }
 
-TEST_F(TaskApiTest, PodContainerWithoutItsSandboxIsRefused) {
-  const absl::Status status = Call(api_->Create(CreateRequest("a", kOfPod))).status();
+TEST_F(TaskServiceTest, PodContainerWithoutItsSandboxIsRefused) {
+  const absl::Status status = Call(tasks_->Create({}, CreateRequest("a", kOfPod))).status();
 
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(status.message(), "creating container \"a\": sandbox \"pod\" has ended; delete the pod");
   EXPECT_EQ(sandbox_, nullptr);
 }
 
-TEST_F(TaskApiTest, FailedCreateLeavesNothing) {
-  ASSERT_TRUE(Call(api_->Create(CreateRequest("pod", kIsPod))).ok());
+TEST_F(TaskServiceTest, FailedCreateLeavesNothing) {
+  ASSERT_TRUE(Call(tasks_->Create({}, CreateRequest("pod", kIsPod))).ok());
   sandbox_->create_status = absl::InternalError("no such file or directory");
 
-  EXPECT_EQ(Call(api_->Create(CreateRequest("a", kOfPod))).status().message(),
+  EXPECT_EQ(Call(tasks_->Create({}, CreateRequest("a", kOfPod))).status().message(),
             "creating container \"a\": no such file or directory");
   EXPECT_EQ(Delete("a").code(), absl::StatusCode::kNotFound);
   EXPECT_FALSE(sandbox_->is_stopped);
   sandbox_->create_status = absl::OkStatus();
-  EXPECT_TRUE(Call(api_->Create(CreateRequest("a", kOfPod))).ok());
-  EXPECT_EQ(Call(api_->Create(CreateRequest("a", kOfPod))).status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_TRUE(Call(tasks_->Create({}, CreateRequest("a", kOfPod))).ok());
+  EXPECT_EQ(Call(tasks_->Create({}, CreateRequest("a", kOfPod))).status().code(), absl::StatusCode::kAlreadyExists);
 }
 
-TEST_F(TaskApiTest, FailedFirstCreateStopsTheSandbox) {
+TEST_F(TaskServiceTest, FailedFirstCreateStopsTheSandbox) {
   task::CreateTaskRequest request = CreateRequest("box");
   request.set_stdout("binary:///nonexistent/logger");
 
-  const absl::Status status = Call(api_->Create(request)).status();
+  const absl::Status status = Call(tasks_->Create({}, request)).status();
 
   EXPECT_EQ(status.message(),
             "creating container \"box\": starting logger \"/nonexistent/logger\": no such file or directory");
   EXPECT_TRUE(sandbox_->is_stopped);
 }
 
-TEST_F(TaskApiTest, PidsAreNeverZeroAndNameTheExecs) {
+TEST_F(TaskServiceTest, PidsAreNeverZeroAndNameTheExecs) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
   ASSERT_TRUE(Exec("box", "e").ok());
   ASSERT_TRUE(Start("box", "e").ok());
-  auto pids = Call(api_->Pids(Of<task::PidsRequest>("box")));
+  auto pids = Call(tasks_->Pids({}, Of<task::PidsRequest>("box")));
   ASSERT_TRUE(pids.ok()) << pids.status();
   ASSERT_EQ(pids->processes_size(), 2);
   EXPECT_EQ(pids->processes(0).pid(), 4711u);
@@ -222,57 +221,57 @@ TEST_F(TaskApiTest, PidsAreNeverZeroAndNameTheExecs) {
 
   sandbox_->vm_pid = 0;
   ASSERT_TRUE(Create("late").ok());
-  pids = Call(api_->Pids(Of<task::PidsRequest>("late")));
+  pids = Call(tasks_->Pids({}, Of<task::PidsRequest>("late")));
   ASSERT_TRUE(pids.ok()) << pids.status();
   EXPECT_EQ(pids->processes(0).pid(), static_cast<uint32_t>(::getpid()));
 }
 
-TEST_F(TaskApiTest, ConnectAnswersForAnyId) {
-  auto answer = Call(api_->Connect(Of<task::ConnectRequest>("nobody")));
+TEST_F(TaskServiceTest, ConnectAnswersForAnyId) {
+  auto answer = Call(tasks_->Connect({}, Of<task::ConnectRequest>("nobody")));
 
   ASSERT_TRUE(answer.ok()) << answer.status();
   EXPECT_EQ(answer->shim_pid(), static_cast<uint32_t>(::getpid()));
   EXPECT_EQ(answer->task_pid(), 0u);
 }
 
-TEST_F(TaskApiTest, OptionsOfCreateWinOverThoseOfStart) {
+TEST_F(TaskServiceTest, OptionsOfCreateWinOverThoseOfStart) {
   task::CreateTaskRequest request = CreateRequest("box");
   runtimeoptions::v1::Options options;
   options.set_config_path("/nonexistent/config.toml");
   request.mutable_options()->set_type_url("runtimeoptions.v1.Options");
   request.mutable_options()->set_value(options.SerializeAsString());
 
-  const absl::Status status = Call(api_->Create(request)).status();
+  const absl::Status status = Call(tasks_->Create({}, request)).status();
 
   EXPECT_NE(status.message().find("/nonexistent/config.toml"), std::string::npos) << status;
 }
 
-TEST_F(TaskApiTest, ConfigurationAsTextIsRead) {
+TEST_F(TaskServiceTest, ConfigurationAsTextIsRead) {
   task::CreateTaskRequest request = CreateRequest("box");
   runtimeoptions::v1::Options options;
   options.set_config_body("[hypervisor.qemu]\nkernal = 1\n");
   request.mutable_options()->set_type_url("runtimeoptions.v1.Options");
   request.mutable_options()->set_value(options.SerializeAsString());
 
-  const absl::Status status = Call(api_->Create(request)).status();
+  const absl::Status status = Call(tasks_->Create({}, request)).status();
 
   EXPECT_NE(status.message().find("configuration \"ConfigBody\" line 2: unknown key"), std::string::npos) << status;
 }
 
-TEST_F(TaskApiTest, OptionsOfAnotherRuntimeAreIgnored) {
+TEST_F(TaskServiceTest, OptionsOfAnotherRuntimeAreIgnored) {
   task::CreateTaskRequest request = CreateRequest("box");
   request.mutable_options()->set_type_url("example.runtime.v1.Options");
   request.mutable_options()->set_value("\xff\xff");
 
-  ASSERT_TRUE(Call(api_->Create(request)).ok());
+  ASSERT_TRUE(Call(tasks_->Create({}, request)).ok());
   EXPECT_EQ(sandbox_->options.config.file, directory_ + "/config.toml");
 }
 
-TEST_F(TaskApiTest, CheckpointToCreateFromIsRefused) {
+TEST_F(TaskServiceTest, CheckpointToCreateFromIsRefused) {
   task::CreateTaskRequest request = CreateRequest("box");
   request.set_checkpoint("/somewhere");
 
-  EXPECT_EQ(Call(api_->Create(request)).status().code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(Call(tasks_->Create({}, request)).status().code(), absl::StatusCode::kUnimplemented);
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 
-#include "shimv2/test/task_api_fixture.h"
+#include "shimv2/test/task_service_fixture.h"
 
 namespace kata::shimv2 {
 namespace {
 
-TEST_F(TaskApiTest, ExecIdsAreUniqueInAContainer) {
+TEST_F(TaskServiceTest, ExecIdsAreUniqueInAContainer) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Create("other").ok());
   ASSERT_TRUE(Exec("box", "e").ok());
@@ -15,7 +15,7 @@ TEST_F(TaskApiTest, ExecIdsAreUniqueInAContainer) {
   EXPECT_TRUE(Exec("other", "e").ok());
 }
 
-TEST_F(TaskApiTest, StoppedContainerTakesNoExec) {
+TEST_F(TaskServiceTest, StoppedContainerTakesNoExec) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
   ASSERT_TRUE(Kill("box", SIGKILL).ok());
@@ -24,19 +24,20 @@ TEST_F(TaskApiTest, StoppedContainerTakesNoExec) {
   EXPECT_FALSE(HasEvent("/tasks/exec-added"));
 }
 
-TEST_F(TaskApiTest, UnknownIdsAreNotFound) {
+TEST_F(TaskServiceTest, UnknownIdsAreNotFound) {
   ASSERT_TRUE(Create("box").ok());
 
   EXPECT_EQ(Start("nobody").code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(Start("box", "nobody").code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(Call(api_->Wait(Of<task::WaitRequest>("box", "nobody"))).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Call(tasks_->Wait({}, Of<task::WaitRequest>("box", "nobody"))).status().code(),
+            absl::StatusCode::kNotFound);
 }
 
-TEST_F(TaskApiTest, ExecThatCannotStartReleasesItsWaitersAndHasNoExit) {
+TEST_F(TaskServiceTest, ExecThatCannotStartReleasesItsWaitersAndHasNoExit) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
   ASSERT_TRUE(Exec("box", "e").ok());
-  auto waiting = Begin(api_->Wait(Of<task::WaitRequest>("box", "e")));
+  auto waiting = Begin(tasks_->Wait({}, Of<task::WaitRequest>("box", "e")));
   Fake("box")->start_exec_status = absl::NotFoundError("exec: \"x\": executable file not found in $PATH");
 
   EXPECT_EQ(Start("box", "e").message(), "exec: \"x\": executable file not found in $PATH");
@@ -49,13 +50,13 @@ TEST_F(TaskApiTest, ExecThatCannotStartReleasesItsWaitersAndHasNoExit) {
   EXPECT_FALSE(HasEvent("/tasks/exit"));
 }
 
-TEST_F(TaskApiTest, ExecWithAnUnknownSchemeFailsAtItsStart) {
+TEST_F(TaskServiceTest, ExecWithAnUnknownSchemeFailsAtItsStart) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
   task::ExecProcessRequest request = Of<task::ExecProcessRequest>("box", "e");
   request.set_stdout("carrier-pigeon:///loft");
-  ASSERT_TRUE(Call(api_->Exec(request)).ok());
-  auto waiting = Begin(api_->Wait(Of<task::WaitRequest>("box", "e")));
+  ASSERT_TRUE(Call(tasks_->Exec({}, request)).ok());
+  auto waiting = Begin(tasks_->Wait({}, Of<task::WaitRequest>("box", "e")));
 
   EXPECT_EQ(Start("box", "e").code(), absl::StatusCode::kInvalidArgument);
 
@@ -66,7 +67,7 @@ TEST_F(TaskApiTest, ExecWithAnUnknownSchemeFailsAtItsStart) {
   EXPECT_TRUE(Exec("box", "e").ok());
 }
 
-TEST_F(TaskApiTest, UnstartedExecIsDeletable) {
+TEST_F(TaskServiceTest, UnstartedExecIsDeletable) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Exec("box", "e").ok());
 
@@ -75,7 +76,7 @@ TEST_F(TaskApiTest, UnstartedExecIsDeletable) {
   EXPECT_FALSE(HasEvent("/tasks/delete"));
 }
 
-TEST_F(TaskApiTest, RunningExecIsNotDeleted) {
+TEST_F(TaskServiceTest, RunningExecIsNotDeleted) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
   ASSERT_TRUE(Exec("box", "e").ok());
@@ -85,17 +86,17 @@ TEST_F(TaskApiTest, RunningExecIsNotDeleted) {
   EXPECT_EQ(Start("box", "e").code(), absl::StatusCode::kFailedPrecondition);
 }
 
-TEST_F(TaskApiTest, CloseIoBeforeTheStartIsRemembered) {
+TEST_F(TaskServiceTest, CloseIoBeforeTheStartIsRemembered) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
   const std::string fifo = directory_ + "/in";
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
   task::ExecProcessRequest request = Of<task::ExecProcessRequest>("box", "e");
   request.set_stdin(fifo);
-  ASSERT_TRUE(Call(api_->Exec(request)).ok());
+  ASSERT_TRUE(Call(tasks_->Exec({}, request)).ok());
   task::CloseIORequest close = Of<task::CloseIORequest>("box", "e");
   close.set_stdin(true);
-  ASSERT_TRUE(Call(api_->CloseIO(close)).ok());
+  ASSERT_TRUE(Call(tasks_->CloseIO({}, close)).ok());
 
   ASSERT_TRUE(Start("box", "e").ok());
 
@@ -104,51 +105,41 @@ TEST_F(TaskApiTest, CloseIoBeforeTheStartIsRemembered) {
   EXPECT_EQ(guest->to_guest[0].kind_case(), StdioMessage::kEnd);
 }
 
-TEST_F(TaskApiTest, SizeOfATerminalIsRememberedWhileTheExecStarts) {
+TEST_F(TaskServiceTest, SizeOfATerminalIsPassedOnUntilItsProcessHasStopped) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
   task::ExecProcessRequest request = Of<task::ExecProcessRequest>("box", "e");
   request.set_terminal(true);
-  ASSERT_TRUE(Call(api_->Exec(request)).ok());
+  ASSERT_TRUE(Call(tasks_->Exec({}, request)).ok());
   task::ResizePtyRequest resize = Of<task::ResizePtyRequest>("box", "e");
   resize.set_width(80);
   resize.set_height(24);
-  ASSERT_TRUE(Call(api_->ResizePty(resize)).ok());
+  ASSERT_TRUE(Call(tasks_->ResizePty({}, resize)).ok());
   EXPECT_EQ(Fake("box")->calls.back(), "resize e 80x24");
-  Fake("box")->gate = std::make_shared<Event>(io_.get_executor());
-  auto started = Begin(api_->Start(Of<task::StartRequest>("box", "e")));
-  ASSERT_TRUE(RunUntil([&] { return Fake("box")->calls.back() == "start e"; }));
-
-  resize.set_width(100);
-  ASSERT_TRUE(Call(api_->ResizePty(resize)).ok());
-  EXPECT_EQ(Fake("box")->calls.back(), "start e");
-  Fake("box")->gate->Set();
-
-  ASSERT_TRUE(RunUntil([&] { return started->has_value(); }));
-  EXPECT_EQ(Fake("box")->calls.back(), "resize e 100x24");
+  ASSERT_TRUE(Start("box", "e").ok());
   Fake("box")->execs.at("e")->Stop(0);
-  EXPECT_EQ(Call(api_->ResizePty(resize)).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Call(tasks_->ResizePty({}, resize)).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
-TEST_F(TaskApiTest, ResizeWithoutATerminalDoesNothing) {
+TEST_F(TaskServiceTest, ResizeWithoutATerminalDoesNothing) {
   ASSERT_TRUE(Create("box").ok());
 
-  EXPECT_TRUE(Call(api_->ResizePty(Of<task::ResizePtyRequest>("box", ""))).ok());
+  EXPECT_TRUE(Call(tasks_->ResizePty({}, Of<task::ResizePtyRequest>("box", ""))).ok());
   EXPECT_TRUE(Fake("box")->calls.empty());
 }
 
-TEST_F(TaskApiTest, LoggerOfAContainerEndsWithIt) {
+TEST_F(TaskServiceTest, LoggerOfAContainerEndsWithIt) {
   const std::string script = directory_ + "/logger";
   const std::string out = directory_ + "/out";
   ASSERT_TRUE(WriteFileAtomically(script,
-                                  "#!/bin/sh\nexec 5>&-\necho $$ > " + directory_ + "/pid\n" +
-                                      "cat <&3 > " + out + ".tmp\nmv " + out + ".tmp " + out + "\n",
+                                  "#!/bin/sh\nexec 5>&-\necho $$ > " + directory_ + "/pid\n" + "cat <&3 > " + out +
+                                      ".tmp\nmv " + out + ".tmp " + out + "\n",
                                   0700)
                   .ok());
   task::CreateTaskRequest request = CreateRequest("box");
   request.set_stdout("binary://" + script);
   request.set_stderr("binary://" + script);
-  auto created = Call(api_->Create(request));
+  auto created = Call(tasks_->Create({}, request));
   ASSERT_TRUE(created.ok()) << created.status();
   EXPECT_TRUE(sandbox_->last_created.stdio.has_stderr);
   EXPECT_EQ(State("box").stdout(), "binary://" + script);

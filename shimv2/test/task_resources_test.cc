@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "shimv2/oom_marker.h"
-#include "shimv2/stats.h"
-#include "shimv2/test/task_api_fixture.h"
+#include "shimv2/task/oom_marker.h"
+#include "shimv2/task/stats.h"
+#include "shimv2/test/task_service_fixture.h"
 
 namespace kata::shimv2 {
 namespace {
@@ -18,36 +18,37 @@ task::UpdateTaskRequest UpdateRequest(const std::string& type_url, const std::st
   return request;
 }
 
-TEST_F(TaskApiTest, PauseAndResumeShowInStateAndEvents) {
+TEST_F(TaskServiceTest, PauseAndResumeShowInStateAndEvents) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
   ASSERT_TRUE(Exec("box", "running").ok());
   ASSERT_TRUE(Start("box", "running").ok());
   ASSERT_TRUE(Exec("box", "created").ok());
 
-  ASSERT_TRUE(Call(api_->Pause(Of<task::PauseRequest>("box"))).ok());
+  ASSERT_TRUE(Call(tasks_->Pause({}, Of<task::PauseRequest>("box"))).ok());
   EXPECT_EQ(publisher_->topics.back(), "/tasks/paused");
   EXPECT_EQ(State("box").status(), task::PAUSED);
   EXPECT_EQ(State("box", "running").status(), task::PAUSED);
   EXPECT_EQ(State("box", "created").status(), task::CREATED);
 
-  ASSERT_TRUE(Call(api_->Resume(Of<task::ResumeRequest>("box"))).ok());
+  ASSERT_TRUE(Call(tasks_->Resume({}, Of<task::ResumeRequest>("box"))).ok());
   EXPECT_EQ(publisher_->topics.back(), "/tasks/resumed");
   EXPECT_EQ(State("box").status(), task::RUNNING);
   EXPECT_EQ(State("box", "running").status(), task::RUNNING);
 }
 
-TEST_F(TaskApiTest, PauseThatFailsIsNoEvent) {
+TEST_F(TaskServiceTest, PauseThatFailsIsNoEvent) {
   ASSERT_TRUE(Create("box").ok());
 
-  EXPECT_EQ(Call(api_->Pause(Of<task::PauseRequest>("box"))).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Call(tasks_->Pause({}, Of<task::PauseRequest>("box"))).status().code(),
+            absl::StatusCode::kFailedPrecondition);
   EXPECT_FALSE(HasEvent("/tasks/paused"));
 }
 
-TEST_F(TaskApiTest, PausedContainerIsKilledBeforeItIsDeleted) {
+TEST_F(TaskServiceTest, PausedContainerIsKilledBeforeItIsDeleted) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
-  ASSERT_TRUE(Call(api_->Pause(Of<task::PauseRequest>("box"))).ok());
+  ASSERT_TRUE(Call(tasks_->Pause({}, Of<task::PauseRequest>("box"))).ok());
 
   const absl::Status refused = Delete("box");
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
@@ -57,23 +58,23 @@ TEST_F(TaskApiTest, PausedContainerIsKilledBeforeItIsDeleted) {
   EXPECT_TRUE(Delete("box").ok());
 }
 
-TEST_F(TaskApiTest, UpdateHandsTheObjectOn) {
+TEST_F(TaskServiceTest, UpdateHandsTheObjectOn) {
   ASSERT_TRUE(Create("box").ok());
   const std::string resources = R"({"memory":{"limit":1}})";
 
-  EXPECT_TRUE(
-      Call(api_->Update(UpdateRequest("types.containerd.io/opencontainers/runtime-spec/1/LinuxResources", resources)))
-          .ok());
+  EXPECT_TRUE(Call(tasks_->Update({}, UpdateRequest("types.containerd.io/opencontainers/runtime-spec/1/LinuxResources",
+                                                    resources)))
+                  .ok());
   EXPECT_EQ(Fake("box")->calls.back(), "update " + resources);
-  EXPECT_TRUE(Call(api_->Update(UpdateRequest("", "{}"))).ok());
+  EXPECT_TRUE(Call(tasks_->Update({}, UpdateRequest("", "{}"))).ok());
   EXPECT_EQ(Fake("box")->calls.back(), "update {}");
 }
 
-TEST_F(TaskApiTest, UpdateNamesWhatIsWrong) {
+TEST_F(TaskServiceTest, UpdateNamesWhatIsWrong) {
   ASSERT_TRUE(Create("box").ok());
 
   const auto update = [this](const std::string& type_url, const std::string& value) {
-    return Call(api_->Update(UpdateRequest(type_url, value))).status();
+    return Call(tasks_->Update({}, UpdateRequest(type_url, value))).status();
   };
   EXPECT_EQ(update("x/WindowsResources", "{}").message(),
             "updating container \"box\": the resources are of type \"x/WindowsResources\", not LinuxResources");
@@ -84,31 +85,31 @@ TEST_F(TaskApiTest, UpdateNamesWhatIsWrong) {
   EXPECT_TRUE(Fake("box")->calls.empty());
 }
 
-TEST_F(TaskApiTest, StatsComeInTheHostsForm) {
+TEST_F(TaskServiceTest, StatsComeInTheHostsForm) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
   Fake("box")->stats.mutable_metrics()->mutable_cpu()->set_usage_usec(5);
 
-  auto stats = Call(api_->Stats(Of<task::StatsRequest>("box")));
+  auto stats = Call(tasks_->Stats({}, Of<task::StatsRequest>("box")));
 
   ASSERT_TRUE(stats.ok()) << stats.status();
   const wire::Any expected = StatsAny(Fake("box")->stats, HostCgroupVersion());
   EXPECT_EQ(stats->stats().type_url(), expected.type_url());
   EXPECT_EQ(stats->stats().value(), expected.value());
   Fake("box")->fake_init->Stop(0);
-  EXPECT_EQ(Call(api_->Stats(Of<task::StatsRequest>("box"))).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Call(tasks_->Stats({}, Of<task::StatsRequest>("box"))).status().code(), absl::StatusCode::kNotFound);
 }
 
-TEST_F(TaskApiTest, CheckpointSaysWhereItComes) {
+TEST_F(TaskServiceTest, CheckpointSaysWhereItComes) {
   ASSERT_TRUE(Create("box").ok());
 
-  const absl::Status status = Call(api_->Checkpoint(Of<task::CheckpointTaskRequest>("box"))).status();
+  const absl::Status status = Call(tasks_->Checkpoint({}, Of<task::CheckpointTaskRequest>("box"))).status();
 
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
   EXPECT_NE(status.message().find("checkpoint of the whole virtual machine"), std::string::npos);
 }
 
-TEST_F(TaskApiTest, OomIsToldAndMarkedBeforeTheExit) {
+TEST_F(TaskServiceTest, OomIsToldAndMarkedBeforeTheExit) {
   ASSERT_TRUE(Create("box").ok());
   ASSERT_TRUE(Start("box").ok());
   bool is_marked_at_oom = false;
@@ -126,7 +127,7 @@ TEST_F(TaskApiTest, OomIsToldAndMarkedBeforeTheExit) {
             std::find(topics.begin(), topics.end(), "/tasks/exit"));
 }
 
-TEST_F(TaskApiTest, OomMarkerFollowsNoLink) {
+TEST_F(TaskServiceTest, OomMarkerFollowsNoLink) {
   const std::string bundle = MakeBundle("box");
   ASSERT_EQ(::symlink((directory_ + "/elsewhere").c_str(), (bundle + "/oom").c_str()), 0);
 

@@ -10,7 +10,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 
-#include "hypervisors/kernel_params.h"
+#include "hypervisors/accelerator/kernel_params.h"
 #include "virtcontainers/config/config.h"
 
 namespace kata::test {

@@ -8,7 +8,7 @@
 #include "hypervisors/hypervisor.h"
 #include "proto/base/coro.h"
 #include "proto/base/status.h"
-#include "virtcontainers/agent_channel.h"
+#include "virtcontainers/agent_client/channel.h"
 
 namespace kata::test {
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent and the machine's devices without a sandbox between: guest_probe boots a machine with two disks,
-finds them by their serial, and checks what the agent's protocol and a container in the guest allow."""
+plugs in a third, finds them by their serial, and checks what the agent's protocol and a container in the guest allow."""
 import os
 import pathlib
 import shutil
@@ -31,10 +31,13 @@ def test_guest_probe(prefix, tmp_path):
     (tree / "etc/a-bound-file").touch()  # a mount point, which a read-only disk must have
     make_image(tmp_path / "disk", tree)
     make_image(tmp_path / "disk.2", tree)
+    make_image(tmp_path / "disk.3", tree)
 
     done = subprocess.run([program, prefix, tmp_path / "disk"], capture_output=True, text=True, timeout=SECONDS)
 
     print(done.stdout, done.stderr, sep="")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("ok  ") >= 50
+    written = subprocess.check_output(["debugfs", "-R", "cat /written", tmp_path / "disk.3"], text=True)
+    assert written == "written in the guest\n"
     assert not harness.processes("guest-probe-"), "a process is left"

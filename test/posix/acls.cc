@@ -66,12 +66,9 @@ std::string Rights(const std::string& path) {
 
 std::string RightsOfAll(const std::string& path) {
   std::string out;
-  const std::pair<const char*, const Who*> actors[] = {{"root", &kRoot},
-                                                       {"bare-root", &kBareRoot},
-                                                       {"owner", &kOwner},
-                                                       {"member", &kMember},
-                                                       {"supplementary", &kSupplementary},
-                                                       {"other", &kOther}};
+  const std::pair<const char*, const Who*> actors[] = {
+      {"root", &kRoot},     {"bare-root", &kBareRoot},          {"owner", &kOwner},
+      {"member", &kMember}, {"supplementary", &kSupplementary}, {"other", &kOther}};
   for (const auto& [name, who] : actors)
     out += std::string(out.empty() ? "" : " ") + name + "=" + As(*who, [&] { return Rights(path); });
   return out;
@@ -83,18 +80,34 @@ void Enforcement() {
     Acl acl;
   };
   const Case cases[] = {
-      {"user-denied", {{kUserObj, 6, kNobody}, {kUser, 0, 1003}, {kGroupObj, 4, kNobody}, {kMask, 4, kNobody}, {kOthers, 4, kNobody}}},
-      {"user-allowed", {{kUserObj, 6, kNobody}, {kUser, 6, 1003}, {kGroupObj, 0, kNobody}, {kMask, 6, kNobody}, {kOthers, 0, kNobody}}},
-      {"user-masked", {{kUserObj, 6, kNobody}, {kUser, 7, 1003}, {kGroupObj, 7, kNobody}, {kMask, 4, kNobody}, {kOthers, 0, kNobody}}},
-      {"group-allowed", {{kUserObj, 6, kNobody}, {kGroupObj, 0, kNobody}, {kGroup, 6, 2000}, {kMask, 6, kNobody}, {kOthers, 0, kNobody}}},
-      {"group-denied", {{kUserObj, 6, kNobody}, {kGroupObj, 0, kNobody}, {kGroup, 0, 2000}, {kMask, 7, kNobody}, {kOthers, 6, kNobody}}},
-      {"owner-denied", {{kUserObj, 0, kNobody}, {kUser, 6, 1000}, {kGroupObj, 6, kNobody}, {kMask, 6, kNobody}, {kOthers, 6, kNobody}}},
-      {"execute", {{kUserObj, 6, kNobody}, {kUser, 5, 1003}, {kGroupObj, 4, kNobody}, {kMask, 5, kNobody}, {kOthers, 4, kNobody}}},
+      {"user-denied",
+       {{kUserObj, 6, kNobody}, {kUser, 0, 1003}, {kGroupObj, 4, kNobody}, {kMask, 4, kNobody}, {kOthers, 4, kNobody}}},
+      {"user-allowed",
+       {{kUserObj, 6, kNobody}, {kUser, 6, 1003}, {kGroupObj, 0, kNobody}, {kMask, 6, kNobody}, {kOthers, 0, kNobody}}},
+      {"user-masked",
+       {{kUserObj, 6, kNobody}, {kUser, 7, 1003}, {kGroupObj, 7, kNobody}, {kMask, 4, kNobody}, {kOthers, 0, kNobody}}},
+      {"group-allowed",
+       {{kUserObj, 6, kNobody},
+        {kGroupObj, 0, kNobody},
+        {kGroup, 6, 2000},
+        {kMask, 6, kNobody},
+        {kOthers, 0, kNobody}}},
+      {"group-denied",
+       {{kUserObj, 6, kNobody},
+        {kGroupObj, 0, kNobody},
+        {kGroup, 0, 2000},
+        {kMask, 7, kNobody},
+        {kOthers, 6, kNobody}}},
+      {"owner-denied",
+       {{kUserObj, 0, kNobody}, {kUser, 6, 1000}, {kGroupObj, 6, kNobody}, {kMask, 6, kNobody}, {kOthers, 6, kNobody}}},
+      {"execute",
+       {{kUserObj, 6, kNobody}, {kUser, 5, 1003}, {kGroupObj, 4, kNobody}, {kMask, 5, kNobody}, {kOthers, 4, kNobody}}},
   };
   for (const Case& entry : cases) {
     const std::string name = std::string("file-") + entry.name;
     Make(name, 0644, 1000, 1000);
-    Report(std::string("set.") + entry.name, Set(name, kAccess, entry.acl) + " " + Mode(name) + " " + Show(name, kAccess));
+    Report(std::string("set.") + entry.name,
+           Set(name, kAccess, entry.acl) + " " + Mode(name) + " " + Show(name, kAccess));
     Report(std::string("file.") + entry.name, RightsOfAll(name));
     const std::string directory = std::string("directory-") + entry.name;
     MakeDirectory(directory, 0755, 1000, 1000);
@@ -112,7 +125,8 @@ void Enforcement() {
 }
 
 void Inheritance() {
-  const Acl acl = {{kUserObj, 7, kNobody}, {kUser, 7, 1003}, {kGroupObj, 5, kNobody}, {kMask, 7, kNobody}, {kOthers, 0, kNobody}};
+  const Acl acl = {
+      {kUserObj, 7, kNobody}, {kUser, 7, 1003}, {kGroupObj, 5, kNobody}, {kMask, 7, kNobody}, {kOthers, 0, kNobody}};
   MakeDirectory("parent", 0777, 0, 0);
   Report("default.set", Set("parent", kDefault, acl) + " " + Mode("parent") + " " + Show("parent", kDefault));
   for (mode_t mask : {0022, 0077, 0000}) {
@@ -123,8 +137,10 @@ void Inheritance() {
              const std::string directory = "parent/directory" + suffix;
              const std::string fifo = "parent/fifo" + suffix;
              const int fd = ::open(file.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
-             std::string out = Errno(fd) + Errno(::mkdir(directory.c_str(), 0777)) + Errno(::mkfifo(fifo.c_str(), 0600));
-             for (const std::string& path : {file, directory, fifo}) out += " " + Mode(path) + " " + Show(path, kAccess);
+             std::string out =
+                 Errno(fd) + Errno(::mkdir(directory.c_str(), 0777)) + Errno(::mkfifo(fifo.c_str(), 0600));
+             for (const std::string& path : {file, directory, fifo})
+               out += " " + Mode(path) + " " + Show(path, kAccess);
              return out + " " + Show(directory, kDefault);
            }));
   }
@@ -143,11 +159,12 @@ void Inheritance() {
 }
 
 void WithTheMode() {
-  const Acl acl = {{kUserObj, 6, kNobody}, {kUser, 6, 1003}, {kGroupObj, 4, kNobody}, {kMask, 6, kNobody}, {kOthers, 0, kNobody}};
+  const Acl acl = {
+      {kUserObj, 6, kNobody}, {kUser, 6, 1003}, {kGroupObj, 4, kNobody}, {kMask, 6, kNobody}, {kOthers, 0, kNobody}};
   Make("chmod", 0600, 1000, 1000);
   Set("chmod", kAccess, acl);
-  Report("chmod.mask", Mode("chmod") + " " + Errno(::chmod("chmod", 0640)) + " " + Mode("chmod") + " " + Show("chmod", kAccess) +
-                           " " + As(kOther, [] { return Rights("chmod"); }));
+  Report("chmod.mask", Mode("chmod") + " " + Errno(::chmod("chmod", 0640)) + " " + Mode("chmod") + " " +
+                           Show("chmod", kAccess) + " " + As(kOther, [] { return Rights("chmod"); }));
   Report("chmod.none", Errno(::chmod("chmod", 0600)) + " " + Show("chmod", kAccess) + " " +
                            As(kOther, [] { return Rights("chmod"); }));
   Make("minimal", 0777, 1000, 1000);
@@ -161,7 +178,8 @@ void WithTheMode() {
   Report("set-by-owner", As(kOwner, [&] { return Set("foreign", kAccess, acl); }) + " " + Mode("foreign"));
   Make("foreign-root", 02755, 0, 2000);
   Report("set-by-root", Set("foreign-root", kAccess, acl) + " " + Mode("foreign-root"));
-  Report("set-by-bare-root", As(kBareRoot, [&] { return Set("foreign-root", kAccess, acl); }) + " " + Mode("foreign-root"));
+  Report("set-by-bare-root",
+         As(kBareRoot, [&] { return Set("foreign-root", kAccess, acl); }) + " " + Mode("foreign-root"));
   if (::symlink("chmod", "link") != 0) Report("symlink", Errno(-1));
   Report("on-link", Errno(::lsetxattr("link", kAccess, "x", 1, 0)));
 }

@@ -49,10 +49,13 @@ void Attributes() {
   Report("user.small-buffer", [] {
     char byte = 0;
     Set("file", "user.long", "value");
-    return Errno(::getxattr("file", "user.long", &byte, 1)) + " " + std::to_string(::getxattr("file", "user.long", nullptr, 0));
+    return Errno(::getxattr("file", "user.long", &byte, 1)) + " " +
+           std::to_string(::getxattr("file", "user.long", nullptr, 0));
   }());
-  Report("user.binary", Set("file", "user.bin", std::string("\0\xff\n", 3)) + " " + std::to_string(::getxattr("file", "user.bin", nullptr, 0)));
-  Report("user.remove", Errno(::removexattr("file", "user.a")) + " " + Errno(::removexattr("file", "user.a")) + " " + List("file"));
+  Report("user.binary", Set("file", "user.bin", std::string("\0\xff\n", 3)) + " " +
+                            std::to_string(::getxattr("file", "user.bin", nullptr, 0)));
+  Report("user.remove",
+         Errno(::removexattr("file", "user.a")) + " " + Errno(::removexattr("file", "user.a")) + " " + List("file"));
   Report("user.size-2000", Set("file", "user.big", std::string(2000, 'v')) + " " + Get("file", "user.big"));
   Report("user.size-too-large", Set("file", "user.huge", std::string(65537, 'v')));
   Report("user.name-too-long", Set("file", ("user." + std::string(251, 'n')).c_str(), "v"));
@@ -60,12 +63,14 @@ void Attributes() {
   Report("user.empty-name", Set("file", "user.", "v") + " " + Set("file", "", "v"));
   Report("user.directory", Set("directory", "user.a", "v") + " " + Get("directory", "user.a"));
   Report("user.by-owner", As(kOwner, [] { return Set("file", "user.o", "v") + " " + Get("file", "user.o"); }));
-  Report("user.by-other", As(kOther, [] { return Set("file", "user.x", "v") + " " + Get("file", "user.o") + " " + List("file"); }));
+  Report("user.by-other",
+         As(kOther, [] { return Set("file", "user.x", "v") + " " + Get("file", "user.o") + " " + List("file"); }));
   Make("secret", 0600, 1000, 1000);
   Set("secret", "user.s", "v");
   Report("user.unreadable", As(kOther, [] { return Get("secret", "user.s") + " " + List("secret"); }));
   MakeDirectory("sticky", 01777, 1000, 1000);
-  Report("user.sticky", As(kOther, [] { return Set("sticky", "user.s", "v"); }) + " " + As(kOwner, [] { return Set("sticky", "user.s", "v"); }));
+  Report("user.sticky", As(kOther, [] { return Set("sticky", "user.s", "v"); }) + " " +
+                            As(kOwner, [] { return Set("sticky", "user.s", "v"); }));
   if (::symlink("file", "link") != 0 || ::mkfifo("fifo", 0666) != 0) Report("make", Errno(-1));
   Report("user.link", Set("link", "user.a", "v") + " " + Get("link", "user.a"));
   Report("user.fifo", Set("fifo", "user.a", "v") + " " + Get("fifo", "user.a"));
@@ -85,12 +90,16 @@ void Attributes() {
   data.data[0].permitted = 1u << CAP_NET_BIND_SERVICE;
   const std::string capability(reinterpret_cast<const char*>(&data), XATTR_CAPS_SZ_2);
   Report("security.capability", Set("file", "security.capability", capability) + " " + List("file"));
-  Report("security.capability.by-bare-root", As(kBareRoot, [&] { return Set("file", "security.capability", capability); }));
-  Report("security.capability.get", As(kOther, [] { return std::to_string(::getxattr("file", "security.capability", nullptr, 0)); }));
+  Report("security.capability.by-bare-root",
+         As(kBareRoot, [&] { return Set("file", "security.capability", capability); }));
+  Report("security.capability.get",
+         As(kOther, [] { return std::to_string(::getxattr("file", "security.capability", nullptr, 0)); }));
   Report("security.capability.remove", Errno(::removexattr("file", "security.capability")));
   Report("security.other", Set("file", "security.kata", "v") + " " + Get("file", "security.kata"));
-  Report("trusted", Set("file", "trusted.kata", "v") + " " + Get("file", "trusted.kata") + " " + As(kOther, [] { return List("file"); }));
-  Report("trusted.overlay", Set("directory", "trusted.overlay.opaque", "y") + " " + Get("directory", "trusted.overlay.opaque"));
+  Report("trusted", Set("file", "trusted.kata", "v") + " " + Get("file", "trusted.kata") + " " +
+                        As(kOther, [] { return List("file"); }));
+  Report("trusted.overlay",
+         Set("directory", "trusted.overlay.opaque", "y") + " " + Get("directory", "trusted.overlay.opaque"));
   Report("system.unknown", Set("file", "system.kata", "v") + " " + Get("file", "system.kata"));
   Report("unknown", Set("file", "kata.a", "v") + " " + Get("file", "kata.a"));
 }

@@ -50,7 +50,8 @@ void AllWays(const std::string& name, const std::string& directory, const Who& w
       {"mknod-char", [](const std::string& p) { return ::mknod(p.c_str(), S_IFCHR | 0666, makedev(1, 3)); }},
       {"bind", [](const std::string& p) { return Bind(p); }},
       {"link", [](const std::string& p) { return ::link("linkable", p.c_str()); }},
-      {"rename", [](const std::string& p) {
+      {"rename",
+       [](const std::string& p) {
          const std::string own = "open/own-" + std::to_string(::geteuid());
          Open(own, O_CREAT | O_RDWR, 0644);
          const int result = ::rename(own.c_str(), p.c_str());
@@ -59,7 +60,8 @@ void AllWays(const std::string& name, const std::string& directory, const Who& w
          errno = error;
          return result;
        }},
-      {"tmpfile", [&](const std::string& p) {
+      {"tmpfile",
+       [&](const std::string& p) {
          const int fd = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
          if (fd < 0) return fd;
          const std::string magic = "/proc/self/fd/" + std::to_string(fd);

@@ -65,7 +65,8 @@ void Appending() {
   Report("append.pwrite", Errno(::pwrite(both, "z", 1, 0)) + " " + Size(both));
   ::close(both);
   const int turned = Open("append", O_RDWR);
-  Report("append.fcntl", Errno(::fcntl(turned, F_SETFL, O_APPEND)) + " " + Errno(::write(turned, "z", 1)) + " " + Size(turned));
+  Report("append.fcntl",
+         Errno(::fcntl(turned, F_SETFL, O_APPEND)) + " " + Errno(::write(turned, "z", 1)) + " " + Size(turned));
   ::close(turned);
 }
 
@@ -85,7 +86,8 @@ void Maps() {
   char byte = 0;
   Report("map.shared", child + " " + std::string(1, at[4096]) + std::string(1, at[8192]));
   at[0] = 'r';
-  Report("map.read", Errno(::pread(fd, &byte, 1, 0)) + " " + std::string(1, byte) + " " + Errno(::msync(at, 4096, MS_SYNC)));
+  Report("map.read",
+         Errno(::pread(fd, &byte, 1, 0)) + " " + std::string(1, byte) + " " + Errno(::msync(at, 4096, MS_SYNC)));
   Report("map.private", [fd] {
     char* mine = static_cast<char*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
     mine[1] = 'p';
@@ -108,16 +110,17 @@ void Maps() {
 void Holes() {
   const int fd = Open("sparse");
   struct stat info {};
-  Report("sparse", Errno(::ftruncate(fd, 64 * kMebibyte)) + " " + Errno(::pwrite(fd, "end", 3, 100 * kMebibyte)) + " " + Size(fd) + " " +
-                       (::fstat(fd, &info) == 0 && info.st_blocks < 2048 ? "sparse" : "full"));
-  Report("sparse.data", std::to_string(::lseek(fd, 0, SEEK_DATA)) + " " + std::to_string(::lseek(fd, 0, SEEK_HOLE)) + " " +
-                            Errno(::lseek(fd, 200 * kMebibyte, SEEK_DATA)));
+  Report("sparse", Errno(::ftruncate(fd, 64 * kMebibyte)) + " " + Errno(::pwrite(fd, "end", 3, 100 * kMebibyte)) + " " +
+                       Size(fd) + " " + (::fstat(fd, &info) == 0 && info.st_blocks < 2048 ? "sparse" : "full"));
+  Report("sparse.data", std::to_string(::lseek(fd, 0, SEEK_DATA)) + " " + std::to_string(::lseek(fd, 0, SEEK_HOLE)) +
+                            " " + Errno(::lseek(fd, 200 * kMebibyte, SEEK_DATA)));
   char byte = 'x';
   Report("sparse.read", Errno(::pread(fd, &byte, 1, 50 * kMebibyte)) + " " + std::to_string(byte));
   ::close(fd);
   const int space = Open("allocated");
   Report("fallocate", Errno(::fallocate(space, 0, 0, kMebibyte)) + " " + Size(space));
-  Report("fallocate.keep-size", Errno(::fallocate(space, FALLOC_FL_KEEP_SIZE, kMebibyte, kMebibyte)) + " " + Size(space));
+  Report("fallocate.keep-size",
+         Errno(::fallocate(space, FALLOC_FL_KEEP_SIZE, kMebibyte, kMebibyte)) + " " + Size(space));
   if (::pwrite(space, "content", 7, 4096) != 7) Report("fallocate.write", Errno(-1));
   Report("fallocate.punch", Errno(::fallocate(space, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096)) + " " +
                                 Errno(::pread(space, &byte, 1, 4096)) + " " + std::to_string(byte));
@@ -128,8 +131,8 @@ void Holes() {
     const int error = ::posix_fallocate(space, 0, 3 * kMebibyte);
     return error == 0 ? "ok" : ErrnoName(error);
   }() + " " + Size(space));
-  Report("truncate.shorter", Errno(::ftruncate(space, 10)) + " " + Size(space) + " " + Errno(::ftruncate(space, 4096)) + " " +
-                                 Errno(::pread(space, &byte, 1, 4000)) + " " + std::to_string(byte));
+  Report("truncate.shorter", Errno(::ftruncate(space, 10)) + " " + Size(space) + " " + Errno(::ftruncate(space, 4096)) +
+                                 " " + Errno(::pread(space, &byte, 1, 4000)) + " " + std::to_string(byte));
   Report("truncate.negative", Errno(::ftruncate(space, -1)) + " " + Errno(::truncate(".", 0)));
   ::close(space);
   const int large = Open("large");
@@ -141,7 +144,8 @@ void Holes() {
 void Copies() {
   const int from = Open("from");
   const std::string content(300'000, 'c');
-  if (::write(from, content.data(), content.size()) != static_cast<ssize_t>(content.size())) Report("copies.make", Errno(-1));
+  if (::write(from, content.data(), content.size()) != static_cast<ssize_t>(content.size()))
+    Report("copies.make", Errno(-1));
   const int to = Open("to");
   off_t start = 0;
   Report("copy-range", std::to_string(::copy_file_range(from, &start, to, nullptr, 100'000, 0)) + " " + Size(to));
@@ -152,12 +156,14 @@ void Copies() {
   Report("pwritev", std::to_string(::pwritev(to, parts, 2, 10)) + " " + Size(to));
   Report("sync", Errno(::fsync(to)) + " " + Errno(::fdatasync(to)) + " " + Errno(::syncfs(to)) + " " +
                      Errno(::sync_file_range(to, 0, 0, SYNC_FILE_RANGE_WRITE)));
-  Report("advise", std::to_string(::posix_fadvise(to, 0, 0, POSIX_FADV_DONTNEED)) + " " + Errno(::readahead(to, 0, 4096)));
+  Report("advise",
+         std::to_string(::posix_fadvise(to, 0, 0, POSIX_FADV_DONTNEED)) + " " + Errno(::readahead(to, 0, 4096)));
   ::close(to);
   const int direct = Open("direct", O_CREAT | O_RDWR | O_DIRECT);
   void* page = std::aligned_alloc(4096, 4096);
   std::memset(page, 'd', 4096);
-  Report("direct", Errno(direct) + " " + Errno(::pwrite(direct, page, 4096, 0)) + " " + Errno(::pread(direct, page, 4096, 0)));
+  Report("direct",
+         Errno(direct) + " " + Errno(::pwrite(direct, page, 4096, 0)) + " " + Errno(::pread(direct, page, 4096, 0)));
   std::free(page);
   ::close(direct);
   const int synced = Open("synced", O_CREAT | O_RDWR | O_SYNC);
@@ -170,10 +176,12 @@ void Copies() {
   Report("fionread", Errno(::ioctl(from, FIONREAD, &number)));
   ::close(from);
   struct statvfs space {};
-  Report("statvfs", Errno(::statvfs(".", &space)) + " " + (space.f_blocks > 0 && space.f_bavail > 0 ? "has space" : "none") + " names=" +
-                        std::to_string(space.f_namemax) + " block=" + std::to_string(space.f_bsize) +
+  Report("statvfs", Errno(::statvfs(".", &space)) + " " +
+                        (space.f_blocks > 0 && space.f_bavail > 0 ? "has space" : "none") +
+                        " names=" + std::to_string(space.f_namemax) + " block=" + std::to_string(space.f_bsize) +
                         (space.f_files > 0 ? " has inodes" : " none"));
-  Report("pathconf", std::to_string(::pathconf(".", _PC_NAME_MAX)) + " " + std::to_string(::pathconf(".", _PC_PATH_MAX)));
+  Report("pathconf",
+         std::to_string(::pathconf(".", _PC_NAME_MAX)) + " " + std::to_string(::pathconf(".", _PC_PATH_MAX)));
 }
 
 // What one process writes, another sees at once: size, content, mode, a new name.
@@ -182,7 +190,8 @@ void Coherence() {
   const int fd = Open("watched", O_RDWR);
   const std::string child = As(kRoot, [] {
     const int mine = Open("watched", O_WRONLY);
-    return Errno(::write(mine, "written", 7)) + " " + Errno(::fchmod(mine, 0600)) + " " + Errno(::link("watched", "watched-2"));
+    return Errno(::write(mine, "written", 7)) + " " + Errno(::fchmod(mine, 0600)) + " " +
+           Errno(::link("watched", "watched-2"));
   });
   Report("coherence", child + " " + Size(fd) + " " + Describe("watched") + " " + Content("watched"));
   ::close(fd);

@@ -92,18 +92,21 @@ void Flocks() {
   const int fd = Open();
   {
     Holder holder([](int its) { return ::flock(its, LOCK_EX); });
-    Report("flock.exclusive", Held(holder) + " " + Errno(::flock(fd, LOCK_EX | LOCK_NB)) + " " + Errno(::flock(fd, LOCK_SH | LOCK_NB)));
+    Report("flock.exclusive",
+           Held(holder) + " " + Errno(::flock(fd, LOCK_EX | LOCK_NB)) + " " + Errno(::flock(fd, LOCK_SH | LOCK_NB)));
     Report("flock.wait", Waits([](int its) { return ::flock(its, LOCK_EX); }, holder));
   }
   {
     Holder holder([](int its) { return ::flock(its, LOCK_SH); });
-    Report("flock.shared", Held(holder) + " " + Errno(::flock(fd, LOCK_SH | LOCK_NB)) + " " + Errno(::flock(fd, LOCK_EX | LOCK_NB)));
+    Report("flock.shared",
+           Held(holder) + " " + Errno(::flock(fd, LOCK_SH | LOCK_NB)) + " " + Errno(::flock(fd, LOCK_EX | LOCK_NB)));
     if (::flock(fd, LOCK_UN) != 0) Report("flock.unlock", Errno(-1));
   }
   const int second = Open();
   Report("flock.same-process", Errno(::flock(fd, LOCK_EX | LOCK_NB)) + " " + Errno(::flock(second, LOCK_EX | LOCK_NB)));
   const int copy = ::dup(fd);
-  Report("flock.duplicate", Errno(::flock(copy, LOCK_EX | LOCK_NB)) + " " + Errno(::close(copy)) + " " + Errno(::flock(second, LOCK_EX | LOCK_NB)));
+  Report("flock.duplicate", Errno(::flock(copy, LOCK_EX | LOCK_NB)) + " " + Errno(::close(copy)) + " " +
+                                Errno(::flock(second, LOCK_EX | LOCK_NB)));
   Report("flock.and-fcntl", Errno(Range(second, F_SETLK, F_WRLCK)));
   ::close(second);
   ::close(fd);
@@ -113,20 +116,23 @@ void Ranges() {
   const int fd = Open();
   {
     Holder holder([](int its) { return Range(its, F_SETLK, F_WRLCK, 10, 10); });
-    Report("fcntl.exclusive", Held(holder) + " " + Errno(Range(fd, F_SETLK, F_WRLCK, 15, 1)) + " " + Errno(Range(fd, F_SETLK, F_RDLCK, 0, 11)) + " " +
-                                  Errno(Range(fd, F_SETLK, F_WRLCK, 20, 5)) + " " + Errno(Range(fd, F_SETLK, F_WRLCK, 0, 10)));
+    Report("fcntl.exclusive", Held(holder) + " " + Errno(Range(fd, F_SETLK, F_WRLCK, 15, 1)) + " " +
+                                  Errno(Range(fd, F_SETLK, F_RDLCK, 0, 11)) + " " +
+                                  Errno(Range(fd, F_SETLK, F_WRLCK, 20, 5)) + " " +
+                                  Errno(Range(fd, F_SETLK, F_WRLCK, 0, 10)));
     struct flock found {};
     found.l_type = F_WRLCK;
     found.l_whence = SEEK_SET;
     const std::string asked = Errno(::fcntl(fd, F_GETLK, &found));
-    Report("fcntl.get", asked + " type=" + std::to_string(found.l_type) + " start=" + std::to_string(found.l_start) + " length=" +
-                            std::to_string(found.l_len) + (found.l_pid > 0 ? " has pid" : " no pid"));
+    Report("fcntl.get", asked + " type=" + std::to_string(found.l_type) + " start=" + std::to_string(found.l_start) +
+                            " length=" + std::to_string(found.l_len) + (found.l_pid > 0 ? " has pid" : " no pid"));
     Report("fcntl.wait", Waits([](int its) { return Range(its, F_SETLKW, F_WRLCK, 10, 10); }, holder));
   }
   Range(fd, F_SETLK, F_UNLCK);
   {
     Holder holder([](int its) { return Range(its, F_SETLK, F_RDLCK); });
-    Report("fcntl.shared", Held(holder) + " " + Errno(Range(fd, F_SETLK, F_RDLCK)) + " " + Errno(Range(fd, F_SETLK, F_WRLCK)));
+    Report("fcntl.shared",
+           Held(holder) + " " + Errno(Range(fd, F_SETLK, F_RDLCK)) + " " + Errno(Range(fd, F_SETLK, F_WRLCK)));
   }
   Range(fd, F_SETLK, F_UNLCK);
   // Two that wait for each other: one is told.
@@ -175,8 +181,8 @@ void Ranges() {
 void OpenFileLocks() {
   const int fd = Open();
   const int second = Open();
-  Report("ofd", Errno(Range(fd, F_OFD_SETLK, F_WRLCK, 0, 10)) + " " + Errno(Range(second, F_OFD_SETLK, F_WRLCK, 5, 1)) + " " +
-                    Errno(Range(second, F_OFD_SETLK, F_WRLCK, 10, 1)));
+  Report("ofd", Errno(Range(fd, F_OFD_SETLK, F_WRLCK, 0, 10)) + " " + Errno(Range(second, F_OFD_SETLK, F_WRLCK, 5, 1)) +
+                    " " + Errno(Range(second, F_OFD_SETLK, F_WRLCK, 10, 1)));
   ::close(second);
   ::close(fd);
   const int lease = ::open("file", O_RDONLY | O_CLOEXEC);

@@ -44,7 +44,8 @@ void Links() {
   MakeDirectory("directory", 0755, 0, 0);
   Report("link.directory", Errno(::link("directory", "other")));
   Report("link.missing", Errno(::link("missing", "other")));
-  struct stat one {}, two {};
+  struct stat one {
+  }, two{};
   const bool is_stat = ::stat("file", &one) == 0 && ::stat("second", &two) == 0;
   Report("link.same", is_stat && one.st_ino == two.st_ino && one.st_dev == two.st_dev ? "ok" : "differ");
   Report("link.unlink-one", Errno(::unlink("file")) + " " + Describe("second") + " " + Content("second"));
@@ -68,8 +69,8 @@ void Links() {
   Report("symlink.create-exclusive", Errno(::open("dangling", O_CREAT | O_EXCL | O_WRONLY, 0644)));
   Report("symlink.nofollow", Errno(::open("sym", O_RDONLY | O_NOFOLLOW)));
   Report("symlink.link", Errno(::link("sym", "sym-second")) + " " + Describe("sym-second"));
-  Report("symlink.link-follow", Errno(::linkat(AT_FDCWD, "sym", AT_FDCWD, "followed", AT_SYMLINK_FOLLOW)) + " " +
-                                    Describe("followed"));
+  Report("symlink.link-follow",
+         Errno(::linkat(AT_FDCWD, "sym", AT_FDCWD, "followed", AT_SYMLINK_FOLLOW)) + " " + Describe("followed"));
   Report("protected-hardlink", As(kOther, [] { return Errno(::link("second", "stolen")); }));
 }
 
@@ -81,7 +82,8 @@ void Renames() {
   MakeDirectory("empty1", 0755, 0, 0);
   MakeDirectory("empty2", 0755, 0, 0);
   Report("rename.exchange", Rename("a", "b", RENAME_EXCHANGE) + " " + Content("a") + Content("b"));
-  Report("rename.exchange-kinds", Rename("a", "empty1", RENAME_EXCHANGE) + " " + Describe("a") + " " + Describe("empty1"));
+  Report("rename.exchange-kinds",
+         Rename("a", "empty1", RENAME_EXCHANGE) + " " + Describe("a") + " " + Describe("empty1"));
   Report("rename.exchange-back", Rename("a", "empty1", RENAME_EXCHANGE));
   Report("rename.exchange-missing", Rename("a", "missing", RENAME_EXCHANGE));
   Report("rename.noreplace", Rename("a", "b", RENAME_NOREPLACE) + " " + Content("a") + Content("b"));
@@ -91,7 +93,8 @@ void Renames() {
   Report("rename.whiteout-back", Rename("d", "c", 0));
   Report("rename.over", Rename("c", "b", 0) + " " + Content("b") + Describe("c"));
   Report("rename.same", Rename("b", "b", 0) + " " + Describe("b"));
-  Report("rename.hard-link", Errno(::link("b", "b2")) + " " + Rename("b", "b2", 0) + " " + Describe("b") + " " + Describe("b2"));
+  Report("rename.hard-link",
+         Errno(::link("b", "b2")) + " " + Rename("b", "b2", 0) + " " + Describe("b") + " " + Describe("b2"));
   Report("rename.directory-over-full", Rename("empty1", "full", 0));
   Report("rename.directory-over-empty", Rename("empty1", "empty2", 0) + " " + Describe("empty1"));
   Report("rename.directory-over-file", Rename("empty2", "b", 0));
@@ -111,8 +114,8 @@ void Renames() {
   const int fd = ::open("b", O_RDWR | O_CLOEXEC);
   Make("over", 0644, 0, 0, "over");
   char byte = 0;
-  Report("rename.over-open", Rename("over", "b", 0) + " " + Errno(::pread(fd, &byte, 1, 0)) + " " + std::string(1, byte) + " " +
-                                 Content("b"));
+  Report("rename.over-open", Rename("over", "b", 0) + " " + Errno(::pread(fd, &byte, 1, 0)) + " " +
+                                 std::string(1, byte) + " " + Content("b"));
   struct stat info {};
   Report("rename.over-open-links", Errno(::fstat(fd, &info)) + " " + std::to_string(info.st_nlink));
   ::close(fd);
@@ -122,12 +125,13 @@ void Removals() {
   Make("gone", 0644, 0, 0, "content");
   const int fd = ::open("gone", O_RDWR | O_CLOEXEC);
   struct stat info {};
-  Report("unlink.open", Errno(::unlink("gone")) + " " + Errno(::write(fd, "C", 1)) + " " + Errno(::lseek(fd, 0, SEEK_SET)));
+  Report("unlink.open",
+         Errno(::unlink("gone")) + " " + Errno(::write(fd, "C", 1)) + " " + Errno(::lseek(fd, 0, SEEK_SET)));
   char buffer[8];
-  Report("unlink.open-read", std::to_string(::pread(fd, buffer, sizeof(buffer), 0)) + " " + Errno(::fstat(fd, &info)) + " " +
-                                 std::to_string(info.st_nlink) + " " + std::to_string(info.st_size));
-  Report("unlink.open-change", Errno(::fchmod(fd, 0600)) + " " + Errno(::ftruncate(fd, 3)) + " " + Errno(::fsync(fd)) + " " +
-                                   Errno(::fchown(fd, 1, 1)) + " " + Errno(::futimens(fd, nullptr)));
+  Report("unlink.open-read", std::to_string(::pread(fd, buffer, sizeof(buffer), 0)) + " " + Errno(::fstat(fd, &info)) +
+                                 " " + std::to_string(info.st_nlink) + " " + std::to_string(info.st_size));
+  Report("unlink.open-change", Errno(::fchmod(fd, 0600)) + " " + Errno(::ftruncate(fd, 3)) + " " + Errno(::fsync(fd)) +
+                                   " " + Errno(::fchown(fd, 1, 1)) + " " + Errno(::futimens(fd, nullptr)));
   const std::string magic = "/proc/self/fd/" + std::to_string(fd);
   Report("unlink.open-again", Errno(::open(magic.c_str(), O_RDONLY)) + " " +
                                   Errno(::linkat(AT_FDCWD, magic.c_str(), AT_FDCWD, "back", AT_SYMLINK_FOLLOW)));
@@ -137,7 +141,8 @@ void Removals() {
            if (::chdir("left") != 0) return Errno(-1);
            std::string out = Errno(::rmdir("../left")) + " " + Errno(::open("new", O_CREAT | O_WRONLY, 0644));
            char path[4096];
-           return out + " " + (::getcwd(path, sizeof(path)) != nullptr ? "has path" : ErrnoName(errno)) + " " + List(".");
+           return out + " " + (::getcwd(path, sizeof(path)) != nullptr ? "has path" : ErrnoName(errno)) + " " +
+                  List(".");
          }));
   MakeDirectory("kept", 0755, 0, 0);
   Make("kept/file", 0644, 0, 0);
@@ -169,7 +174,8 @@ void Directories() {
     bad_kinds += entry->d_type != DT_REG;
     expected.erase(name);
   }
-  Report("readdir", std::to_string(count) + " missing=" + std::to_string(expected.size()) + " kinds=" + std::to_string(bad_kinds));
+  Report("readdir",
+         std::to_string(count) + " missing=" + std::to_string(expected.size()) + " kinds=" + std::to_string(bad_kinds));
   ::seekdir(directory, middle);
   const dirent* again = ::readdir(directory);
   Report("seekdir", again != nullptr && after_middle == again->d_name ? "ok" : "elsewhere");

@@ -14,7 +14,7 @@ struct Actor {
   const char* name;
   const Who& who;
 };
-const Actor kActors[] = {{"root", kRoot},     {"bare-root", kBareRoot},   {"owner", kOwner},
+const Actor kActors[] = {{"root", kRoot},     {"bare-root", kBareRoot},          {"owner", kOwner},
                          {"member", kMember}, {"supplementary", kSupplementary}, {"other", kOther}};
 
 bool Opens(const char* path, int flags) {
@@ -56,7 +56,8 @@ std::string DirectoryRights(const std::string& path) {
 
 std::string ForAll(const std::function<std::string()>& work) {
   std::string out;
-  for (const Actor& actor : kActors) out += std::string(out.empty() ? "" : " ") + actor.name + "=" + As(actor.who, work);
+  for (const Actor& actor : kActors)
+    out += std::string(out.empty() ? "" : " ") + actor.name + "=" + As(actor.who, work);
   return out;
 }
 

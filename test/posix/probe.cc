@@ -112,7 +112,8 @@ std::string As(const Who& who, const std::function<std::string()>& work) {
 
 void Make(const std::string& path, mode_t mode, uid_t uid, gid_t gid, const std::string& content) {
   const int fd = ::open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-  const bool is_written = fd >= 0 && ::write(fd, content.data(), content.size()) == static_cast<ssize_t>(content.size());
+  const bool is_written =
+      fd >= 0 && ::write(fd, content.data(), content.size()) == static_cast<ssize_t>(content.size());
   // The mode last: a change of owner takes set-ID bits away.
   if (!is_written || ::fchown(fd, uid, gid) != 0 || ::fchmod(fd, mode) != 0) Report("make." + path, Errno(-1));
   if (fd >= 0) ::close(fd);
@@ -140,10 +141,17 @@ int main(int argc, char** argv) {
     const char* name;
     void (*run)();
   };
-  static constexpr Topic kTopics[] = {
-      {"permissions", Permissions}, {"creation", Creation}, {"acl", Acls},        {"set-id", SetIdBits},
-      {"ownership", Ownership},     {"names", Names},       {"xattr", Attributes}, {"special", SpecialFiles},
-      {"data", Data},               {"locks", Locks},       {"times", Times}};
+  static constexpr Topic kTopics[] = {{"permissions", Permissions},
+                                      {"creation", Creation},
+                                      {"acl", Acls},
+                                      {"set-id", SetIdBits},
+                                      {"ownership", Ownership},
+                                      {"names", Names},
+                                      {"xattr", Attributes},
+                                      {"special", SpecialFiles},
+                                      {"data", Data},
+                                      {"locks", Locks},
+                                      {"times", Times}};
   if (argc < 2) {
     std::fprintf(stderr,
                  "usage: posix_probe DIRECTORY [TOPIC]...\n"

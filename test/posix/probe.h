@@ -24,7 +24,7 @@ struct Who {
 inline const Who kRoot{};
 inline const Who kBareRoot{0, 0, {}, true};  // uid 0 without a single capability
 inline const Who kOwner{1000, 1000, {}, false};
-inline const Who kMember{1001, 2000, {}, false};          // group 2000 is its own
+inline const Who kMember{1001, 2000, {}, false};             // group 2000 is its own
 inline const Who kSupplementary{1002, 1002, {2000}, false};  // group 2000 is one of its others
 inline const Who kOther{1003, 1003, {}, false};
 

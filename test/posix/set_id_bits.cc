@@ -46,7 +46,8 @@ const Change kChanges[] = {
     {"write", [](const char* p) { return ByFd(p, O_WRONLY, [](int fd) { return ::write(fd, "y", 1); }); }},
     {"write-nothing", [](const char* p) { return ByFd(p, O_WRONLY, [](int fd) { return ::write(fd, "y", 0); }); }},
     {"append", [](const char* p) { return ByFd(p, O_WRONLY | O_APPEND, [](int fd) { return ::write(fd, "y", 1); }); }},
-    {"pwritev", [](const char* p) {
+    {"pwritev",
+     [](const char* p) {
        return ByFd(p, O_RDWR, [](int fd) {
          char byte = 'y';
          const iovec part{&byte, 1};
@@ -57,8 +58,10 @@ const Change kChanges[] = {
     {"ftruncate", [](const char* p) { return ByFd(p, O_WRONLY, [](int fd) -> long { return ::ftruncate(fd, 10); }); }},
     {"open-trunc", [](const char* p) { return ByFd(p, O_WRONLY | O_TRUNC, [](int) { return 0L; }); }},
     {"open-write", [](const char* p) { return ByFd(p, O_WRONLY, [](int) { return 0L; }); }},
-    {"fallocate", [](const char* p) { return ByFd(p, O_WRONLY, [](int fd) -> long { return ::fallocate(fd, 0, 0, 8192); }); }},
-    {"mmap-write", [](const char* p) {
+    {"fallocate",
+     [](const char* p) { return ByFd(p, O_WRONLY, [](int fd) -> long { return ::fallocate(fd, 0, 0, 8192); }); }},
+    {"mmap-write",
+     [](const char* p) {
        return ByFd(p, O_RDWR, [](int fd) -> long {
          void* at = ::mmap(nullptr, 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
          if (at == MAP_FAILED) return -1;
@@ -67,14 +70,17 @@ const Change kChanges[] = {
          return ::munmap(at, 1);
        });
      }},
-    {"copy-range", [](const char* p) {
+    {"copy-range",
+     [](const char* p) {
        return ByFd("source", O_RDONLY, [p](int from) {
-         return ByFd(p, O_WRONLY, [from](int to) -> long { return ::copy_file_range(from, nullptr, to, nullptr, 1, 0); });
+         return ByFd(p, O_WRONLY,
+                     [from](int to) -> long { return ::copy_file_range(from, nullptr, to, nullptr, 1, 0); });
        });
      }},
     {"chown-same", [](const char* p) -> long { return ::chown(p, static_cast<uid_t>(-1), static_cast<gid_t>(-1)); }},
     {"chown-group", [](const char* p) -> long { return ::chown(p, static_cast<uid_t>(-1), 2000); }},
-    {"link", [](const char* p) -> long {
+    {"link",
+     [](const char* p) -> long {
        const int result = ::link(p, "second");
        ::unlink("second");
        return result;
@@ -122,13 +128,13 @@ void SetIdBits() {
     const Who& who;
     gid_t gid;
   };
-  for (const Case& entry : {Case{"root", kRoot, 2000}, Case{"owner", kOwner, 2000}, Case{"owner-own-group", kOwner, 1000},
-                            Case{"other", kOther, 1000}}) {
+  for (const Case& entry : {Case{"root", kRoot, 2000}, Case{"owner", kOwner, 2000},
+                            Case{"owner-own-group", kOwner, 1000}, Case{"other", kOther, 1000}}) {
     Make("chmod", 0755, 1000, entry.gid);
     MakeDirectory("chmod-directory", 0755, 1000, entry.gid);
     Report(std::string("chmod.") + entry.name,
-           As(entry.who, [] { return Errno(::chmod("chmod", 06755)) + Errno(::chmod("chmod-directory", 03775)); }) + " " +
-               Mode("chmod") + " " + Mode("chmod-directory"));
+           As(entry.who, [] { return Errno(::chmod("chmod", 06755)) + Errno(::chmod("chmod-directory", 03775)); }) +
+               " " + Mode("chmod") + " " + Mode("chmod-directory"));
     ::unlink("chmod");
     ::rmdir("chmod-directory");
   }

@@ -41,7 +41,8 @@ void Sockets() {
     out += " " + As(kOther, [&] { return Connect(name.c_str(), type); });
     out += " " + Errno(::chmod(name.c_str(), 0600)) + " " + As(kOther, [&] { return Connect(name.c_str(), type); });
     out += " " + Errno(::rename(name.c_str(), "moved")) + " " + Connect("moved", type);
-    out += " again=" + Errno(::bind(::socket(AF_UNIX, type, 0), reinterpret_cast<const sockaddr*>(&address), sizeof(address)));
+    out += " again=" +
+           Errno(::bind(::socket(AF_UNIX, type, 0), reinterpret_cast<const sockaddr*>(&address), sizeof(address)));
     ::close(fd);
     out += " closed=" + Connect("moved", type) + " " + Describe("moved") + " open=" + Errno(::open("moved", O_RDWR));
     Report("socket." + std::to_string(type), out);
@@ -51,7 +52,8 @@ void Sockets() {
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const sockaddr_un address = Address("taken");
   Make("taken", 0644, 0, 0);
-  Report("socket.exists", Errno(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address))) + " " + Connect("taken", SOCK_STREAM));
+  Report("socket.exists", Errno(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address))) + " " +
+                              Connect("taken", SOCK_STREAM));
   ::close(fd);
 }
 
@@ -67,15 +69,17 @@ void Fifos() {
            const int fd = ::open("fifo", O_RDONLY | O_CLOEXEC);
            std::string out;
            char buffer[16];
-           for (ssize_t count; (count = ::read(fd, buffer, sizeof(buffer))) > 0;) out.append(buffer, static_cast<size_t>(count));
+           for (ssize_t count; (count = ::read(fd, buffer, sizeof(buffer))) > 0;)
+             out.append(buffer, static_cast<size_t>(count));
            int status = 0;
            ::waitpid(writer, &status, 0);
            return out + " " + std::to_string(status);
          }));
   const int fd = ::open("fifo", O_RDWR | O_CLOEXEC);
   struct stat info {};
-  Report("fifo.both", Errno(fd) + " " + Errno(::write(fd, "x", 1)) + " " + Errno(::fstat(fd, &info)) + " " + Errno(::lseek(fd, 0, SEEK_SET)) +
-                          " " + Errno(::unlink("fifo")) + " " + Errno(::write(fd, "y", 1)));
+  Report("fifo.both", Errno(fd) + " " + Errno(::write(fd, "x", 1)) + " " + Errno(::fstat(fd, &info)) + " " +
+                          Errno(::lseek(fd, 0, SEEK_SET)) + " " + Errno(::unlink("fifo")) + " " +
+                          Errno(::write(fd, "y", 1)));
   ::close(fd);
 }
 
@@ -85,11 +89,14 @@ void Devices() {
     mode_t type;
     unsigned major, minor;
   };
-  for (const Case& entry : {Case{"null", S_IFCHR, 1, 3}, Case{"zero", S_IFCHR, 1, 5}, Case{"whiteout", S_IFCHR, 0, 0},
-                            Case{"mem", S_IFCHR, 1, 1}, Case{"block", S_IFBLK, 7, 0}, Case{"large", S_IFCHR, 300, 70000}}) {
-    std::string out = Errno(::mknod(entry.name, entry.type | 0666, makedev(entry.major, entry.minor))) + " " + Describe(entry.name);
+  for (const Case& entry :
+       {Case{"null", S_IFCHR, 1, 3}, Case{"zero", S_IFCHR, 1, 5}, Case{"whiteout", S_IFCHR, 0, 0},
+        Case{"mem", S_IFCHR, 1, 1}, Case{"block", S_IFBLK, 7, 0}, Case{"large", S_IFCHR, 300, 70000}}) {
+    std::string out =
+        Errno(::mknod(entry.name, entry.type | 0666, makedev(entry.major, entry.minor))) + " " + Describe(entry.name);
     struct stat info {};
-    if (::stat(entry.name, &info) == 0) out += " " + std::to_string(major(info.st_rdev)) + ":" + std::to_string(minor(info.st_rdev));
+    if (::stat(entry.name, &info) == 0)
+      out += " " + std::to_string(major(info.st_rdev)) + ":" + std::to_string(minor(info.st_rdev));
     if (entry.major == 1) {
       const int fd = ::open(entry.name, O_RDWR | O_CLOEXEC);
       out += " open=" + Errno(fd);
@@ -111,9 +118,11 @@ void Nameless() {
     return;
   }
   struct stat info {};
-  Report("tmpfile", Errno(::write(fd, "content", 7)) + " " + Errno(::fstat(fd, &info)) + " " + std::to_string(info.st_nlink));
+  Report("tmpfile",
+         Errno(::write(fd, "content", 7)) + " " + Errno(::fstat(fd, &info)) + " " + std::to_string(info.st_nlink));
   const std::string magic = "/proc/self/fd/" + std::to_string(fd);
-  Report("tmpfile.link", Errno(::linkat(AT_FDCWD, magic.c_str(), AT_FDCWD, "named", AT_SYMLINK_FOLLOW)) + " " + Describe("named") + " " + Content("named"));
+  Report("tmpfile.link", Errno(::linkat(AT_FDCWD, magic.c_str(), AT_FDCWD, "named", AT_SYMLINK_FOLLOW)) + " " +
+                             Describe("named") + " " + Content("named"));
   ::close(fd);
   const int never = ::open(".", O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0640);
   const std::string other = "/proc/self/fd/" + std::to_string(never);

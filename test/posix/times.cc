@@ -30,8 +30,8 @@ std::string Moves(const char* path, const std::function<long()>& work) {
   const std::string result = Errno(work());
   const struct stat after = Status(path);
   auto differ = [](const timespec& a, const timespec& b) { return a.tv_sec != b.tv_sec || a.tv_nsec != b.tv_nsec; };
-  return result + " " + (differ(before.st_atim, after.st_atim) ? "a" : "-") + (differ(before.st_mtim, after.st_mtim) ? "m" : "-") +
-         (differ(before.st_ctim, after.st_ctim) ? "c" : "-");
+  return result + " " + (differ(before.st_atim, after.st_atim) ? "a" : "-") +
+         (differ(before.st_mtim, after.st_mtim) ? "m" : "-") + (differ(before.st_ctim, after.st_ctim) ? "c" : "-");
 }
 
 long ByFd(const char* path, int flags, const std::function<long(int)>& work) {
@@ -47,13 +47,17 @@ long ByFd(const char* path, int flags, const std::function<long(int)>& work) {
 void Times() {
   Make("file", 0666, 1000, 1000, "content");
   const timespec given[] = {kThen, kLater};
-  Report("set", Errno(::utimensat(AT_FDCWD, "file", given, 0)) + " " + Text(Status("file").st_atim) + " " + Text(Status("file").st_mtim));
+  Report("set", Errno(::utimensat(AT_FDCWD, "file", given, 0)) + " " + Text(Status("file").st_atim) + " " +
+                    Text(Status("file").st_mtim));
   const timespec omit[] = {{0, UTIME_OMIT}, kThen};
-  Report("omit", Errno(::utimensat(AT_FDCWD, "file", omit, 0)) + " " + Text(Status("file").st_atim) + " " + Text(Status("file").st_mtim));
+  Report("omit", Errno(::utimensat(AT_FDCWD, "file", omit, 0)) + " " + Text(Status("file").st_atim) + " " +
+                     Text(Status("file").st_mtim));
   const timespec old[] = {{-5, 0}, {-1, 500}};
-  Report("before-1970", Errno(::utimensat(AT_FDCWD, "file", old, 0)) + " " + Text(Status("file").st_atim) + " " + Text(Status("file").st_mtim));
+  Report("before-1970", Errno(::utimensat(AT_FDCWD, "file", old, 0)) + " " + Text(Status("file").st_atim) + " " +
+                            Text(Status("file").st_mtim));
   const timespec far[] = {{5'000'000'000, 0}, {6'000'000'000, 1}};
-  Report("after-2038", Errno(::utimensat(AT_FDCWD, "file", far, 0)) + " " + Text(Status("file").st_atim) + " " + Text(Status("file").st_mtim));
+  Report("after-2038", Errno(::utimensat(AT_FDCWD, "file", far, 0)) + " " + Text(Status("file").st_atim) + " " +
+                           Text(Status("file").st_mtim));
   const timespec bad[] = {{0, 2'000'000'000}, kThen};
   Report("bad", Errno(::utimensat(AT_FDCWD, "file", bad, 0)));
   const Who writer{1005, 1000, {}, false};
@@ -62,16 +66,21 @@ void Times() {
     const char* name;
     const Who& who;
   };
-  for (const Actor& actor : {Actor{"root", kRoot}, Actor{"bare-root", kBareRoot}, Actor{"owner", kOwner}, Actor{"writer", writer}, Actor{"other", kOther}}) {
+  for (const Actor& actor : {Actor{"root", kRoot}, Actor{"bare-root", kBareRoot}, Actor{"owner", kOwner},
+                             Actor{"writer", writer}, Actor{"other", kOther}}) {
     Report(std::string("by.") + actor.name, As(actor.who, [&] {
              const timespec now[] = {{0, UTIME_NOW}, {0, UTIME_NOW}};
              const timespec mixed[] = {{0, UTIME_NOW}, {0, UTIME_OMIT}};
-             return "given=" + Errno(::utimensat(AT_FDCWD, "group", given, 0)) + " null=" + Errno(::utimensat(AT_FDCWD, "group", nullptr, 0)) +
-                    " now=" + Errno(::utimensat(AT_FDCWD, "group", now, 0)) + " mixed=" + Errno(::utimensat(AT_FDCWD, "group", mixed, 0));
+             return "given=" + Errno(::utimensat(AT_FDCWD, "group", given, 0)) +
+                    " null=" + Errno(::utimensat(AT_FDCWD, "group", nullptr, 0)) +
+                    " now=" + Errno(::utimensat(AT_FDCWD, "group", now, 0)) +
+                    " mixed=" + Errno(::utimensat(AT_FDCWD, "group", mixed, 0));
            }));
   }
-  Report("move.write", Moves("file", [] { return ByFd("file", O_WRONLY, [](int fd) { return ::write(fd, "x", 1); }); }));
-  Report("move.write-nothing", Moves("file", [] { return ByFd("file", O_WRONLY, [](int fd) { return ::write(fd, "x", 0); }); }));
+  Report("move.write",
+         Moves("file", [] { return ByFd("file", O_WRONLY, [](int fd) { return ::write(fd, "x", 1); }); }));
+  Report("move.write-nothing",
+         Moves("file", [] { return ByFd("file", O_WRONLY, [](int fd) { return ::write(fd, "x", 0); }); }));
   Report("move.truncate-same", Moves("file", [] { return ::truncate("file", Status("file").st_size); }));
   Report("move.truncate", Moves("file", [] { return ::truncate("file", 3); }));
   Report("move.open-trunc", Moves("file", [] { return ByFd("file", O_WRONLY | O_TRUNC, [](int) { return 0L; }); }));
@@ -81,15 +90,19 @@ void Times() {
   Report("move.rename", Moves("file", [] { return ::rename("second", "third"); }));
   Report("move.unlink", Moves("file", [] { return ::unlink("third"); }));
   MakeDirectory("directory", 0777, 0, 0);
-  Report("move.create-in", Moves("directory", [] { return ByFd("directory/a", O_CREAT | O_WRONLY, [](int) { return 0L; }); }));
-  Report("move.open-existing-in", Moves("directory", [] { return ByFd("directory/a", O_CREAT | O_WRONLY, [](int) { return 0L; }); }));
+  Report("move.create-in",
+         Moves("directory", [] { return ByFd("directory/a", O_CREAT | O_WRONLY, [](int) { return 0L; }); }));
+  Report("move.open-existing-in",
+         Moves("directory", [] { return ByFd("directory/a", O_CREAT | O_WRONLY, [](int) { return 0L; }); }));
   Report("move.rename-in", Moves("directory", [] { return ::rename("directory/a", "directory/b"); }));
   Report("move.unlink-in", Moves("directory", [] { return ::unlink("directory/b"); }));
   Report("move.mkdir-in", Moves("directory", [] { return ::mkdir("directory/d", 0755); }));
   if (::symlink("file", "link") != 0) Report("link", Errno(-1));
-  Report("set.link", Errno(::utimensat(AT_FDCWD, "link", given, AT_SYMLINK_NOFOLLOW)) + " " + Text(Status("link").st_mtim));
+  Report("set.link",
+         Errno(::utimensat(AT_FDCWD, "link", given, AT_SYMLINK_NOFOLLOW)) + " " + Text(Status("link").st_mtim));
   Report("set.fd", [&] {
-    return Errno(ByFd("file", O_RDONLY, [&](int fd) { return ::futimens(fd, given); })) + " " + Text(Status("file").st_mtim);
+    return Errno(ByFd("file", O_RDONLY, [&](int fd) { return ::futimens(fd, given); })) + " " +
+           Text(Status("file").st_mtim);
   }());
   // A new file is dated by the clock that programs see, give or take ten seconds.
   ::close(::open("new", O_CREAT | O_WRONLY | O_CLOEXEC, 0644));

@@ -14,15 +14,15 @@
 #include <string>
 #include <thread>
 
-#include <boost/asio/io_context.hpp>
 #include <gtest/gtest.h>
+#include <boost/asio/io_context.hpp>
 
-#include "agent/process_io.h"
+#include "agent/stdio/process_io.h"
 #include "proto/base/fd.h"
 #include "proto/base/stdio_limits.h"
 #include "proto/ttrpc/connection.h"
 #include "proto/ttrpc/transport.h"
-#include "shimv2/stdio_relay.h"
+#include "shimv2/stdio/relay.h"
 
 namespace kata {
 namespace {

@@ -93,7 +93,7 @@ def test_timeline_shows_the_steps_between_begin_and_end(tmp_path):
                    'time="1970-01-01T00:00:11.250000000Z" level=info msg="timeline: domain created" sandbox=a\n'
                    'time="1970-01-01T00:00:12.000000000Z" level=info msg="something else"\n', encoding="utf-8")
 
-    rows = [line.split() for line in run(TOOLS / "timeline", log, "10", "13").stdout.splitlines()]
+    rows = [line.split() for line in run(TOOLS / "dev/timeline", log, "10", "13").stdout.splitlines()]
 
     assert rows[1:] == [["domain", "created", "1250", "1250"], ["ctr", "ended", "3000", "1750"], ["all", "3000"]]
 

@@ -154,9 +154,8 @@ absl::Status ReadInto(Config& config, const std::string& file, const std::string
     const toml::table table = text != nullptr ? toml::parse(*text, file) : toml::parse_file(file);
     return Reader(file, config, prefix).Read(table, "");
   } catch (const toml::parse_error& error) {
-    return absl::InvalidArgumentError(absl::StrCat("configuration \"", file, "\" line ",
-                                                   error.source().begin.line, ": ",
-                                                   std::string(error.description())));
+    return absl::InvalidArgumentError(absl::StrCat("configuration \"", file, "\" line ", error.source().begin.line,
+                                                   ": ", std::string(error.description())));
   }
 }
 
@@ -166,8 +165,7 @@ absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& 
                                   const std::string& body) {
   Config config;
   config.file = explicit_path;
-  if (config.file.empty())
-    config.file = ::access(kEtcFile, F_OK) == 0 ? kEtcFile : prefix + kShareFile;
+  if (config.file.empty()) config.file = ::access(kEtcFile, F_OK) == 0 ? kEtcFile : prefix + kShareFile;
   const bool is_body_enough = explicit_path.empty() && !body.empty();
   if (is_body_enough && ::access(config.file.c_str(), F_OK) != 0) {
     config.file = kBodyName;
@@ -210,8 +208,9 @@ absl::Status ApplyAnnotations(Config& config, const std::map<std::string, std::s
           absl::StrCat(what, ": there is no such key; did you mean \"", Nearest(known, name), "\"?"));
     }
     if (std::find(enabled.begin(), enabled.end(), name) == enabled.end()) {
-      return absl::PermissionDeniedError(absl::StrCat(
-          what, ": not enabled; an operator can add it to \"enable_annotations\" of configuration \"", config.file, "\""));
+      return absl::PermissionDeniedError(
+          absl::StrCat(what, ": not enabled; an operator can add it to \"enable_annotations\" of configuration \"",
+                       config.file, "\""));
     }
     const absl::Status status = SetFromText(*found, config, value);
     if (!status.ok()) return Annotate(status, what);

@@ -47,8 +47,8 @@ struct Config {
 
 // `prefix` is the installation the program runs from. `explicit_path` (a caller's ConfigPath) wins when not empty, then
 // /etc/kata-containers/configuration.toml, then <prefix>/share/defaults/kata-containers/configuration.toml.
-// "@PREFIX@" in values stands for `prefix`. `body` (a caller's ConfigBody) is TOML that wins over the files, key by key,
-// and is called "ConfigBody" in errors; without an explicit path it may also stand alone, when there is no file.
+// "@PREFIX@" in values stands for `prefix`. `body` (a caller's ConfigBody) is TOML that wins over the files, key by
+// key, and is called "ConfigBody" in errors; without an explicit path it may also stand alone, when there is no file.
 absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& explicit_path,
                                   const std::string& body = "");
 

@@ -18,20 +18,26 @@ constexpr char kFileHead[] =
     "# Default configuration of Kata Containers. Do not edit it in place: copy it to\n"
     "# /etc/kata-containers/configuration.toml, which is read instead, or put single keys into a file\n"
     "# config.d/NAME.toml beside the file that is read; those are read after it, in the order of their names.\n"
-    "# A key that is left out has the value that it has here. An unknown key or a bad value is an error that names file\n"
-    "# and line. \"@PREFIX@\" stands for the directory that the installation lies in. A changed file counts for pods made\n"
+    "# A key that is left out has the value that it has here. An unknown key or a bad value is an error that names "
+    "file\n"
+    "# and line. \"@PREFIX@\" stands for the directory that the installation lies in. A changed file counts for pods "
+    "made\n"
     "# after it. This text is written from the table of keys in virtcontainers/config/keys.cc.\n";
 
 constexpr char kDocumentHead[] =
     "# Configuration\n\n"
-    "Written from the table of keys (`virtcontainers/config/keys.cc`), as are the parser and the default file; a unit test\n"
+    "Written from the table of keys (`virtcontainers/config/keys.cc`), as are the parser and the default file; a unit "
+    "test\n"
     "says how to write it anew when they differ.\n\n"
     "The file is, in this order: the one that the caller names (`ConfigPath` of containerd's runtime options),\n"
     "`/etc/kata-containers/configuration.toml`, `PREFIX/share/defaults/kata-containers/configuration.toml`. Files\n"
-    "`config.d/*.toml` beside it are read after it, in the order of their names, and then what the caller gives as text\n"
-    "(`ConfigBody`); a later value wins. `@PREFIX@` in a text stands for the directory of the installation. An unknown key or\n"
+    "`config.d/*.toml` beside it are read after it, in the order of their names, and then what the caller gives as "
+    "text\n"
+    "(`ConfigBody`); a later value wins. `@PREFIX@` in a text stands for the directory of the installation. An unknown "
+    "key or\n"
     "a bad value is an error that names file, line and the nearest key.\n\n"
-    "A pod can set a key by an annotation only where one is named below, and only when the operator lists its whole name in\n"
+    "A pod can set a key by an annotation only where one is named below, and only when the operator lists its whole "
+    "name in\n"
     "`enable_annotations`. No annotation can choose a file, a program or kernel parameters.\n";
 
 std::string Comment(const std::string& text) {

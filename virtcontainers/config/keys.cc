@@ -39,8 +39,8 @@ ChoiceKey Choice(T Config::*member, std::vector<std::pair<std::string, T>> choic
 std::vector<ConfigKey> MakeKeys() {
   return {
       {kQemu, "path", TextKey{&Config::path, true}, "", "The emulator, an absolute path.", ""},
-      {kQemu, "kernel", TextKey{&Config::kernel, true}, "",
-       "The guest's kernel: an uncompressed ELF boots fastest.", ""},
+      {kQemu, "kernel", TextKey{&Config::kernel, true}, "", "The guest's kernel: an uncompressed ELF boots fastest.",
+       ""},
       {kQemu, "initrd", TextKey{&Config::initrd, true}, "", "The initramfs that holds the agent.", ""},
       {kQemu, "machine_type", TextKey{&Config::machine_type}, "", "QEMU's machine. Only q35 is tested.", ""},
       {kQemu, "firmware", TextKey{&Config::firmware, true}, "",
@@ -48,9 +48,8 @@ std::vector<ConfigKey> MakeKeys() {
       {kQemu, "kernel_params", TextKey{&Config::kernel_params}, "",
        "Appended to the kernel command line that the runtime makes; a later word wins over an earlier one.", ""},
       {kQemu, "accelerator",
-       Choice<Accelerator>(&Config::accelerator, {{"auto", Accelerator::kAuto},
-                                                  {"kvm", Accelerator::kKvm},
-                                                  {"tcg", Accelerator::kTcg}}),
+       Choice<Accelerator>(&Config::accelerator,
+                           {{"auto", Accelerator::kAuto}, {"kvm", Accelerator::kKvm}, {"tcg", Accelerator::kTcg}}),
        "",
        "\"auto\": hardware virtualization where it works, else emulation with one warning that says why. \"kvm\": fail "
        "where it does not work. \"tcg\": always emulate, several times slower.",
@@ -64,7 +63,8 @@ std::vector<ConfigKey> MakeKeys() {
        "How many devices can be plugged into a running machine at a time. Every port costs time at boot.", ""},
       {kQemu, "shared_fs",
        Choice<SharedFs>(&Config::shared_fs, {{"virtio-fs", SharedFs::kVirtioFs}, {"virtio-9p", SharedFs::k9p}}), "",
-       "How the guest sees root file systems and volumes. \"virtio-fs\": fast, needs virtio_fs_daemon. \"virtio-9p\": a "
+       "How the guest sees root file systems and volumes. \"virtio-fs\": fast, needs virtio_fs_daemon. \"virtio-9p\": "
+       "a "
        "fallback without a daemon, for reading: slow, and on the shared files the guest's root has no more rights than "
        "the machine's unprivileged user, so that a mount point which the image lacks cannot be made.",
        ""},
@@ -78,15 +78,15 @@ std::vector<ConfigKey> MakeKeys() {
        "that nobody on the host changes. \"none\" (also \"never\"): every access asks the host.",
        "hypervisor.virtio_fs_cache"},
       {kQemu, "agent_transport",
-       Choice<AgentTransport>(&Config::agent_transport,
-                              {{"auto", AgentTransport::kAuto},
-                               {"vsock", AgentTransport::kVsock},
-                               {"virtio-serial", AgentTransport::kVirtioSerial},
-                               {"vhost-user-vsock", AgentTransport::kVhostUserVsock}}),
+       Choice<AgentTransport>(&Config::agent_transport, {{"auto", AgentTransport::kAuto},
+                                                         {"vsock", AgentTransport::kVsock},
+                                                         {"virtio-serial", AgentTransport::kVirtioSerial},
+                                                         {"vhost-user-vsock", AgentTransport::kVhostUserVsock}}),
        "",
        "What the runtime talks to the agent over. \"auto\": \"vsock\" where /dev/vhost-vsock can be opened, else "
        "\"virtio-serial\". \"vsock\": the vsock of the host's kernel. \"virtio-serial\": a serial port; needs nothing "
-       "of the host. \"vhost-user-vsock\": a vsock without the kernel's help, for tests; needs vhost_user_vsock_daemon.",
+       "of the host. \"vhost-user-vsock\": a vsock without the kernel's help, for tests; needs "
+       "vhost_user_vsock_daemon.",
        ""},
       {kQemu, "vhost_user_vsock_daemon", TextKey{&Config::vhost_user_vsock_daemon, true}, "",
        "The vhost-device-vsock program, an absolute path.", ""},
@@ -100,7 +100,8 @@ std::vector<ConfigKey> MakeKeys() {
        "For the guest's part of making a container. Large images on slow disks may need more.",
        "runtime.create_container_timeout"},
       {kAgent, "dial_timeout", NumberKey{&Config::dial_timeout, 1, kSecondsMax}, "s",
-       "From the machine's start until the agent in it must have answered; the time in which the machine waits for a CPU "
+       "From the machine's start until the agent in it must have answered; the time in which the machine waits for a "
+       "CPU "
        "of the host does not count. The error of a boot that takes longer holds the last lines of the guest's console.",
        ""},
   };
@@ -130,18 +131,17 @@ const std::vector<ConfigKey>& ConfigKeys() {
 }
 
 std::string LegalValues(const ConfigKey& key) {
-  return std::visit(
-      Overloaded{[](const TextKey& kind) -> std::string { return kind.is_path ? "a path" : "a string"; },
-                 [](const NumberKey& kind) {
-                   return absl::StrCat("a whole number from ", kind.low, " to ", kind.high);
-                 },
-                 [](const SwitchKey&) -> std::string { return "true or false"; },
-                 [](const ChoiceKey& kind) {
-                   std::string list = AsList(kind.words);
-                   return absl::StrCat("one of ", list.substr(1, list.size() - 2));
-                 },
-                 [](const ListKey&) -> std::string { return "a list of strings"; }},
-      key.kind);
+  return std::visit(Overloaded{[](const TextKey& kind) -> std::string { return kind.is_path ? "a path" : "a string"; },
+                               [](const NumberKey& kind) {
+                                 return absl::StrCat("a whole number from ", kind.low, " to ", kind.high);
+                               },
+                               [](const SwitchKey&) -> std::string { return "true or false"; },
+                               [](const ChoiceKey& kind) {
+                                 std::string list = AsList(kind.words);
+                                 return absl::StrCat("one of ", list.substr(1, list.size() - 2));
+                               },
+                               [](const ListKey&) -> std::string { return "a list of strings"; }},
+                    key.kind);
 }
 
 std::string ValueAsToml(const ConfigKey& key, const Config& config) {

@@ -20,8 +20,7 @@ inline void RunApart(std::string (*check)()) {
   const pid_t child = ::fork();
   if (child == 0) {
     std::string problem = "no mount namespace";
-    if (::unshare(CLONE_NEWNS) == 0 &&
-        ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+    if (::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
         ::mount("none", "/run", "tmpfs", 0, nullptr) == 0) {
       problem = check();
     }

@@ -44,8 +44,7 @@ TEST_F(ConfigTest, InstalledFileIsValidAndComplete) {
 }
 
 TEST_F(ConfigTest, DropInsWinInTheOrderOfTheirNames) {
-  const std::string file =
-      Write("c.toml", "[hypervisor.qemu]\ndefault_vcpus = 1\ndefault_memory = 256\n");
+  const std::string file = Write("c.toml", "[hypervisor.qemu]\ndefault_vcpus = 1\ndefault_memory = 256\n");
   Write("config.d/20-b.toml", "[hypervisor.qemu]\ndefault_vcpus = 3\n");
   Write("config.d/10-a.toml", "[hypervisor.qemu]\ndefault_vcpus = 2\naccelerator = \"tcg\"\n");
   Write("config.d/30-c.txt", "not read");
@@ -57,8 +56,7 @@ TEST_F(ConfigTest, DropInsWinInTheOrderOfTheirNames) {
 }
 
 TEST_F(ConfigTest, BodyWinsOverTheFilesKeyByKey) {
-  const std::string file =
-      Write("c.toml", "[hypervisor.qemu]\ndefault_vcpus = 1\ndefault_memory = 256\n");
+  const std::string file = Write("c.toml", "[hypervisor.qemu]\ndefault_vcpus = 1\ndefault_memory = 256\n");
   Write("config.d/10-a.toml", "[hypervisor.qemu]\ndefault_vcpus = 2\n");
   auto config = LoadConfig("/opt/kata", file, "[hypervisor.qemu]\ndefault_vcpus = 3\n");
   ASSERT_TRUE(config.ok()) << config.status();
@@ -71,30 +69,26 @@ TEST_F(ConfigTest, BodyWinsOverTheFilesKeyByKey) {
 }
 
 TEST_F(ConfigTest, UnknownKeyNamesFileLineAndNearestKey) {
-  EXPECT_EQ(ErrorOf("[hypervisor.qemu]\npath = \"/q\"\nkernal = \"/k\"\n"),
-            "configuration \"" + file_ +
-                "\" line 3: unknown key \"kernal\" in [hypervisor.qemu]; did you mean \"kernel\"?");
+  EXPECT_EQ(
+      ErrorOf("[hypervisor.qemu]\npath = \"/q\"\nkernal = \"/k\"\n"),
+      "configuration \"" + file_ + "\" line 3: unknown key \"kernal\" in [hypervisor.qemu]; did you mean \"kernel\"?");
 }
 
 TEST_F(ConfigTest, UnknownTableNamesNearestTable) {
   EXPECT_EQ(ErrorOf("\n[hypervisor.qmu]\npath = \"/q\"\n"),
-            "configuration \"" + file_ +
-                "\" line 2: unknown table [hypervisor.qmu]; did you mean [hypervisor.qemu]?");
+            "configuration \"" + file_ + "\" line 2: unknown table [hypervisor.qmu]; did you mean [hypervisor.qemu]?");
 }
 
 TEST_F(ConfigTest, BadValuesAreNamed) {
-  EXPECT_EQ(ErrorOf("[hypervisor.qemu]\ndefault_memory = 1\n"),
-            "configuration \"" + file_ +
-                "\" line 2: key \"default_memory\": a whole number from 64 to 1048576 is needed");
-  EXPECT_EQ(ErrorOf("[hypervisor.qemu]\ndefault_vcpus = \"2\"\n"),
-            "configuration \"" + file_ +
-                "\" line 2: key \"default_vcpus\": a whole number from 1 to 64 is needed");
-  EXPECT_EQ(ErrorOf("[hypervisor.qemu]\naccelerator = \"hvf\"\n"),
-            "configuration \"" + file_ +
-                "\" line 2: key \"accelerator\": one of \"auto\", \"kvm\", \"tcg\" is needed");
   EXPECT_EQ(
-      ErrorOf("[runtime]\nenable_debug = 1\n"),
-      "configuration \"" + file_ + "\" line 2: key \"enable_debug\": true or false is needed");
+      ErrorOf("[hypervisor.qemu]\ndefault_memory = 1\n"),
+      "configuration \"" + file_ + "\" line 2: key \"default_memory\": a whole number from 64 to 1048576 is needed");
+  EXPECT_EQ(ErrorOf("[hypervisor.qemu]\ndefault_vcpus = \"2\"\n"),
+            "configuration \"" + file_ + "\" line 2: key \"default_vcpus\": a whole number from 1 to 64 is needed");
+  EXPECT_EQ(ErrorOf("[hypervisor.qemu]\naccelerator = \"hvf\"\n"),
+            "configuration \"" + file_ + "\" line 2: key \"accelerator\": one of \"auto\", \"kvm\", \"tcg\" is needed");
+  EXPECT_EQ(ErrorOf("[runtime]\nenable_debug = 1\n"),
+            "configuration \"" + file_ + "\" line 2: key \"enable_debug\": true or false is needed");
 }
 
 TEST_F(ConfigTest, WhatPeopleReadComesFromTheTable) {
@@ -159,16 +153,14 @@ TEST_F(ConfigTest, NoAnnotationChoosesAFileOrAProgram) {
 }
 
 TEST_F(ConfigTest, SyntaxErrorNamesLine) {
-  EXPECT_EQ(
-      ErrorOf("[runtime]\nenable_debug = \n").find("configuration \"" + file_ + "\" line 2: "), 0u);
+  EXPECT_EQ(ErrorOf("[runtime]\nenable_debug = \n").find("configuration \"" + file_ + "\" line 2: "), 0u);
 }
 
 TEST_F(ConfigTest, MissingFileIsNamed) {
   const std::string path = directory_.path() + "/none.toml";
   auto config = LoadConfig("/opt/kata", path);
   EXPECT_TRUE(absl::IsNotFound(config.status()));
-  EXPECT_EQ(config.status().message(),
-            "reading configuration \"" + path + "\": no such file or directory");
+  EXPECT_EQ(config.status().message(), "reading configuration \"" + path + "\": no such file or directory");
 }
 
 }  // namespace

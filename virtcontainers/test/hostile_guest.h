@@ -15,7 +15,7 @@
 #include "proto/schema/agent.pb.h"
 #include "proto/schema/ttrpc.pb.h"
 #include "proto/ttrpc/frame.h"
-#include "virtcontainers/agent_channel.h"
+#include "virtcontainers/agent_client/channel.h"
 
 namespace kata::virtcontainers {
 
@@ -24,16 +24,16 @@ class HostileGuest {
   // What it does when it is asked for statistics; all else it answers.
   enum class Lie {
     kNone,
-    kMillionsOfElements,   // a frame as long as ttrpc allows, of elements of two bytes
-    kElementsThatFit,      // as many as a frame from a guest may have
-    kMillionsOfDetails,    // an error with them
+    kMillionsOfElements,  // a frame as long as ttrpc allows, of elements of two bytes
+    kElementsThatFit,     // as many as a frame from a guest may have
+    kMillionsOfDetails,   // an error with them
     kLongNames,
     kTerminalSequences,
-    kHugeFrames,           // far more than any frame may have, then the answer
-    kSmallFrames,          // of no call, some hundred megabytes of them, then the answer
-    kRequests,             // for the host, without end
-    kData,                 // on the stream that the host has opened, without end
-    kStall,                // takes nothing and says nothing any more
+    kHugeFrames,   // far more than any frame may have, then the answer
+    kSmallFrames,  // of no call, some hundred megabytes of them, then the answer
+    kRequests,     // for the host, without end
+    kData,         // on the stream that the host has opened, without end
+    kStall,        // takes nothing and says nothing any more
   };
 
   explicit HostileGuest(UniqueFd socket) : socket_(std::move(socket)), thread_([this] { Run(); }) {}
@@ -132,7 +132,8 @@ class HostileGuest {
       case Lie::kElementsThatFit:
         return Answer(id, Elements((kAgentFrameMax - 16) / 2));
       case Lie::kMillionsOfDetails: {
-        // Status, which is field 1 of the answer, with its field 3 again and again: its length is a varint of four bytes.
+        // Status, which is field 1 of the answer, with its field 3 again and again: its length is a varint of four
+        // bytes.
         constexpr size_t kDetails = ttrpc::kFrameDataMax / 2 - 16;
         std::string answer("\x0a");
         for (size_t rest = 2 * kDetails; rest > 0; rest >>= 7)

@@ -11,13 +11,12 @@
 
 #include "proto/base/status.h"
 #include "proto/ttrpc/message_stream.h"
-#include "virtcontainers/make_sandbox.h"
+#include "virtcontainers/sandbox/vm_sandbox.h"
 #include "virtcontainers/test/hostile_guest.h"
 #include "virtcontainers/test/test_directory.h"
 
 namespace kata::virtcontainers {
 namespace {
-
 
 using Lie = HostileGuest::Lie;
 
@@ -54,7 +53,7 @@ class HostileMachine final : public hypervisors::Hypervisor {
 
  private:
   asio::any_io_executor executor_;
-  Event stopped_;
+  Latch stopped_;
 };
 
 size_t PeakBytes() {
@@ -83,7 +82,7 @@ class HostileGuestTest : public testing::Test {
     SandboxOptions options;
     options.id = "box";
     options.config.virtio_fs_daemon = daemon;
-    sandbox_ = MakeSandboxOn(io_.get_executor(), *pool_, std::move(options), machine_);
+    sandbox_ = MakeVmSandbox(io_.get_executor(), *pool_, std::move(options), machine_);
   }
   void TearDown() override {
     if (pool_) pool_->join();
@@ -200,7 +199,7 @@ Co<absl::Status> Data(HostileGuestTest* test, std::shared_ptr<Container> contain
 struct Calls {
   explicit Calls(const asio::any_io_executor& executor) : all_ended(executor) {}
   int running = 0;
-  Event all_ended;
+  Latch all_ended;
 };
 Co<absl::Status> Count(std::shared_ptr<Calls> calls, Co<absl::Status> call) {
   absl::Status status = co_await std::move(call);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Needs root; skips where the host's kernel cannot idmap the temporary file system.
-#include "virtcontainers/idmapped_mount.h"
+#include "virtcontainers/share/idmapped_mount.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "virtcontainers/mounts.h"
+#include "virtcontainers/share/mounts.h"
 #include "virtcontainers/test/test_directory.h"
 
 namespace kata::virtcontainers {

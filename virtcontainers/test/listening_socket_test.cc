@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "virtcontainers/listening_socket.h"
+#include "virtcontainers/agent_client/listening_socket.h"
 
 #include <sys/socket.h>
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "virtcontainers/memory_volume.h"
+#include "virtcontainers/storage/memory_volume.h"
 
 #include <sched.h>
 #include <sys/mount.h>
@@ -14,7 +14,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "virtcontainers/guest_own.h"
+#include "virtcontainers/share/guest_own.h"
 #include "virtcontainers/test/test_directory.h"
 
 namespace kata::virtcontainers {
@@ -28,7 +28,8 @@ template <typename Body>
 void InOwnMounts(Body body) {
   bool is_allowed = false;
   std::thread thread([&] {
-    is_allowed = ::unshare(CLONE_FS | CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+    is_allowed =
+        ::unshare(CLONE_FS | CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
     if (is_allowed) body();
   });
   thread.join();
@@ -38,18 +39,6 @@ void InOwnMounts(Body body) {
 void MountTmpfs(const std::string& path, unsigned long flags, const char* data) {
   std::filesystem::create_directories(path);
   ASSERT_EQ(::mount("tmpfs", path.c_str(), "tmpfs", flags, data), 0) << path;
-}
-
-TEST(MemoryVolume, ReadsMountinfo) {
-  const auto mounts = ParseMountinfo(
-      "36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue\n"
-      "37 36 0:42 / /x rw - tmpfs tmpfs rw,size=1024k\nbad line\n\n38 36 0:43 / /y rw -\n");
-  ASSERT_EQ(mounts.size(), 2u);
-  EXPECT_EQ(mounts[0].mount_point, "/mnt 2");
-  EXPECT_EQ(mounts[0].root, "/mnt1");
-  EXPECT_EQ(mounts[1].device, "0:42");
-  EXPECT_EQ(mounts[1].type, "tmpfs");
-  EXPECT_EQ(mounts[1].super_options, "rw,size=1024k");
 }
 
 TEST(MemoryVolume, IsAnEmptyDirOfMemory) {
@@ -123,7 +112,8 @@ TEST(MemoryVolume, IsTheSharedMemoryThatAnEngineMade) {
 }
 
 TEST(GuestOwn, IsWhatStandsForAKernel) {
-  for (const char* path : {"/proc", "/proc/sys", "/sys/fs/cgroup", "/dev", "/dev/null", "/dev/pts", "/dev/there-is-none"})
+  for (const char* path :
+       {"/proc", "/proc/sys", "/sys/fs/cgroup", "/dev", "/dev/null", "/dev/pts", "/dev/there-is-none"})
     EXPECT_TRUE(IsGuestOwn(path)) << path;
   for (const char* path : {"/", "/etc", "/device", "/processes", "/sysroot"}) EXPECT_FALSE(IsGuestOwn(path)) << path;
   InOwnMounts([] {

@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "virtcontainers/oci_spec.h"
+#include "virtcontainers/oci/spec.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "virtcontainers/ids.h"
+#include "proto/base/status.h"
+#include "virtcontainers/paths.h"
 
 namespace kata::virtcontainers {
 namespace {
+
+absl::StatusOr<GuestSpec> MakeGuestSpec(const std::string& text, const std::string& guest_dir, bool terminal,
+                                        const GuestSource& guest_source) {
+  ASSIGN_OR_RETURN(auto document, OciDocument::Parse(text));
+  return virtcontainers::MakeGuestSpec(*document, guest_dir, terminal, guest_source);
+}
 
 using Json = nlohmann::json;
 
@@ -15,8 +22,7 @@ absl::StatusOr<std::optional<std::string>> NothingInGuest(const std::string&, co
   return std::nullopt;
 }
 // Devices, and one volume.
-absl::StatusOr<std::optional<std::string>> SomeInGuest(const std::string& source,
-                                                       const std::string& destination) {
+absl::StatusOr<std::optional<std::string>> SomeInGuest(const std::string& source, const std::string& destination) {
   if (source == "/dev/x") return source;
   if (destination == "/cache") return "/guest/volume";
   if (destination == "/bad") return absl::NotFoundError("bad");
@@ -64,8 +70,7 @@ TEST(OciSpec, EditsWhatTheGuestSeesAndKeepsTheRest) {
 
 TEST(OciSpec, RefusesWhatIsNoSpec) {
   for (const char* text :
-       {"", "[]", "{", "{}", R"({"process": {}, "root": 3})",
-        R"({"process": {}, "root": {}, "mounts": 1})",
+       {"", "[]", "{", "{}", R"({"process": {}, "root": 3})", R"({"process": {}, "root": {}, "mounts": 1})",
         R"({"process": {}, "root": {}, "mounts": [{"type": "bind", "source": ""}]})"}) {
     EXPECT_TRUE(absl::IsInvalidArgument(MakeGuestSpec(text, "/g", false, NothingInGuest).status())) << text;
   }
@@ -115,8 +120,9 @@ TEST(OciSpec, RefusesIdmapsThatItCannotMake) {
                             R"({"destination": "/a", "type": "tmpfs", "source": "tmpfs",
                                 "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}],
                                 "gidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]})"}) {
-    const absl::Status status =
-        MakeGuestSpec(std::string(R"({"process": {}, "root": {}, "mounts": [)") + mount + "]}", "/g", false, NothingInGuest).status();
+    const absl::Status status = MakeGuestSpec(std::string(R"({"process": {}, "root": {}, "mounts": [)") + mount + "]}",
+                                              "/g", false, NothingInGuest)
+                                    .status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << mount << ": " << status;
     EXPECT_NE(status.message().find("\"/a\""), std::string::npos) << status;
   }
@@ -135,7 +141,9 @@ TEST(OciSpec, NotesNamespacesOfProcesses) {
 
 TEST(OciSpec, RefusesFieldsThatItCannotHonour) {
   const absl::Status created =
-      MakeGuestSpec(R"({"process": {}, "root": {}, "linux": {"intelRdt": {"closID": "gold"}}})", "/g", false, NothingInGuest).status();
+      MakeGuestSpec(R"({"process": {}, "root": {}, "linux": {"intelRdt": {"closID": "gold"}}})", "/g", false,
+                    NothingInGuest)
+          .status();
   EXPECT_TRUE(absl::IsInvalidArgument(created));
   EXPECT_NE(created.message().find(R"(linux.intelRdt: {"closID":"gold"}: )"), std::string::npos) << created;
   const absl::Status updated = CheckResources(R"({"memory": {"swappiness": 60}})");
@@ -149,9 +157,8 @@ TEST(Ids, Valid) {
   EXPECT_TRUE(IsValidId("a"));
   EXPECT_TRUE(IsValidId("0-A_b.c"));
   EXPECT_TRUE(IsValidId(std::string(76, 'x')));
-  for (const std::string& id :
-       {std::string(), std::string("."), std::string(".."), std::string("-a"), std::string("a/b"),
-        std::string("a b"), std::string(77, 'x')}) {
+  for (const std::string& id : {std::string(), std::string("."), std::string(".."), std::string("-a"),
+                                std::string("a/b"), std::string("a b"), std::string(77, 'x')}) {
     EXPECT_FALSE(IsValidId(id)) << id;
   }
   EXPECT_FALSE(IsValidSandboxId("shared"));
@@ -161,7 +168,9 @@ TEST(Ids, Valid) {
 
 ExportOptions Exported(const std::string& words) {
   auto spec = MakeGuestSpec(R"({"process": {}, "root": {}, "mounts": [
-    {"type": "bind", "source": "/s", "destination": "/d", "options": [)" + words + "]}]}", "/g", false, NothingInGuest);
+    {"type": "bind", "source": "/s", "destination": "/d", "options": [)" +
+                                words + "]}]}",
+                            "/g", false, NothingInGuest);
   return spec.ok() && spec->shared_mounts.size() == 1 ? spec->shared_mounts[0].options : ExportOptions();
 }
 
@@ -182,7 +191,8 @@ TEST(OciSpec, ExportsReadOnlyWhatTheContainerHasReadOnly) {
 
 TEST(OciSpec, UnknownWordOfABindIsNamed) {
   auto spec = MakeGuestSpec(R"({"process": {}, "root": {}, "mounts": [
-    {"type": "bind", "source": "/s", "destination": "/d", "options": ["rbind", "r0"]}]})", "/g", false, NothingInGuest);
+    {"type": "bind", "source": "/s", "destination": "/d", "options": ["rbind", "r0"]}]})",
+                            "/g", false, NothingInGuest);
   EXPECT_EQ(spec.status().message(), "bind mount at \"/d\": mount option \"r0\" is not known");
 }
 
@@ -190,7 +200,8 @@ TEST(OciSpec, ReadOnlyRootIsExportedSoAndHasItsMountPoints) {
   auto spec = MakeGuestSpec(R"({"process": {"cwd": "/app/here"}, "root": {"path": "r", "readonly": true}, "mounts": [
     {"type": "tmpfs", "source": "tmpfs", "destination": "/dev"},
     {"type": "devpts", "source": "devpts", "destination": "/dev/pts/"},
-    {"type": "bind", "source": "/data/file", "destination": "//etc/hosts", "options": ["rbind"]}]})", "/g", false, NothingInGuest);
+    {"type": "bind", "source": "/data/file", "destination": "//etc/hosts", "options": ["rbind"]}]})",
+                            "/g", false, NothingInGuest);
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->rootfs_options.read_only, ReadOnly::kAll);
   ASSERT_EQ(spec->mount_points.size(), 3u);
@@ -204,12 +215,15 @@ TEST(OciSpec, ReadOnlyRootIsExportedSoAndHasItsMountPoints) {
 TEST(OciSpec, WritableMountsBelowAReadOnlyOneGetBindsOfTheirOwn) {
   auto spec = MakeGuestSpec(R"({"process": {}, "root": {}, "mounts": [
     {"type": "bind", "source": "/s", "destination": "/d", "options": ["rbind", "ro", "nosuid", "rprivate", "rnoexec"]},
-    {"type": "tmpfs", "source": "tmpfs", "destination": "/t"}]})", "/g", false, NothingInGuest);
+    {"type": "tmpfs", "source": "tmpfs", "destination": "/t"}]})",
+                            "/g", false, NothingInGuest);
   ASSERT_TRUE(spec.ok()) << spec.status();
   const Json mounts = Json::parse(WithWritableMounts(spec->json, "/g", "mounts/0", {"sub", "a/b"}))["mounts"];
   ASSERT_EQ(mounts.size(), 4u);
   EXPECT_EQ(mounts[0]["options"].size(), 5u);
-  EXPECT_EQ(mounts[1], Json({{"type", "bind"}, {"source", "/g/mounts/0/sub"}, {"destination", "/d/sub"},
+  EXPECT_EQ(mounts[1], Json({{"type", "bind"},
+                             {"source", "/g/mounts/0/sub"},
+                             {"destination", "/d/sub"},
                              {"options", {"rbind", "rprivate", "rnoexec"}}}));
   EXPECT_EQ(mounts[2]["destination"], "/d/a/b");
   EXPECT_EQ(mounts[3]["destination"], "/t");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "virtcontainers/rootfs_mounts.h"
+#include "virtcontainers/share/rootfs_mounts.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -9,7 +9,7 @@
 
 #include "proto/base/fd.h"
 #include "proto/base/status.h"
-#include "virtcontainers/mounts.h"
+#include "virtcontainers/share/mounts.h"
 #include "virtcontainers/test/apart.h"
 
 namespace kata::virtcontainers {
@@ -87,10 +87,12 @@ std::string CheckTargets() {
     if (!MakeDirs(path, 0755).ok()) return "no directory";
   }
   WriteFileAtomically("/run/conf/file", "text", 0644).IgnoreError();
-  if (::symlink("/real", "/run/image/absolute") != 0 || ::symlink("../../outside", "/run/image/dots") != 0) return "no link";
+  if (::symlink("/real", "/run/image/absolute") != 0 || ::symlink("../../outside", "/run/image/dots") != 0)
+    return "no link";
   // Below the one before, and through a link of the image.
   auto rootfs = MakeRootfs({Bind("/run/image", "", {"rbind", "rw"}), Bind("/run/conf", "etc", {"bind", "ro"}),
-                            Bind("/run/conf", "/absolute", {"bind"})}, kPlace);
+                            Bind("/run/conf", "/absolute", {"bind"})},
+                           kPlace);
   if (!rootfs.ok()) return Message(rootfs.status());
   if (Text(*rootfs, "etc/file") != "text" || Text(*rootfs, "real/file") != "text") return "a target is missing";
   if (Write(*rootfs, "etc/new") || !Write(*rootfs, "real/new")) return "ro is for the wrong ones";

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/devices/sandbox_devices.h"
 
+#include <gtest/gtest.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
-#include <gtest/gtest.h>
 
 namespace kata::virtcontainers {
 namespace {

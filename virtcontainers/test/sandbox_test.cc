@@ -14,13 +14,13 @@
 #include "proto/base/fd.h"
 #include "proto/base/status.h"
 #include "proto/schema/agent.ttrpc.h"
-#include "virtcontainers/agent_channel.h"
-#include "virtcontainers/make_sandbox.h"
+#include "virtcontainers/agent_client/channel.h"
+#include "virtcontainers/paths.h"
+#include "virtcontainers/sandbox/vm_sandbox.h"
 #include "virtcontainers/test/test_directory.h"
 
 namespace kata::virtcontainers {
 namespace {
-
 
 namespace v1 = agent::v1;
 using ttrpc::CallContext;
@@ -38,33 +38,26 @@ class FakeAgent final : public v1::AgentService {
     response.set_version(kAgentProtocolVersion);
     co_return response;
   }
-  Co<absl::StatusOr<wire::Empty>> Rekey(CallContext, v1::RekeyRequest) override {
-    co_return wire::Empty();
-  }
-  Co<absl::StatusOr<v1::PingResponse>> Ping(CallContext, v1::PingRequest) override {
-    co_return v1::PingResponse();
-  }
+  Co<absl::StatusOr<wire::Empty>> Rekey(CallContext, v1::RekeyRequest) override { co_return wire::Empty(); }
+  Co<absl::StatusOr<v1::PingResponse>> Ping(CallContext, v1::PingRequest) override { co_return v1::PingResponse(); }
   Co<absl::StatusOr<wire::Empty>> CreateSandbox(CallContext, v1::CreateSandboxRequest) override {
     co_return wire::Empty();
   }
-  Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(
-      CallContext, v1::CreateContainerRequest) override {
+  Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(CallContext, v1::CreateContainerRequest) override {
     if (!create_status.ok()) co_return create_status;
     co_return v1::CreateContainerResponse();
   }
-  Co<absl::StatusOr<wire::Empty>> StartContainer(CallContext, v1::ProcessId) override {
-    co_return wire::Empty();
-  }
+  Co<absl::StatusOr<wire::Empty>> StartContainer(CallContext, v1::ProcessId) override { co_return wire::Empty(); }
   Co<absl::StatusOr<v1::ExecResponse>> Exec(CallContext, v1::ExecRequest) override {
-    co_return absl::NotFoundError("exec: \"nope\": executable file not found in $PATH");
+    if (exec_gate == nullptr) co_return absl::NotFoundError("exec: \"nope\": executable file not found in $PATH");
+    co_await exec_gate->Wait();
+    co_return v1::ExecResponse();
   }
-  Co<absl::Status> Stdio(
-      CallContext,
-      std::shared_ptr<ttrpc::MessageStream<v1::StdioMessage, v1::StdioMessage>>) override {
+  Co<absl::Status> Stdio(CallContext,
+                         std::shared_ptr<ttrpc::MessageStream<v1::StdioMessage, v1::StdioMessage>>) override {
     co_return absl::OkStatus();
   }
-  Co<absl::StatusOr<v1::WaitProcessResponse>> WaitProcess(CallContext,
-                                                          v1::ProcessId request) override {
+  Co<absl::StatusOr<v1::WaitProcessResponse>> WaitProcess(CallContext, v1::ProcessId request) override {
     if (request.container_id() == unkillable)
       co_await forever.Wait();
     else
@@ -74,44 +67,35 @@ class FakeAgent final : public v1::AgentService {
     response.set_oom_kills(oom_kills_at_exit);
     co_return response;
   }
-  Co<absl::StatusOr<wire::Empty>> SignalProcess(CallContext,
-                                                       v1::SignalRequest request) override {
+  Co<absl::StatusOr<wire::Empty>> SignalProcess(CallContext, v1::SignalRequest request) override {
     if (!signal_status.ok()) co_return signal_status;
     if (request.container_id() != unkillable) exited.Set();
     co_return wire::Empty();
   }
-  Co<absl::StatusOr<wire::Empty>> ResizeTerminal(CallContext, v1::ResizeRequest) override {
+  Co<absl::StatusOr<wire::Empty>> ResizeTerminal(CallContext, v1::ResizeRequest request) override {
+    sizes.push_back(absl::StrCat(request.width(), "x", request.height()));
     co_return wire::Empty();
   }
   Co<absl::StatusOr<v1::ListProcessesResponse>> ListProcesses(CallContext, v1::ProcessId) override {
     co_return v1::ListProcessesResponse();
   }
-  Co<absl::StatusOr<wire::Empty>> RemoveProcess(CallContext, v1::ProcessId) override {
-    co_return wire::Empty();
-  }
-  Co<absl::StatusOr<wire::Empty>> RemoveContainer(CallContext,
-                                                         v1::ProcessId request) override {
+  Co<absl::StatusOr<wire::Empty>> RemoveProcess(CallContext, v1::ProcessId) override { co_return wire::Empty(); }
+  Co<absl::StatusOr<wire::Empty>> RemoveContainer(CallContext, v1::ProcessId request) override {
     if (request.container_id() == unkillable) co_await forever.Wait();
     ++removed_containers;
     co_return wire::Empty();
   }
-  Co<absl::StatusOr<wire::Empty>> Shutdown(CallContext, wire::Empty) override {
-    co_return wire::Empty();
-  }
+  Co<absl::StatusOr<wire::Empty>> Shutdown(CallContext, wire::Empty) override { co_return wire::Empty(); }
   Co<absl::StatusOr<wire::Empty>> PauseContainer(CallContext, v1::ProcessId) override {
     if (!pause_status.ok()) co_return pause_status;
     co_return wire::Empty();
   }
-  Co<absl::StatusOr<wire::Empty>> ResumeContainer(CallContext, v1::ProcessId) override {
-    co_return wire::Empty();
-  }
-  Co<absl::StatusOr<wire::Empty>> UpdateContainer(CallContext,
-                                                  v1::UpdateContainerRequest request) override {
+  Co<absl::StatusOr<wire::Empty>> ResumeContainer(CallContext, v1::ProcessId) override { co_return wire::Empty(); }
+  Co<absl::StatusOr<wire::Empty>> UpdateContainer(CallContext, v1::UpdateContainerRequest request) override {
     updated = request.resources_json();
     co_return wire::Empty();
   }
-  Co<absl::StatusOr<v1::StatsContainerResponse>> StatsContainer(CallContext,
-                                                                v1::ProcessId) override {
+  Co<absl::StatusOr<v1::StatsContainerResponse>> StatsContainer(CallContext, v1::ProcessId) override {
     v1::StatsContainerResponse response;
     response.mutable_metrics()->mutable_pids()->set_current(3);
     for (int i = 0; i < interfaces; ++i) response.add_interfaces()->set_name("eth");
@@ -126,11 +110,13 @@ class FakeAgent final : public v1::AgentService {
   }
 
   ttrpc::ServiceMap map;
-  Event exited;
-  Event forever;
-  Event oom;
+  Latch exited;
+  Latch forever;
+  Latch oom;
   uint64_t oom_kills_at_exit = 0;
   absl::Status pause_status;
+  std::shared_ptr<Latch> exec_gate;  // execs wait for it and start; without it none is found
+  std::vector<std::string> sizes;
   absl::Status signal_status;
   std::string updated;
   int interfaces = 1;
@@ -152,13 +138,10 @@ class FakeMachine final : public hypervisors::Hypervisor {
     if (netns < 0 || stopped_.is_set()) co_return absl::FailedPreconditionError("not startable");
     co_return absl::OkStatus();
   }
-  Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> ConnectAgent(
-      std::chrono::milliseconds) override {
+  Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> ConnectAgent(std::chrono::milliseconds) override {
     int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-      co_return absl::InternalError("no sockets");
-    guest_ = ttrpc::Connection::Start(
-        executor_, ttrpc::MakeFdTransport(executor_, UniqueFd(ends[1])), &agent_->map);
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) co_return absl::InternalError("no sockets");
+    guest_ = ttrpc::Connection::Start(executor_, ttrpc::MakeFdTransport(executor_, UniqueFd(ends[1])), &agent_->map);
     co_return ttrpc::MakeFdTransport(executor_, UniqueFd(ends[0]));
   }
   Co<absl::Status> Attach(hypervisors::Device) override { co_return absl::OkStatus(); }
@@ -185,7 +168,7 @@ class FakeMachine final : public hypervisors::Hypervisor {
  private:
   asio::any_io_executor executor_;
   FakeAgent* agent_;
-  Event stopped_;
+  Latch stopped_;
   std::shared_ptr<ttrpc::Connection> guest_;
   hypervisors::VmSpec spec_;
 };
@@ -205,14 +188,13 @@ class SandboxTest : public testing::Test {
     const std::string daemon = KATA_IDLE_DAEMON;
     ASSERT_TRUE(MakeDirs(bundle() + "/rootfs", 0755).ok());
     ASSERT_TRUE(WriteFileAtomically(bundle() + "/config.json",
-                                    R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"}})",
-                                    0644)
+                                    R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"}})", 0644)
                     .ok());
     SandboxOptions options;
     options.id = "box";
     options.config.virtio_fs_daemon = daemon;
     options.config.dial_timeout = 1;
-    sandbox_ = MakeSandboxOn(io_.get_executor(), *pool_, std::move(options), machine_);
+    sandbox_ = MakeVmSandbox(io_.get_executor(), *pool_, std::move(options), machine_);
   }
   void TearDown() override {
     if (pool_) pool_->join();
@@ -305,6 +287,38 @@ class SandboxTest : public testing::Test {
     EXPECT_EQ(sandbox_->ContainerCount(), 0u);
     EXPECT_EQ(agent_->removed_containers, 1);
     EXPECT_FALSE(IsShared("/rw/c1"));
+    co_return absl::OkStatus();
+  }
+  static Co<absl::Status> StartExec(std::shared_ptr<Container> container, std::shared_ptr<Latch> started) {
+    absl::Status status = co_await container->StartExec("e");
+    started->Set();
+    co_return status;
+  }
+  Co<absl::Status> ResizeWhileAnExecStarts() {
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    auto made = co_await sandbox_->CreateContainer(Options("c1"));
+    if (!made.ok()) co_return made.status();
+    std::shared_ptr<Container> container = *made;
+    CO_RETURN_IF_ERROR(co_await container->Start());
+    ExecOptions exec;
+    exec.exec_id = "e";
+    exec.process_json = R"({"args": ["sh"]})";
+    exec.terminal = true;
+    auto added = container->AddExec(exec);
+    if (!added.ok()) co_return added.status();
+    CO_RETURN_IF_ERROR(co_await container->ResizeTerminal("e", 80, 24));
+    agent_->exec_gate = std::make_shared<Latch>(io_.get_executor());
+    auto started = std::make_shared<Latch>(io_.get_executor());
+    Spawn(io_.get_executor(), "starting an exec", StartExec(container, started));
+    co_await Sleep(std::chrono::milliseconds(20));
+    absl::Status again = co_await container->StartExec("e");
+    EXPECT_TRUE(absl::IsFailedPrecondition(again)) << again;
+    CO_RETURN_IF_ERROR(co_await container->ResizeTerminal("e", 100, 24));
+    EXPECT_TRUE(agent_->sizes.empty());
+    agent_->exec_gate->Set();
+    co_await started->Wait();
+    EXPECT_EQ(agent_->sizes, std::vector<std::string>(1, "100x24"));
+    EXPECT_EQ((*added)->state(), ProcessState::kRunning);
     co_return absl::OkStatus();
   }
   Co<absl::Status> MachineDies() {
@@ -447,7 +461,7 @@ class SandboxTest : public testing::Test {
     auto made = co_await sandbox_->CreateContainer(Options("c1"));
     if (!made.ok()) co_return made.status();
     std::shared_ptr<Container> container = *made;
-    Event told(co_await asio::this_coro::executor);
+    Latch told(co_await asio::this_coro::executor);
     int kills = 0;
     container->OnOom([&] {
       ++kills;
@@ -467,8 +481,7 @@ class SandboxTest : public testing::Test {
     co_return absl::OkStatus();
   }
   Co<absl::Status> CreateFails() {
-    agent_->create_status =
-        absl::NotFoundError("exec: \"nope\": executable file not found in $PATH");
+    agent_->create_status = absl::NotFoundError("exec: \"nope\": executable file not found in $PATH");
     CO_RETURN_IF_ERROR(co_await sandbox_->Start());
     auto made = co_await sandbox_->CreateContainer(Options("c1"));
     EXPECT_EQ(made.status(), agent_->create_status);
@@ -489,6 +502,7 @@ class SandboxTest : public testing::Test {
 
 TEST_F(SandboxTest, LifeOfAContainer) { Run(Life()); }
 TEST_F(SandboxTest, ProcessesEndWith137WhenTheMachineDies) { Run(MachineDies()); }
+TEST_F(SandboxTest, SizeOfATerminalIsRememberedWhileTheExecStarts) { Run(ResizeWhileAnExecStarts()); }
 TEST_F(SandboxTest, MachineEndsWithItsVirtiofsd) { Run(VirtiofsdDies()); }
 TEST_F(SandboxTest, SigkillEndsTheMachineOfAGuestThatDoesNotAnswer) { Run(KillOfALostGuest()); }
 TEST_F(SandboxTest, AContainerThatCannotBeKilledIsGivenUpAlone) { Run(UnkillableAmongOthers()); }

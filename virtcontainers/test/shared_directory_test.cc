@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "virtcontainers/shared_directory.h"
+#include "virtcontainers/share/shared_directory.h"
+
+#include "virtcontainers/paths.h"
 
 #include <sys/statvfs.h>
 
@@ -7,9 +9,9 @@
 
 #include "proto/base/fd.h"
 #include "proto/base/status.h"
-#include "virtcontainers/mounts.h"
 #include "virtcontainers/sandbox.h"
-#include "virtcontainers/share_namespace.h"
+#include "virtcontainers/share/mounts.h"
+#include "virtcontainers/share/share_namespace.h"
 #include "virtcontainers/test/apart.h"
 
 namespace kata::virtcontainers {
@@ -67,8 +69,7 @@ std::string CheckPropagation() {
     char byte = 0;
     const bool is_ready = ::setns(share.space->fd(), CLONE_NEWNS) == 0 && ::unshare(CLONE_NEWNS) == 0 &&
                           ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) == 0;
-    if (!is_ready || ::write(to_parent[1], "r", 1) != 1 || ::read(to_child[0], &byte, 1) != 1)
-      ::_exit(1);
+    if (!is_ready || ::write(to_parent[1], "r", 1) != 1 || ::read(to_child[0], &byte, 1) != 1) ::_exit(1);
     ::_exit(Text(share.seen + "/file") == "text" ? 0 : 2);
   }
   char byte = 0;
@@ -177,8 +178,7 @@ std::string CheckKeepOnly() {
 }
 
 std::string CheckRemoveTree() {
-  if (!MakeDirs("/run/a/b/mounted", 0755).ok() || !MakeDirs("/run/keep", 0755).ok())
-    return "no directory";
+  if (!MakeDirs("/run/a/b/mounted", 0755).ok() || !MakeDirs("/run/keep", 0755).ok()) return "no directory";
   if (!WriteFileAtomically("/run/keep/file", "text", 0644).ok()) return "no file";
   if (::symlink("/run/keep", "/run/a/link") != 0) return "no link";
   if (::mount("/run/keep", "/run/a/b/mounted", nullptr, MS_BIND, nullptr) != 0) return "no mount";

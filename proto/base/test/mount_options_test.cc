@@ -70,7 +70,8 @@ TEST(MountOptionWords, AreAllKnown) {
     EXPECT_TRUE(ParseMountOptions({word}).rest.empty()) << word;
   }
   const std::vector<std::string> words = MountOptionWords();
-  for (const char* word : {"ro", "rro", "rrw", "rnosuid", "rrelatime", "tmpcopyup", "rbind", "runbindable", "defaults"}) {
+  for (const char* word :
+       {"ro", "rro", "rrw", "rnosuid", "rrelatime", "tmpcopyup", "rbind", "runbindable", "defaults"}) {
     EXPECT_TRUE(std::binary_search(words.begin(), words.end(), word)) << word;
   }
 }

@@ -11,12 +11,13 @@ namespace {
 
 TEST(SandboxSchemaTest, CreateRequestHasTheContractsFields) {
   CreateSandboxRequest request;
-  ASSERT_TRUE(request.ParseFromString(std::string("\x0a\x01s"               // 1 sandbox_id
-                                                  "\x12\x02/b"              // 2 bundle_path
-                                                  "\x1a\x03\x0a\x01t"       // 3 rootfs, its type
-                                                  "\x22\x03\x0a\x01u"       // 4 options, their type
-                                                  "\x2a\x02/n"              // 5 netns_path
-                                                  "\x32\x06\x0a\x01k\x12\x01v")));  // 6 annotations
+  ASSERT_TRUE(
+      request.ParseFromString(std::string("\x0a\x01s"                       // 1 sandbox_id
+                                          "\x12\x02/b"                      // 2 bundle_path
+                                          "\x1a\x03\x0a\x01t"               // 3 rootfs, its type
+                                          "\x22\x03\x0a\x01u"               // 4 options, their type
+                                          "\x2a\x02/n"                      // 5 netns_path
+                                          "\x32\x06\x0a\x01k\x12\x01v")));  // 6 annotations
   EXPECT_EQ(request.sandbox_id(), "s");
   EXPECT_EQ(request.bundle_path(), "/b");
   ASSERT_EQ(request.rootfs_size(), 1);
@@ -34,8 +35,9 @@ TEST(SandboxSchemaTest, StatusResponseHasTheContractsFields) {
   response.mutable_created_at()->set_seconds(1);
   response.mutable_exited_at()->set_seconds(2);
   response.mutable_extra()->set_type_url("u");
-  EXPECT_EQ(response.SerializeAsString(), "\x0a\x01s\x10\x07\x1a\x0dSANDBOX_READY"
-                                          "\x2a\x02\x08\x01\x32\x02\x08\x02\x3a\x03\x0a\x01u");
+  EXPECT_EQ(response.SerializeAsString(),
+            "\x0a\x01s\x10\x07\x1a\x0dSANDBOX_READY"
+            "\x2a\x02\x08\x01\x32\x02\x08\x02\x3a\x03\x0a\x01u");
 }
 
 }  // namespace

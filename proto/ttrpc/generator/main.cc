@@ -37,9 +37,7 @@ std::string ClassName(const pb::Descriptor* message) {
   return "::" + ReplaceAll(package, ".", "::") + "::" + name;
 }
 
-bool IsStream(const pb::MethodDescriptor* method) {
-  return method->client_streaming() || method->server_streaming();
-}
+bool IsStream(const pb::MethodDescriptor* method) { return method->client_streaming() || method->server_streaming(); }
 
 Vars MethodVars(const pb::MethodDescriptor* method) {
   return {{"service", method->service()->name()},
@@ -58,25 +56,23 @@ void PrintBase(const pb::ServiceDescriptor* service, pb::io::Printer& out) {
       "name", service->name(), "full", service->full_name());
   for (int i = 0; i < service->method_count(); ++i) {
     const auto* method = service->method(i);
-    out.Print(
-        MethodVars(method),
-        IsStream(method)
-            ? "  virtual ::kata::Co<::absl::Status> $method$(\n"
-              "      ::kata::ttrpc::CallContext context,\n"
-              "      ::std::shared_ptr<::kata::ttrpc::MessageStream<$in$, $out$>> stream) = 0;\n"
-            : "  virtual ::kata::Co<::absl::StatusOr<$out$>> $method$(\n"
-              "      ::kata::ttrpc::CallContext context, $in$ request) = 0;\n");
+    out.Print(MethodVars(method),
+              IsStream(method) ? "  virtual ::kata::Co<::absl::Status> $method$(\n"
+                                 "      ::kata::ttrpc::CallContext context,\n"
+                                 "      ::std::shared_ptr<::kata::ttrpc::MessageStream<$in$, $out$>> stream) = 0;\n"
+                               : "  virtual ::kata::Co<::absl::StatusOr<$out$>> $method$(\n"
+                                 "      ::kata::ttrpc::CallContext context, $in$ request) = 0;\n");
   }
-  out.Print("  void Register(::kata::ttrpc::ServiceMap& map) {\n");
+  out.Print(
+      "  // `name`: another one under which the same methods are known.\n"
+      "  void Register(::kata::ttrpc::ServiceMap& map, const ::std::string& name = kServiceName) {\n");
   for (int i = 0; i < service->method_count(); ++i) {
     const auto* method = service->method(i);
-    out.Print(
-        MethodVars(method),
-        IsStream(method)
-            ? "    ::kata::ttrpc::AddStreamMethod<$service$Service, $in$, $out$>(\n"
-              "        map, kServiceName, \"$method$\", this, &$service$Service::$method$);\n"
-            : "    ::kata::ttrpc::AddUnaryMethod<$service$Service, $in$, $out$>(\n"
-              "        map, kServiceName, \"$method$\", this, &$service$Service::$method$);\n");
+    out.Print(MethodVars(method), IsStream(method)
+                                      ? "    ::kata::ttrpc::AddStreamMethod<$service$Service, $in$, $out$>(\n"
+                                        "        map, name, \"$method$\", this, &$service$Service::$method$);\n"
+                                      : "    ::kata::ttrpc::AddUnaryMethod<$service$Service, $in$, $out$>(\n"
+                                        "        map, name, \"$method$\", this, &$service$Service::$method$);\n");
   }
   out.Print("  }\n};\n\n");
 }
@@ -91,27 +87,25 @@ void PrintClient(const pb::ServiceDescriptor* service, pb::io::Printer& out) {
       "name", service->name(), "full", service->full_name());
   for (int i = 0; i < service->method_count(); ++i) {
     const auto* method = service->method(i);
-    out.Print(
-        MethodVars(method),
-        IsStream(method)
-            ? "  ::kata::Co<::absl::StatusOr<::std::shared_ptr<::kata::ttrpc::MessageStream<$out$, "
-              "$in$>>>>\n"
-              "  $method$() {\n"
-              "    return ::kata::ttrpc::OpenMessageStream<$out$, $in$>(connection_, kServiceName, "
-              "\"$method$\");\n"
-              "  }\n"
-            : "  ::kata::Co<::absl::StatusOr<$out$>> $method$(\n"
-              "      $in$ request, ::std::chrono::nanoseconds timeout,\n"
-              "      ::kata::ttrpc::Metadata metadata) {\n"
-              "    return ::kata::ttrpc::CallUnary<$in$, $out$>(connection_, kServiceName, "
-              "\"$method$\",\n"
-              "                                                 ::std::move(request), timeout,\n"
-              "                                                 ::std::move(metadata));\n"
-              "  }\n"
-              "  ::kata::Co<::absl::StatusOr<$out$>> $method$(\n"
-              "      $in$ request, ::std::chrono::nanoseconds timeout) {\n"
-              "    return $method$(::std::move(request), timeout, ::kata::ttrpc::Metadata());\n"
-              "  }\n");
+    out.Print(MethodVars(method),
+              IsStream(method) ? "  ::kata::Co<::absl::StatusOr<::std::shared_ptr<::kata::ttrpc::MessageStream<$out$, "
+                                 "$in$>>>>\n"
+                                 "  $method$() {\n"
+                                 "    return ::kata::ttrpc::OpenMessageStream<$out$, $in$>(connection_, kServiceName, "
+                                 "\"$method$\");\n"
+                                 "  }\n"
+                               : "  ::kata::Co<::absl::StatusOr<$out$>> $method$(\n"
+                                 "      $in$ request, ::std::chrono::nanoseconds timeout,\n"
+                                 "      ::kata::ttrpc::Metadata metadata) {\n"
+                                 "    return ::kata::ttrpc::CallUnary<$in$, $out$>(connection_, kServiceName, "
+                                 "\"$method$\",\n"
+                                 "                                                 ::std::move(request), timeout,\n"
+                                 "                                                 ::std::move(metadata));\n"
+                                 "  }\n"
+                                 "  ::kata::Co<::absl::StatusOr<$out$>> $method$(\n"
+                                 "      $in$ request, ::std::chrono::nanoseconds timeout) {\n"
+                                 "    return $method$(::std::move(request), timeout, ::kata::ttrpc::Metadata());\n"
+                                 "  }\n");
   }
   out.Print(
       "\n private:\n"
@@ -123,8 +117,8 @@ class Generator : public pb::compiler::CodeGenerator {
  public:
   uint64_t GetSupportedFeatures() const override { return FEATURE_PROTO3_OPTIONAL; }
 
-  bool Generate(const pb::FileDescriptor* file, const std::string&,
-                pb::compiler::GeneratorContext* context, std::string*) const override {
+  bool Generate(const pb::FileDescriptor* file, const std::string&, pb::compiler::GeneratorContext* context,
+                std::string*) const override {
     const std::string base = file->name().substr(0, file->name().rfind(".proto"));
     std::unique_ptr<pb::io::ZeroCopyOutputStream> stream(context->Open(base + ".ttrpc.h"));
     pb::io::Printer out(stream.get(), '$');

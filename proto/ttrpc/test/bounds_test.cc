@@ -18,12 +18,10 @@ constexpr size_t kManySmall = 20'000;
 class Peer {
  public:
   explicit Peer(asio::any_io_executor executor) : go(executor), ended(executor) {
-    services.AddStream(kRaw, "Gather", [this](CallContext, std::shared_ptr<Stream> stream) {
-      return Gather(this, std::move(stream));
-    });
-    services.AddStream(kRaw, "Flood", [this](CallContext, std::shared_ptr<Stream> stream) {
-      return Flood(this, std::move(stream));
-    });
+    services.AddStream(kRaw, "Gather",
+                       [this](CallContext, std::shared_ptr<Stream> stream) { return Gather(this, std::move(stream)); });
+    services.AddStream(kRaw, "Flood",
+                       [this](CallContext, std::shared_ptr<Stream> stream) { return Flood(this, std::move(stream)); });
     services.AddUnary(kRaw, "Big", [this](CallContext, std::string) { return Big(this); });
   }
 
@@ -48,13 +46,11 @@ class Peer {
     self->ended.Set();
     co_return absl::OkStatus();
   }
-  static Co<absl::StatusOr<std::string>> Big(Peer* self) {
-    co_return std::string(self->size, 'b');
-  }
+  static Co<absl::StatusOr<std::string>> Big(Peer* self) { co_return std::string(self->size, 'b'); }
 
   ServiceMap services;
-  Event go;
-  Event ended;
+  Latch go;
+  Latch ended;
   size_t count = 0;
   size_t size = 1;
   std::string gathered;
@@ -67,15 +63,14 @@ class BoundsTest : public ::testing::Test {
 
   void Run(Co<void> (*test)(std::shared_ptr<Connection>, Peer&), size_t frame_data_max) {
     auto [ours, theirs] = MakeSocketPair();
-    auto server = Connection::Start(
-        io_.get_executor(), MakeFdTransport(io_.get_executor(), std::move(ours)), &peer_.services);
-    auto client = Connection::Start(io_.get_executor(),
-                                    MakeFdTransport(io_.get_executor(), std::move(theirs)), nullptr,
+    auto server =
+        Connection::Start(io_.get_executor(), MakeFdTransport(io_.get_executor(), std::move(ours)), &peer_.services);
+    auto client = Connection::Start(io_.get_executor(), MakeFdTransport(io_.get_executor(), std::move(theirs)), nullptr,
                                     frame_data_max);
     RunCo(io_, ThenClose(test, client, peer_));
   }
-  static Co<void> ThenClose(Co<void> (*test)(std::shared_ptr<Connection>, Peer&),
-                            std::shared_ptr<Connection> client, Peer& peer) {
+  static Co<void> ThenClose(Co<void> (*test)(std::shared_ptr<Connection>, Peer&), std::shared_ptr<Connection> client,
+                            Peer& peer) {
     co_await test(client, peer);
     client->Close(absl::CancelledError("test over"));
     peer.go.Set();
@@ -153,8 +148,7 @@ TEST_F(BoundsTest, ClientThatSendsTooMuchBreaksItsStreamAndIsTold) {
       kFrameDataMax);
 }
 
-Co<absl::Status> ReceiveInto(std::shared_ptr<Stream> stream, std::shared_ptr<Event> done,
-                             absl::Status* status) {
+Co<absl::Status> ReceiveInto(std::shared_ptr<Stream> stream, std::shared_ptr<Latch> done, absl::Status* status) {
   auto message = co_await stream->Receive();
   *status = message.status();
   done->Set();
@@ -166,7 +160,7 @@ TEST_F(BoundsTest, CloseReleasesWhoeverReceivesAndTellsThePeer) {
       [](std::shared_ptr<Connection> client, Peer& peer) -> Co<void> {
         auto stream = co_await client->OpenStream(kRaw, "Gather");
         auto executor = co_await asio::this_coro::executor;
-        auto done = std::make_shared<Event>(executor);
+        auto done = std::make_shared<Latch>(executor);
         absl::Status status;
         Spawn(executor, "receiving", ReceiveInto(*stream, done, &status));
         co_await Sleep(kPoll);
@@ -183,8 +177,7 @@ TEST_F(BoundsTest, CloseReleasesWhoeverReceivesAndTellsThePeer) {
       kFrameDataMax);
 }
 
-Co<absl::Status> SendInto(std::shared_ptr<Stream> stream, std::shared_ptr<Event> done,
-                          absl::Status* status) {
+Co<absl::Status> SendInto(std::shared_ptr<Stream> stream, std::shared_ptr<Latch> done, absl::Status* status) {
   while (status->ok()) *status = co_await stream->Send(std::string(1u << 20, 's'));
   done->Set();
   co_return absl::OkStatus();
@@ -192,13 +185,12 @@ Co<absl::Status> SendInto(std::shared_ptr<Stream> stream, std::shared_ptr<Event>
 
 TEST_F(BoundsTest, CloseReleasesWhoeverWaitsForSpaceToSend) {
   auto [ours, theirs] = MakeSocketPair();
-  auto client = Connection::Start(io_.get_executor(),
-                                  MakeFdTransport(io_.get_executor(), std::move(ours)), nullptr);
+  auto client = Connection::Start(io_.get_executor(), MakeFdTransport(io_.get_executor(), std::move(ours)), nullptr);
   // A coroutine lambda lives as long as the test.
   auto test = [](std::shared_ptr<Connection> connection) -> Co<void> {
     auto stream = co_await connection->OpenStream(kRaw, "Gather");
     auto executor = co_await asio::this_coro::executor;
-    auto done = std::make_shared<Event>(executor);
+    auto done = std::make_shared<Latch>(executor);
     absl::Status status;
     Spawn(executor, "sending", SendInto(*stream, done, &status));
     co_await Sleep(std::chrono::milliseconds(100));  // nobody reads: the queue is full by now
@@ -246,8 +238,7 @@ class HostileServerTest : public ::testing::Test {
   HostileServerTest() {
     auto [ours, theirs] = MakeSocketPair();
     server_ = std::make_unique<RawPeer>(io_.get_executor(), std::move(ours));
-    client_ = Connection::Start(io_.get_executor(),
-                                MakeFdTransport(io_.get_executor(), std::move(theirs)), nullptr);
+    client_ = Connection::Start(io_.get_executor(), MakeFdTransport(io_.get_executor(), std::move(theirs)), nullptr);
   }
 
   asio::io_context io_{1};
@@ -263,9 +254,7 @@ Co<void> ExpectNoAnswer(RawPeer& server, std::shared_ptr<Connection> client) {
   EXPECT_TRUE(absl::IsInvalidArgument(reason)) << reason;
 }
 
-TEST_F(HostileServerTest, RequestToAPureClientClosesTheConnection) {
-  RunCo(io_, ExpectNoAnswer(*server_, client_));
-}
+TEST_F(HostileServerTest, RequestToAPureClientClosesTheConnection) { RunCo(io_, ExpectNoAnswer(*server_, client_)); }
 
 Co<void> SendNonsense(RawPeer& server, std::shared_ptr<Connection> client) {
   std::string nonsense;
@@ -276,7 +265,7 @@ Co<void> SendNonsense(RawPeer& server, std::shared_ptr<Connection> client) {
   co_await server.Write(std::move(nonsense));
   // And an answer to a call: the client still hears what concerns it.
   auto executor = co_await asio::this_coro::executor;
-  auto done = std::make_shared<Event>(executor);
+  auto done = std::make_shared<Latch>(executor);
   absl::Status status;
   auto opened = co_await client->OpenStream(kRaw, "Gather");
   Spawn(executor, "receiving", ReceiveInto(*opened, done, &status));
@@ -324,9 +313,7 @@ Co<void> FloodWhileOthersRun(RawPeer& server, std::shared_ptr<Connection> client
   client->Close(absl::CancelledError("test over"));
 }
 
-TEST_F(HostileServerTest, FloodLeavesOthersTheirTurn) {
-  RunCo(io_, FloodWhileOthersRun(*server_, client_));
-}
+TEST_F(HostileServerTest, FloodLeavesOthersTheirTurn) { RunCo(io_, FloodWhileOthersRun(*server_, client_)); }
 
 }  // namespace
 }  // namespace kata::ttrpc

@@ -38,23 +38,17 @@ class ConnectionTest : public ::testing::Test {
     throw std::runtime_error("boom");
     co_return "";
   }
-  static Co<absl::StatusOr<std::string>> Mib(CallContext, std::string) {
-    co_return std::string(1u << 20, 'm');
-  }
-  static Co<absl::StatusOr<std::string>> Big(CallContext, std::string) {
-    co_return std::string(kFrameDataMax, 'b');
-  }
+  static Co<absl::StatusOr<std::string>> Mib(CallContext, std::string) { co_return std::string(1u << 20, 'm'); }
+  static Co<absl::StatusOr<std::string>> Big(CallContext, std::string) { co_return std::string(kFrameDataMax, 'b'); }
 
   // A server under test on one end; the other end is the test's.
   UniqueFd StartServer() {
     auto [ours, theirs] = MakeSocketPair();
-    server_ = Connection::Start(io_.get_executor(),
-                                MakeFdTransport(io_.get_executor(), std::move(ours)), &services_);
+    server_ = Connection::Start(io_.get_executor(), MakeFdTransport(io_.get_executor(), std::move(ours)), &services_);
     return std::move(theirs);
   }
   std::shared_ptr<Connection> StartClient(UniqueFd fd) {
-    return Connection::Start(io_.get_executor(), MakeFdTransport(io_.get_executor(), std::move(fd)),
-                             nullptr);
+    return Connection::Start(io_.get_executor(), MakeFdTransport(io_.get_executor(), std::move(fd)), nullptr);
   }
   // Runs a test that talks raw frames to the server.
   void RunRaw(Co<void> (*test)(RawPeer&, ConnectionTest&)) {
@@ -64,8 +58,7 @@ class ConnectionTest : public ::testing::Test {
   void RunClient(Co<void> (*test)(std::shared_ptr<Connection>, ConnectionTest&)) {
     RunCo(io_, ClientThenClose(test, StartClient(StartServer()), *this));
   }
-  static Co<void> RawThenClose(Co<void> (*test)(RawPeer&, ConnectionTest&), RawPeer& peer,
-                               ConnectionTest& fixture) {
+  static Co<void> RawThenClose(Co<void> (*test)(RawPeer&, ConnectionTest&), RawPeer& peer, ConnectionTest& fixture) {
     co_await test(peer, fixture);
     peer.Close();
   }
@@ -137,8 +130,7 @@ Co<absl::Status> SayLater(std::shared_ptr<Connection> client, int i, int* done) 
 TEST_F(ConnectionTest, RunsAHundredCallsAtOnce) {
   RunClient([](std::shared_ptr<Connection> client, ConnectionTest& fixture) -> Co<void> {
     int done = 0;
-    for (int i = 0; i < 100; ++i)
-      Spawn(fixture.io_.get_executor(), "call", SayLater(client, i, &done));
+    for (int i = 0; i < 100; ++i) Spawn(fixture.io_.get_executor(), "call", SayLater(client, i, &done));
     while (done < 100) co_await Sleep(std::chrono::milliseconds(2));
     EXPECT_GT(fixture.service_.concurrent_max, 50);
   });
@@ -233,8 +225,7 @@ TEST_F(ConnectionTest, NamesTheUnknownServiceOrMethod) {
     EXPECT_EQ(service, absl::UnimplementedError("unknown service \"no.Such\""));
     co_await peer.Request(3, kEcho, "Shout", std::string(), 0, 0);
     absl::Status method = co_await peer.ReadAnswer(3);
-    EXPECT_EQ(method,
-              absl::UnimplementedError("unknown method \"Shout\" of service \"kata.test.Echo\""));
+    EXPECT_EQ(method, absl::UnimplementedError("unknown method \"Shout\" of service \"kata.test.Echo\""));
     co_await ExpectAlive(peer, 5);
   });
 }
@@ -281,10 +272,9 @@ TEST_F(ConnectionTest, TurnsAnExceptionIntoInternal) {
 }
 
 TEST_F(ConnectionTest, SendsOnlyValidUtf8InAStatus) {
-  services_.AddUnary("kata.test.Raw", "BadText",
-                     [](CallContext, std::string) -> Co<absl::StatusOr<std::string>> {
-                       co_return absl::NotFoundError("file \xff\xc3\xa9");
-                     });
+  services_.AddUnary("kata.test.Raw", "BadText", [](CallContext, std::string) -> Co<absl::StatusOr<std::string>> {
+    co_return absl::NotFoundError("file \xff\xc3\xa9");
+  });
   RunClient([](std::shared_ptr<Connection> client, ConnectionTest&) -> Co<void> {
     auto reply = co_await client->Call("kata.test.Raw", "BadText", "", kLong, Metadata());
     EXPECT_EQ(reply.status(), absl::NotFoundError("file ?\xc3\xa9"));
@@ -292,8 +282,7 @@ TEST_F(ConnectionTest, SendsOnlyValidUtf8InAStatus) {
 }
 
 Co<absl::Status> SayAndExpectUnavailable(std::shared_ptr<Connection> client, int* done) {
-  auto reply = co_await client->Call(kEcho, "Say", MakeRequest("x", 100).SerializeAsString(), kLong,
-                                     Metadata());
+  auto reply = co_await client->Call(kEcho, "Say", MakeRequest("x", 100).SerializeAsString(), kLong, Metadata());
   EXPECT_TRUE(absl::IsUnavailable(reply.status())) << reply.status();
   ++*done;
   co_return absl::OkStatus();
@@ -302,8 +291,7 @@ Co<absl::Status> SayAndExpectUnavailable(std::shared_ptr<Connection> client, int
 TEST_F(ConnectionTest, CloseEndsAllPendingCalls) {
   RunClient([](std::shared_ptr<Connection> client, ConnectionTest& fixture) -> Co<void> {
     int done = 0;
-    for (int i = 0; i < 10; ++i)
-      Spawn(fixture.io_.get_executor(), "call", SayAndExpectUnavailable(client, &done));
+    for (int i = 0; i < 10; ++i) Spawn(fixture.io_.get_executor(), "call", SayAndExpectUnavailable(client, &done));
     co_await Sleep(std::chrono::milliseconds(20));
     fixture.server_->Close(absl::UnavailableError("gone"));
     absl::Status reason = co_await client->WaitClosed();
@@ -351,8 +339,7 @@ TEST_F(ConnectionTest, ShutDownLetsRunningCallsFinishAndRefusesNewOnes) {
 TEST_F(ConnectionTest, ClosesWhenThePeerDoesNotReadItsAnswers) {
   RunRaw([](RawPeer& peer, ConnectionTest& fixture) -> Co<void> {
     fixture.services_.AddUnary("kata.test.Raw", "Mib", Mib);
-    for (uint32_t id = 1; id < 60; id += 2)
-      co_await peer.Request(id, "kata.test.Raw", "Mib", std::string(), 0, 0);
+    for (uint32_t id = 1; id < 60; id += 2) co_await peer.Request(id, "kata.test.Raw", "Mib", std::string(), 0, 0);
     absl::Status reason = co_await fixture.server_->WaitClosed();
     EXPECT_TRUE(absl::IsResourceExhausted(reason)) << reason;
   });

@@ -18,8 +18,7 @@ class EchoServiceFake : public test::EchoService {
     concurrent_max = std::max(concurrent_max, ++concurrent);
     if (request.delay_ms() > 0) co_await Sleep(std::chrono::milliseconds(request.delay_ms()));
     --concurrent;
-    if (request.code() != 0)
-      co_return absl::Status(static_cast<absl::StatusCode>(request.code()), request.text());
+    if (request.code() != 0) co_return absl::Status(static_cast<absl::StatusCode>(request.code()), request.text());
     test::EchoReply reply;
     reply.set_text(request.text());
     co_return reply;
@@ -27,9 +26,8 @@ class EchoServiceFake : public test::EchoService {
 
   // Echoes until the client ends its direction; a message with a code ends the stream with that
   // status.
-  Co<absl::Status> Chat(
-      CallContext,
-      std::shared_ptr<MessageStream<test::EchoRequest, test::EchoReply>> stream) override {
+  Co<absl::Status> Chat(CallContext,
+                        std::shared_ptr<MessageStream<test::EchoRequest, test::EchoReply>> stream) override {
     for (;;) {
       auto request = co_await stream->Receive();
       if (!request.ok()) {
@@ -48,9 +46,8 @@ class EchoServiceFake : public test::EchoService {
   }
 
   // One request, then as many messages as its text has characters.
-  Co<absl::Status> Count(
-      CallContext,
-      std::shared_ptr<MessageStream<test::EchoRequest, test::EchoReply_Inner>> stream) override {
+  Co<absl::Status> Count(CallContext,
+                         std::shared_ptr<MessageStream<test::EchoRequest, test::EchoReply_Inner>> stream) override {
     auto request = co_await stream->Receive();
     if (!request.ok()) co_return request.status();
     for (char c : request->text()) {

@@ -32,14 +32,12 @@ TEST(FrameParser, EncodesTheHeaderInNetworkOrder) {
 }
 
 TEST(FrameParser, FindsTheSameFramesWhereverTheBytesAreSplit) {
-  const std::string bytes = EncodeFrame(1, kTypeRequest, 0, "hello") +
-                            EncodeFrame(3, kTypeData, 5, "") +
+  const std::string bytes = EncodeFrame(1, kTypeRequest, 0, "hello") + EncodeFrame(3, kTypeData, 5, "") +
                             EncodeFrame(5, kTypeResponse, 0, "x");
   for (size_t at = 1; at < bytes.size(); ++at) {
     FrameParser parser;
     auto frames = Parse(parser, std::string_view(bytes).substr(0, at), at);
-    for (auto& frame : Parse(parser, std::string_view(bytes).substr(at), bytes.size()))
-      frames.push_back(frame);
+    for (auto& frame : Parse(parser, std::string_view(bytes).substr(at), bytes.size())) frames.push_back(frame);
 
     ASSERT_EQ(frames.size(), 3u) << "split at " << at;
     EXPECT_EQ(frames[0].data, "hello");
@@ -53,8 +51,7 @@ TEST(FrameParser, FindsTheSameFramesWhereverTheBytesAreSplit) {
 TEST(FrameParser, AcceptsSingleBytes) {
   FrameParser parser;
 
-  auto frames =
-      Parse(parser, EncodeFrame(7, kTypeData, 0, "abc") + EncodeFrame(9, kTypeData, 0, "d"), 1);
+  auto frames = Parse(parser, EncodeFrame(7, kTypeData, 0, "abc") + EncodeFrame(9, kTypeData, 0, "d"), 1);
 
   ASSERT_EQ(frames.size(), 2u);
   EXPECT_EQ(frames[0].data, "abc");
@@ -64,8 +61,7 @@ TEST(FrameParser, AcceptsSingleBytes) {
 TEST(FrameParser, KeepsLargeDataWholeInAnyPieceSize) {
   std::string data(kFrameDataMax, '\0');
   for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 31 >> 3);
-  const std::string bytes =
-      EncodeFrame(1, kTypeData, 0, data) + EncodeFrame(3, kTypeData, 0, "next");
+  const std::string bytes = EncodeFrame(1, kTypeData, 0, data) + EncodeFrame(3, kTypeData, 0, "next");
   for (size_t piece : {size_t{1000}, size_t{65536}, size_t{70001}, bytes.size()}) {
     FrameParser parser;
 
@@ -82,8 +78,7 @@ TEST(FrameParser, SkipsOversizedDataAndReportsItsStream) {
   const std::string big(kFrameDataMax + 1, 'x');
   FrameParser parser;
 
-  auto frames = Parse(
-      parser, EncodeFrame(11, kTypeRequest, 0, big) + EncodeFrame(13, kTypeData, 0, "y"), 50000);
+  auto frames = Parse(parser, EncodeFrame(11, kTypeRequest, 0, big) + EncodeFrame(13, kTypeData, 0, "y"), 50000);
 
   ASSERT_EQ(frames.size(), 2u);
   EXPECT_TRUE(frames[0].oversized());
@@ -94,8 +89,8 @@ TEST(FrameParser, SkipsOversizedDataAndReportsItsStream) {
 
 TEST(FrameParser, KeepsToALowerLimit) {
   FrameParser parser(100);
-  const std::string bytes = EncodeFrame(1, kTypeData, 0, std::string(100, 'a')) +
-                            EncodeFrame(3, kTypeData, 0, std::string(101, 'b'));
+  const std::string bytes =
+      EncodeFrame(1, kTypeData, 0, std::string(100, 'a')) + EncodeFrame(3, kTypeData, 0, std::string(101, 'b'));
 
   const std::vector<Frame> frames = Parse(parser, bytes, 7);
 

@@ -35,8 +35,7 @@ class ServerTest : public ::testing::Test {
   std::shared_ptr<Connection> Connect() {
     auto fd = ConnectUnix(name_);
     EXPECT_TRUE(fd.ok()) << fd.status();
-    return Connection::Start(io_.get_executor(),
-                             MakeFdTransport(io_.get_executor(), *std::move(fd)), nullptr);
+    return Connection::Start(io_.get_executor(), MakeFdTransport(io_.get_executor(), *std::move(fd)), nullptr);
   }
 
   asio::io_context io_{1};
@@ -114,8 +113,7 @@ TEST_F(ServerTest, DestroyingTheContextWithRunningCallsReleasesThem) {
     auto server = Server::Start(io.get_executor(), Listen(name_ + "-other"), &services_);
     auto fd = ConnectUnix(name_ + "-other");
     ASSERT_TRUE(fd.ok()) << fd.status();
-    auto client = Connection::Start(io.get_executor(),
-                                    MakeFdTransport(io.get_executor(), *std::move(fd)), nullptr);
+    auto client = Connection::Start(io.get_executor(), MakeFdTransport(io.get_executor(), *std::move(fd)), nullptr);
     weak = client;
     Spawn(io.get_executor(), "call", Say(client, 10'000, &result));
     io.run_for(std::chrono::milliseconds(50));
@@ -162,8 +160,7 @@ TEST(ConnectUnix, NamesAMissingSocket) {
   auto fd = ConnectUnix("/nonexistent/socket");
 
   EXPECT_TRUE(absl::IsNotFound(fd.status())) << fd.status();
-  EXPECT_EQ(fd.status().message(),
-            "connecting to \"/nonexistent/socket\": no such file or directory");
+  EXPECT_EQ(fd.status().message(), "connecting to \"/nonexistent/socket\": no such file or directory");
 }
 
 }  // namespace

@@ -47,8 +47,7 @@ Decoded Decode(std::string_view bytes, size_t piece) {
 
 TEST(SessionCodecTest, PayloadComesThroughInAnyPieces) {
   const std::string payload = std::string(3 * kSessionChunkMax + 17, 'x') + "end";
-  const std::string bytes = SessionPreamble(kNew) + SessionChunks(kNew, "first") +
-                            SessionChunks(kNew, payload);
+  const std::string bytes = SessionPreamble(kNew) + SessionChunks(kNew, "first") + SessionChunks(kNew, payload);
   for (size_t piece : {size_t{1}, size_t{7}, size_t{4096}, size_t{100000}}) {
     const Decoded out = Decode(bytes, piece);
     EXPECT_EQ(out.nonce, kNew);
@@ -61,8 +60,7 @@ TEST(SessionCodecTest, PayloadComesThroughInAnyPieces) {
 TEST(SessionCodecTest, SessionBeginsAfterACutAnywhere) {
   const std::string trap = SessionMark(0xbad) + "trap" + SessionMark(0xbad);
   const std::string payload = "abc" + trap + std::string(300, '\0');
-  const std::string old = SessionPreamble(kOld) + SessionChunks(kOld, "a") +
-                          SessionChunks(kOld, payload);
+  const std::string old = SessionPreamble(kOld) + SessionChunks(kOld, "a") + SessionChunks(kOld, payload);
   const std::string next = SessionPreamble(kNew) + SessionChunks(kNew, "hello");
   for (size_t cut = 0; cut <= old.size(); ++cut) {
     // The padding is alike everywhere.
@@ -115,12 +113,8 @@ TEST(SessionCodecTest, AnswerIsFoundInAnyPieces) {
 class PortCopy : public Transport {
  public:
   explicit PortCopy(std::shared_ptr<Transport> port) : port_(std::move(port)) {}
-  Co<absl::StatusOr<size_t>> ReadSome(std::span<char> buffer) override {
-    co_return co_await port_->ReadSome(buffer);
-  }
-  Co<absl::Status> WriteAll(std::string_view data) override {
-    co_return co_await port_->WriteAll(data);
-  }
+  Co<absl::StatusOr<size_t>> ReadSome(std::span<char> buffer) override { co_return co_await port_->ReadSome(buffer); }
+  Co<absl::Status> WriteAll(std::string_view data) override { co_return co_await port_->WriteAll(data); }
   void Close() override {}
 
  private:
@@ -128,8 +122,7 @@ class PortCopy : public Transport {
 };
 
 // Serves the guest's end as the agent does, until the host's is closed.
-Co<absl::Status> ServeSessions(std::shared_ptr<Transport> port, const ServiceMap* services,
-                               int* sessions_served) {
+Co<absl::Status> ServeSessions(std::shared_ptr<Transport> port, const ServiceMap* services, int* sessions_served) {
   auto executor = co_await asio::this_coro::executor;
   SessionAcceptor sessions;
   for (;;) {
@@ -154,8 +147,7 @@ Co<void> BreakOffAndCall(std::shared_ptr<Transport> port, size_t size) {
   request.set_payload(body.SerializeAsString());
   const std::string frame = EncodeFrame(1, kTypeRequest, 0, request.SerializeAsString());
   const std::string whole = EncodeFrame(3, kTypeRequest, 0, request.SerializeAsString());
-  const std::string bytes =
-      SessionPreamble(kOld) + SessionChunks(kOld, frame) + SessionChunks(kOld, whole);
+  const std::string bytes = SessionPreamble(kOld) + SessionChunks(kOld, frame) + SessionChunks(kOld, whole);
   const std::string cut = bytes.substr(0, bytes.size() - size / 2);
   absl::Status written = co_await port->WriteAll(cut);
   EXPECT_TRUE(written.ok()) << written;

@@ -26,8 +26,7 @@ class StreamTest : public ::testing::Test {
 
   UniqueFd StartServer() {
     auto [ours, theirs] = MakeSocketPair();
-    server_ = Connection::Start(io_.get_executor(),
-                                MakeFdTransport(io_.get_executor(), std::move(ours)), &services_);
+    server_ = Connection::Start(io_.get_executor(), MakeFdTransport(io_.get_executor(), std::move(ours)), &services_);
     return std::move(theirs);
   }
   void RunRaw(Co<void> (*test)(RawPeer&, StreamTest&)) {
@@ -35,12 +34,10 @@ class StreamTest : public ::testing::Test {
     RunCo(io_, RawThenClose(test, peer, *this));
   }
   void RunClient(Co<void> (*test)(std::shared_ptr<Connection>, StreamTest&)) {
-    auto client = Connection::Start(io_.get_executor(),
-                                    MakeFdTransport(io_.get_executor(), StartServer()), nullptr);
+    auto client = Connection::Start(io_.get_executor(), MakeFdTransport(io_.get_executor(), StartServer()), nullptr);
     RunCo(io_, ClientThenClose(test, std::move(client), *this));
   }
-  static Co<void> RawThenClose(Co<void> (*test)(RawPeer&, StreamTest&), RawPeer& peer,
-                               StreamTest& fixture) {
+  static Co<void> RawThenClose(Co<void> (*test)(RawPeer&, StreamTest&), RawPeer& peer, StreamTest& fixture) {
     co_await test(peer, fixture);
     peer.Close();
   }

@@ -43,15 +43,14 @@ inline void RunCo(asio::io_context& io, Co<void> task) {
 
 class RawPeer {
  public:
-  RawPeer(asio::any_io_executor executor, UniqueFd fd)
-      : transport_(MakeFdTransport(executor, std::move(fd))) {}
+  RawPeer(asio::any_io_executor executor, UniqueFd fd) : transport_(MakeFdTransport(executor, std::move(fd))) {}
 
   Co<void> Write(std::string bytes) {
     absl::Status status = co_await transport_->WriteAll(bytes);
     EXPECT_TRUE(status.ok()) << status;
   }
-  Co<void> Request(uint32_t id, std::string service, std::string method, std::string body,
-                   uint8_t flags, int64_t timeout_nano) {
+  Co<void> Request(uint32_t id, std::string service, std::string method, std::string body, uint8_t flags,
+                   int64_t timeout_nano) {
     ::ttrpc::Request request;
     request.set_service(std::move(service));
     request.set_method(std::move(method));
@@ -81,8 +80,7 @@ class RawPeer {
     ::ttrpc::Response response;
     EXPECT_TRUE(response.ParseFromString(frame->data));
     payload = response.payload();
-    co_return absl::Status(static_cast<absl::StatusCode>(response.status().code()),
-                           response.status().message());
+    co_return absl::Status(static_cast<absl::StatusCode>(response.status().code()), response.status().message());
   }
   void Close() { transport_->Close(); }
 

@@ -38,7 +38,8 @@ void SystemCalls(const Arguments& names) {
       {"unshare-files", [] { return syscall(SYS_unshare, CLONE_FILES); }},
       {"setns", [] { return syscall(SYS_setns, -1, 0); }},
       {"clone3", [] { return syscall(SYS_clone3, nullptr, 0L); }},
-      {"clone-user", [] {
+      {"clone-user",
+       [] {
          const long child = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0L, 0L, 0L, 0L);
          if (child == 0) _exit(0);
          if (child > 0) waitpid(static_cast<pid_t>(child), nullptr, 0);
@@ -67,7 +68,11 @@ void SystemCalls(const Arguments& names) {
       {"iopl", [] { return syscall(SYS_iopl, 3); }},
       {"ioperm", [] { return syscall(SYS_ioperm, 0L, 1L, 1); }},
       {"syslog", [] { return syscall(SYS_syslog, 10, nullptr, 0); }},
-      {"syslog-read", [] { char text[16]; return syscall(SYS_syslog, 3, text, 0); }},
+      {"syslog-read",
+       [] {
+         char text[16];
+         return syscall(SYS_syslog, 3, text, 0);
+       }},
       {"personality", [] { return syscall(SYS_personality, ADDR_NO_RANDOMIZE); }},
       {"personality-linux", [] { return syscall(SYS_personality, 0L); }},
       {"open_by_handle_at", [] { return syscall(SYS_open_by_handle_at, -1, nullptr, 0); }},
@@ -103,24 +108,35 @@ void SystemCalls(const Arguments& names) {
       {"sysfs", [] { return syscall(SYS_sysfs, 99, 0L, 0L); }},
       {"modify_ldt", [] { return syscall(SYS_modify_ldt, 0, nullptr, 0L); }},
       {"arch_prctl", [] { return syscall(SYS_arch_prctl, 0, 0L); }},
-      {"sched_setscheduler-fifo", [] { sched_param p{1}; return syscall(SYS_sched_setscheduler, 0, SCHED_FIFO, &p); }},
+      {"sched_setscheduler-fifo",
+       [] {
+         sched_param p{1};
+         return syscall(SYS_sched_setscheduler, 0, SCHED_FIFO, &p);
+       }},
       {"setpriority-up", [] { return syscall(SYS_setpriority, PRIO_PROCESS, 0, -5); }},
       {"setpriority-down", [] { return syscall(SYS_setpriority, PRIO_PROCESS, 0, 5); }},
       {"setdomainname", [] { return syscall(SYS_setdomainname, "x", 1L); }},
-      {"mlock", [] { static char page[4096]; return syscall(SYS_mlock, page, sizeof page); }},
+      {"mlock",
+       [] {
+         static char page[4096];
+         return syscall(SYS_mlock, page, sizeof page);
+       }},
       {"setuid", [] { return syscall(SYS_setuid, getuid()); }},
       {"setgroups", [] { return syscall(SYS_setgroups, 0L, nullptr); }},
-      {"raise-nofile", [] {
+      {"raise-nofile",
+       [] {
          rlimit limit{};
          getrlimit(RLIMIT_NOFILE, &limit);
          limit.rlim_max += 1;
          return static_cast<long>(setrlimit(RLIMIT_NOFILE, &limit));
        }},
-      {"oom-score-down", [] {
+      {"oom-score-down",
+       [] {
          const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
          return fd < 0 ? -1L : static_cast<long>(write(fd, "-900", 4));
        }},
-      {"oom-score-up", [] {
+      {"oom-score-up",
+       [] {
          const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
          return fd < 0 ? -1L : static_cast<long>(write(fd, "900", 3));
        }},
@@ -149,8 +165,6 @@ void SystemCalls(const Arguments& names) {
 
 }  // namespace
 
-Subjects CallSubjects() {
-  return {{"calls", SystemCalls}};
-}
+Subjects CallSubjects() { return {{"calls", SystemCalls}}; }
 
 }  // namespace kata::probe

@@ -26,9 +26,7 @@
 namespace kata::probe {
 namespace {
 
-long SendFile(int to, int from, off_t* offset, size_t size) {
-  return syscall(SYS_sendfile, to, from, offset, size);
-}
+long SendFile(int to, int from, off_t* offset, size_t size) { return syscall(SYS_sendfile, to, from, offset, size); }
 
 void TemporaryFile() {
   const int fd = open(FileDirectory().c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -271,7 +269,24 @@ void Handles() {
 }  // namespace
 
 Operations ContentOperations() {
-  return {{"temporary", TemporaryFile}, {"unlinked", Unlinked}, {"allocate", Allocate}, {"holes", Holes}, {"copy-range", CopyRange}, {"attributes", Attributes}, {"capability", FileCapability}, {"locks", Locks}, {"lease", Lease}, {"watch", Watch}, {"mapping", Mapping}, {"direct", Direct}, {"times", Times}, {"write-time", WriteTime}, {"sizes", Sizes}, {"busy-text", BusyText}, {"inode", Inode}, {"handles", Handles}};
+  return {{"temporary", TemporaryFile},
+          {"unlinked", Unlinked},
+          {"allocate", Allocate},
+          {"holes", Holes},
+          {"copy-range", CopyRange},
+          {"attributes", Attributes},
+          {"capability", FileCapability},
+          {"locks", Locks},
+          {"lease", Lease},
+          {"watch", Watch},
+          {"mapping", Mapping},
+          {"direct", Direct},
+          {"times", Times},
+          {"write-time", WriteTime},
+          {"sizes", Sizes},
+          {"busy-text", BusyText},
+          {"inode", Inode},
+          {"handles", Handles}};
 }
 
 }  // namespace kata::probe

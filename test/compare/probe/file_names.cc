@@ -22,15 +22,15 @@
 namespace kata::probe {
 namespace {
 
-long SetGroups(size_t count, const gid_t* groups) {
-  return syscall(SYS_setgroups, count, groups);
-}
+long SetGroups(size_t count, const gid_t* groups) { return syscall(SYS_setgroups, count, groups); }
 
 void Rename() {
   close(Open("rename-a"));
   close(Open("rename-b"));
-  Say("no replace", Outcome(syscall(SYS_renameat2, AT_FDCWD, Path("rename-a").c_str(), AT_FDCWD, Path("rename-b").c_str(), 1)));
-  Say("exchange", Outcome(syscall(SYS_renameat2, AT_FDCWD, Path("rename-a").c_str(), AT_FDCWD, Path("rename-b").c_str(), 2)));
+  Say("no replace",
+      Outcome(syscall(SYS_renameat2, AT_FDCWD, Path("rename-a").c_str(), AT_FDCWD, Path("rename-b").c_str(), 1)));
+  Say("exchange",
+      Outcome(syscall(SYS_renameat2, AT_FDCWD, Path("rename-a").c_str(), AT_FDCWD, Path("rename-b").c_str(), 2)));
   mkdir(Path("rename-dir").c_str(), 0755);
   Say("file over directory", Outcome(rename(Path("rename-a").c_str(), Path("rename-dir").c_str())));
   Say("directory over file", Outcome(rename(Path("rename-dir").c_str(), Path("rename-a").c_str())));
@@ -39,7 +39,8 @@ void Rename() {
 
 void Whiteout() {
   close(Open("whiteout"));
-  Say("whiteout", Outcome(syscall(SYS_renameat2, AT_FDCWD, Path("whiteout").c_str(), AT_FDCWD, Path("whiteout-b").c_str(), 4)));
+  Say("whiteout",
+      Outcome(syscall(SYS_renameat2, AT_FDCWD, Path("whiteout").c_str(), AT_FDCWD, Path("whiteout-b").c_str(), 4)));
 }
 
 void Names() {
@@ -97,7 +98,8 @@ void UnixSocket() {
 void Links() {
   close(Open("links"));
   Say("hard", Outcome(link(Path("links").c_str(), Path("links-b").c_str())));
-  struct stat status {}, other {};
+  struct stat status {
+  }, other{};
   stat(Path("links").c_str(), &status);
   stat(Path("links-b").c_str(), &other);
   Say("count", std::to_string(status.st_nlink));
@@ -227,7 +229,9 @@ void Resolve() {
   symlink("/etc/passwd", Path("resolve-out").c_str());
   const int root = open(FileDirectory().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
   auto with = [root](const char* name, uint64_t resolve) {
-    const struct { uint64_t flags, mode, resolve; } how = {O_RDONLY | O_CLOEXEC, 0, resolve};
+    const struct {
+      uint64_t flags, mode, resolve;
+    } how = {O_RDONLY | O_CLOEXEC, 0, resolve};
     return Outcome(syscall(SYS_openat2, root, name, &how, sizeof how));
   };
   Say("beneath", with("resolve", 8));
@@ -243,8 +247,10 @@ void AccessControlList() {
   const int fd = Open("acl");
   fchmod(fd, 0644);
   // version 2; owner rw-, user 1000 ---, group r--, mask r--, other r--
-  const struct { uint16_t tag, permission; uint32_t id; } entries[] = {
-      {1, 6, -1U}, {2, 0, 1000}, {4, 4, -1U}, {16, 4, -1U}, {32, 4, -1U}};
+  const struct {
+    uint16_t tag, permission;
+    uint32_t id;
+  } entries[] = {{1, 6, -1U}, {2, 0, 1000}, {4, 4, -1U}, {16, 4, -1U}, {32, 4, -1U}};
   std::string value("\2\0\0\0", 4);
   value.append(reinterpret_cast<const char*>(entries), sizeof entries);
   Say("set", Outcome(setxattr(path.c_str(), "system.posix_acl_access", value.data(), value.size(), 0)));
@@ -283,7 +289,21 @@ void SupplementaryGroup() {
 }  // namespace
 
 Operations NameOperations() {
-  return {{"rename", Rename}, {"whiteout", Whiteout}, {"names", Names}, {"open-flags", OpenFlags}, {"nodes", Nodes}, {"unix-socket", UnixSocket}, {"links", Links}, {"set-ids", SetIds}, {"sticky", Sticky}, {"access", Access}, {"setgid-directory", SetGroupDirectory}, {"directories", Directories}, {"resolve", Resolve}, {"acl", AccessControlList}, {"supplementary-group", SupplementaryGroup}};
+  return {{"rename", Rename},
+          {"whiteout", Whiteout},
+          {"names", Names},
+          {"open-flags", OpenFlags},
+          {"nodes", Nodes},
+          {"unix-socket", UnixSocket},
+          {"links", Links},
+          {"set-ids", SetIds},
+          {"sticky", Sticky},
+          {"access", Access},
+          {"setgid-directory", SetGroupDirectory},
+          {"directories", Directories},
+          {"resolve", Resolve},
+          {"acl", AccessControlList},
+          {"supplementary-group", SupplementaryGroup}};
 }
 
 }  // namespace kata::probe

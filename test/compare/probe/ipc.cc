@@ -2,6 +2,7 @@
 // Sockets, System V and POSIX objects, tracing, file systems.
 #include <fcntl.h>
 #include <mqueue.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -12,7 +13,6 @@
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
-#include <netinet/in.h>
 #include <unistd.h>
 #include <cstdio>
 #include <cstdlib>
@@ -28,10 +28,10 @@ namespace {
 
 void Sockets(const Arguments&) {
   const std::vector<std::tuple<std::string, int, int, int>> kinds = {
-      {"unix", AF_UNIX, SOCK_STREAM, 0},       {"inet stream", AF_INET, SOCK_STREAM, 0},
-      {"inet6 stream", AF_INET6, SOCK_STREAM, 0}, {"inet raw", AF_INET, SOCK_RAW, IPPROTO_ICMP},
+      {"unix", AF_UNIX, SOCK_STREAM, 0},           {"inet stream", AF_INET, SOCK_STREAM, 0},
+      {"inet6 stream", AF_INET6, SOCK_STREAM, 0},  {"inet raw", AF_INET, SOCK_RAW, IPPROTO_ICMP},
       {"ping", AF_INET, SOCK_DGRAM, IPPROTO_ICMP}, {"packet", AF_PACKET, SOCK_RAW, 0},
-      {"netlink route", AF_NETLINK, SOCK_RAW, 0}, {"netlink audit", AF_NETLINK, SOCK_RAW, 9}};
+      {"netlink route", AF_NETLINK, SOCK_RAW, 0},  {"netlink audit", AF_NETLINK, SOCK_RAW, 9}};
   for (const auto& [name, family, type, protocol] : kinds) {
     const int fd = socket(family, type, protocol);
     Say(name, Outcome(fd));
@@ -83,8 +83,8 @@ void FileSystem(const Arguments& paths) {
       Say(path, Outcome(-1));
       continue;
     }
-    static const std::map<long, std::string> kFlags = {{ST_RDONLY, "ro"}, {ST_NOSUID, "nosuid"}, {ST_NODEV, "nodev"},
-                                                       {ST_NOEXEC, "noexec"}};
+    static const std::map<long, std::string> kFlags = {
+        {ST_RDONLY, "ro"}, {ST_NOSUID, "nosuid"}, {ST_NODEV, "nodev"}, {ST_NOEXEC, "noexec"}};
     std::string line;
     for (const auto& [flag, name] : kFlags) {
       if ((info.f_flags & flag) != 0) line += " " + name;
@@ -95,8 +95,6 @@ void FileSystem(const Arguments& paths) {
 
 }  // namespace
 
-Subjects IpcSubjects() {
-  return {{"sockets", Sockets}, {"ipc", Ipc}, {"ptrace", Ptrace}, {"file-system", FileSystem}};
-}
+Subjects IpcSubjects() { return {{"sockets", Sockets}, {"ipc", Ipc}, {"ptrace", Ptrace}, {"file-system", FileSystem}}; }
 
 }  // namespace kata::probe

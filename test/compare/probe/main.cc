@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
-#include <climits>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <climits>
 
 #include <cerrno>
 #include <cstdio>
@@ -18,9 +18,7 @@ std::string Outcome(long result, bool show_value) {
   return name != nullptr ? name : "errno " + std::to_string(errno);
 }
 
-void Say(const std::string& name, const std::string& value) {
-  printf("%s: %s\n", name.c_str(), value.c_str());
-}
+void Say(const std::string& name, const std::string& value) { printf("%s: %s\n", name.c_str(), value.c_str()); }
 
 std::string ReadLink(const std::string& path) {
   char target[PATH_MAX] = {};
@@ -32,17 +30,11 @@ std::string& FileDirectory() {
   return directory;
 }
 
-std::string Path(const std::string& name) {
-  return FileDirectory() + "/" + name;
-}
+std::string Path(const std::string& name) { return FileDirectory() + "/" + name; }
 
-int Open(const std::string& name, int flags) {
-  return open(Path(name).c_str(), flags | O_CLOEXEC, 0644);
-}
+int Open(const std::string& name, int flags) { return open(Path(name).c_str(), flags | O_CLOEXEC, 0644); }
 
-int Open(const std::string& name) {
-  return Open(name, O_RDWR | O_CREAT);
-}
+int Open(const std::string& name) { return Open(name, O_RDWR | O_CREAT); }
 
 namespace {
 
@@ -89,6 +81,4 @@ int Main(const Arguments& words) {
 }  // namespace
 }  // namespace kata::probe
 
-int main(int count, char** words) {
-  return kata::probe::Main(kata::probe::Arguments(words + 1, words + count));
-}
+int main(int count, char** words) { return kata::probe::Main(kata::probe::Arguments(words + 1, words + count)); }

@@ -34,9 +34,7 @@ void Rlimits(const Arguments&) {
       {"nofile", RLIMIT_NOFILE},   {"nproc", RLIMIT_NPROC},       {"rss", RLIMIT_RSS},
       {"rtprio", RLIMIT_RTPRIO},   {"rttime", RLIMIT_RTTIME},     {"sigpending", RLIMIT_SIGPENDING},
       {"stack", RLIMIT_STACK}};
-  auto text = [](rlim_t value) {
-    return value == RLIM_INFINITY ? std::string("unlimited") : std::to_string(value);
-  };
+  auto text = [](rlim_t value) { return value == RLIM_INFINITY ? std::string("unlimited") : std::to_string(value); };
   for (const auto& [name, number] : kLimits) {
     rlimit limit{};
     getrlimit(static_cast<__rlimit_resource>(number), &limit);
@@ -82,9 +80,11 @@ void Descriptors(const Arguments&) {
     struct stat status {};
     if (fstat(fd, &status) != 0) continue;
     const int flags = fcntl(fd, F_GETFL);
-    static const std::map<mode_t, std::string> kKinds = {
-        {S_IFIFO, "pipe"}, {S_IFCHR, "character device"}, {S_IFREG, "file"},
-        {S_IFSOCK, "socket"}, {S_IFDIR, "directory"}};
+    static const std::map<mode_t, std::string> kKinds = {{S_IFIFO, "pipe"},
+                                                         {S_IFCHR, "character device"},
+                                                         {S_IFREG, "file"},
+                                                         {S_IFSOCK, "socket"},
+                                                         {S_IFDIR, "directory"}};
     const auto kind = kKinds.find(status.st_mode & S_IFMT);
     std::string line = kind != kKinds.end() ? kind->second : "other";
     if (S_ISCHR(status.st_mode)) line += " " + ReadLink("/proc/self/fd/" + std::to_string(fd));
@@ -101,8 +101,8 @@ void StdioOwner(const Arguments&) {
   for (int fd = 0; fd < 3; ++fd) {
     struct stat status {};
     fstat(fd, &status);
-    Say(std::to_string(fd), "uid " + std::to_string(status.st_uid) + " gid " + std::to_string(status.st_gid) + " mode " +
-                                std::to_string(status.st_mode & 0777));
+    Say(std::to_string(fd), "uid " + std::to_string(status.st_uid) + " gid " + std::to_string(status.st_gid) +
+                                " mode " + std::to_string(status.st_mode & 0777));
   }
 }
 
@@ -160,7 +160,6 @@ void Keyring(const Arguments&) {
   Say("adding a key", Outcome(syscall(SYS_add_key, "user", "probe", "x", 1, KEY_SPEC_SESSION_KEYRING)));
 }
 
-
 void Terminal(const Arguments&) {
   for (int fd = 0; fd < 3; ++fd) Say("terminal " + std::to_string(fd), isatty(fd) == 1 ? "yes" : "no");
   termios settings{};
@@ -203,7 +202,19 @@ void Count(const Arguments&) {
 }  // namespace
 
 Subjects ProcessSubjects() {
-  return {{"rlimits", Rlimits}, {"signals", Signals}, {"prctl", Prctl}, {"descriptors", Descriptors}, {"stdio-owner", StdioOwner}, {"session", Session}, {"scheduling", Scheduling}, {"ids", Ids}, {"capabilities", Capabilities}, {"keyring", Keyring}, {"terminal", Terminal}, {"wait", Wait}, {"count", Count}};
+  return {{"rlimits", Rlimits},
+          {"signals", Signals},
+          {"prctl", Prctl},
+          {"descriptors", Descriptors},
+          {"stdio-owner", StdioOwner},
+          {"session", Session},
+          {"scheduling", Scheduling},
+          {"ids", Ids},
+          {"capabilities", Capabilities},
+          {"keyring", Keyring},
+          {"terminal", Terminal},
+          {"wait", Wait},
+          {"count", Count}};
 }
 
 }  // namespace kata::probe

@@ -24,8 +24,7 @@ constexpr int kCallCount = 50;
 absl::StatusOr<UniqueFd> Listen(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path))
-    return absl::InvalidArgumentError("socket path too long");
+  if (path.size() >= sizeof(address.sun_path)) return absl::InvalidArgumentError("socket path too long");
   std::memcpy(address.sun_path, path.data(), path.size());
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
@@ -62,8 +61,7 @@ Co<absl::Status> Check(std::shared_ptr<Connection> connection) {
   auto executor = co_await asio::this_coro::executor;
   int good = 0;
   int done = 0;
-  for (int i = 0; i < kCallCount; ++i)
-    Spawn(executor, "call", CountedCall(connection, i, &good, &done));
+  for (int i = 0; i < kCallCount; ++i) Spawn(executor, "call", CountedCall(connection, i, &good, &done));
   while (done < kCallCount) co_await Sleep(std::chrono::milliseconds(2));
   if (good != kCallCount) co_return absl::InternalError("concurrent calls failed");
   CO_RETURN_IF_ERROR(co_await ExpectText(connection, std::string(1u << 20, 'm')));
@@ -74,12 +72,9 @@ Co<absl::Status> Check(std::shared_ptr<Connection> connection) {
     co_return absl::InternalError(absl::StrCat("status: ", refused.status().ToString()));
   }
   auto late = co_await echo.Say(MakeRequest("slow", 1000, 0), std::chrono::milliseconds(50));
-  if (!absl::IsDeadlineExceeded(late.status()))
-    co_return absl::InternalError("a late call did not time out");
-  auto unknown =
-      co_await connection->Call("kata.test.Echo", "Shout", std::string(), kLong, Metadata());
-  if (!absl::IsUnimplemented(unknown.status()))
-    co_return absl::InternalError("an unknown method was not refused");
+  if (!absl::IsDeadlineExceeded(late.status())) co_return absl::InternalError("a late call did not time out");
+  auto unknown = co_await connection->Call("kata.test.Echo", "Shout", std::string(), kLong, Metadata());
+  if (!absl::IsUnimplemented(unknown.status())) co_return absl::InternalError("an unknown method was not refused");
   co_return co_await ExpectText(connection, "still alive");
 }
 

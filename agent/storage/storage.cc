@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/storage/storage.h"
+
+#include <dirent.h>
+#include <sys/mount.h>
+
+#include <cerrno>
+#include <memory>
+
+#include <absl/strings/ascii.h>
+#include <absl/strings/match.h>
+#include <absl/strings/str_cat.h>
+
+#include "agent/base/errors.h"
+#include "proto/base/fd.h"
+#include "proto/base/log.h"
+#include "proto/base/mount_options.h"
+
+namespace kata::agent {
+namespace {
+
+constexpr char kDiskDriver[] = "blk";
+constexpr size_t kSerialSizeMax = 64;
+// In case that an event was missed.
+constexpr std::chrono::milliseconds kDiskPoll{500};
+
+Co<absl::StatusOr<std::string>> WaitForDisk(std::string serial, Uevents* events) {
+  const auto until = std::chrono::steady_clock::now() + kDiskTimeout;
+  for (;;) {
+    absl::StatusOr<std::string> disk = FindDisk(kSysBlock, serial);
+    if (disk.ok() || !absl::IsNotFound(disk.status())) co_return disk;
+    if (std::chrono::steady_clock::now() >= until) {
+      co_return absl::DeadlineExceededError(
+          absl::StrCat("waiting for disk \"", serial, "\": it did not come in ", kDiskTimeout.count(), " s"));
+    }
+    co_await events->WaitFor(kDiskPoll);
+  }
+}
+
+absl::Status Mount(const v1::Storage& storage, const std::string& source) {
+  RETURN_IF_ERROR(MakeDirs(storage.mount_point(), 0755));
+  const MountOptions options = ParseMountOptions({storage.options().begin(), storage.options().end()});
+  const std::string data = options.Data();
+  const unsigned long bind = options.is_bind ? MS_BIND | (options.is_recursive_bind ? MS_REC : 0) : 0;
+  if (::mount(source.c_str(), storage.mount_point().c_str(), storage.fstype().c_str(), options.flags | bind,
+              data.empty() ? nullptr : data.c_str()) != 0) {
+    return SystemError(errno, absl::StrCat("mounting ", storage.fstype(), " \"", storage.source(), "\" at \"",
+                                           storage.mount_point(), "\""));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMountPoint(const v1::Storage& storage) {
+  if (absl::StartsWith(storage.mount_point(), "/")) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("storage at \"", storage.mount_point(), "\": not absolute"));
+}
+
+Co<absl::Status> MountWhenThere(v1::Storage storage, Uevents* events) {
+  if (storage.driver().empty()) co_return MountStorage(storage);
+  CO_RETURN_IF_ERROR(CheckMountPoint(storage));
+  if (storage.driver() != kDiskDriver) {
+    co_return absl::InvalidArgumentError(
+        absl::StrCat("storage at \"", storage.mount_point(), "\": driver \"", storage.driver(), "\" is not known"));
+  }
+  if (storage.source().empty()) {  // which each disk without a serial would answer to
+    co_return absl::InvalidArgumentError(
+        absl::StrCat("storage at \"", storage.mount_point(), "\": a disk without a serial cannot be named"));
+  }
+  auto disk = co_await WaitForDisk(storage.source(), events);
+  if (!disk.ok()) co_return disk.status();
+  co_return Mount(storage, *disk);
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> FindDisk(const std::string& sys_block, const std::string& serial) {
+  std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(sys_block.c_str()), ::closedir);
+  if (dir == nullptr) return SystemError(errno, absl::StrCat("opening \"", sys_block, "\""));
+  while (dirent* entry = ::readdir(dir.get())) {
+    if (entry->d_name[0] == '.') continue;
+    auto text = ReadFile(absl::StrCat(sys_block, "/", entry->d_name, "/serial"), kSerialSizeMax);
+    if (text.ok() && absl::StripAsciiWhitespace(*text) == serial) return absl::StrCat("/dev/", entry->d_name);
+  }
+  return absl::NotFoundError(absl::StrCat("disk \"", serial, "\": not there"));
+}
+
+absl::Status MountStorage(const v1::Storage& storage) {
+  RETURN_IF_ERROR(CheckMountPoint(storage));
+  return Mount(storage, storage.source());
+}
+
+Co<absl::StatusOr<std::vector<std::string>>> MountStorages(Storages storages, Uevents* events) {
+  std::vector<std::string> mounted;
+  if (storages.size() > kStoragesMax) {
+    co_return absl::ResourceExhaustedError(absl::StrCat(storages.size(), " storages: at most ", kStoragesMax));
+  }
+  for (int i = 0; i < storages.size(); ++i) {
+    v1::Storage storage = storages.Get(i);
+    const std::string mount_point = storage.mount_point();
+    absl::Status status = co_await MountWhenThere(std::move(storage), events);
+    if (!status.ok()) {
+      const absl::Status undone = UnmountStorages(mounted);
+      if (!undone.ok()) log::Warn("undoing storages: {}", undone.message());
+      co_return status;
+    }
+    mounted.push_back(mount_point);
+  }
+  co_return mounted;
+}
+
+absl::Status UnmountStorages(const std::vector<std::string>& mount_points) {
+  absl::Status status;
+  for (auto at = mount_points.rbegin(); at != mount_points.rend(); ++at) {
+    // Not lazily: a disk that is still in use must not be taken for one that may be unplugged.
+    if (::umount2(at->c_str(), UMOUNT_NOFOLLOW) == 0 || errno == EINVAL || errno == ENOENT) continue;
+    status.Update(SystemError(errno, absl::StrCat("unmounting \"", *at, "\"")));
+  }
+  return status;
+}
+
+}  // namespace kata::agent

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisors/accelerator/kernel_params.h"
+
+#include <absl/strings/str_cat.h>
+
+#include "hypervisors/accelerator/host_tsc.h"
+
+namespace kata::hypervisors {
+
+std::string TcgKernelParams() {
+  // A guest that shares nothing with the host's CPU has nothing there to protect.
+  std::string params = " nokaslr mitigations=off";
+  if (const uint32_t khz = HostTscKhz(); khz != 0) absl::StrAppend(&params, " tsc_early_khz=", khz);
+  return params;
+}
+
+}  // namespace kata::hypervisors

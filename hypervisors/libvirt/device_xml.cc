@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisors/libvirt/device_xml.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include <absl/strings/ascii.h>
+#include <absl/strings/str_cat.h>
+
+#include "hypervisors/libvirt/file_set.h"
+#include "proto/base/status.h"
+
+namespace kata::hypervisors {
+namespace {
+
+constexpr size_t kIdSizeMax = 32;
+constexpr size_t kSerialSizeMax = 20;
+constexpr int kFirstFileSet = 1000;  // libvirt counts its own from 0
+// Out of the way of the addresses that are given from 1 on.
+constexpr char kVsockAddress[] = "0x1e";
+
+bool IsMadeOf(const std::string& text, size_t size_max, std::string_view marks) {
+  return !text.empty() && text.size() <= size_max && std::all_of(text.begin(), text.end(), [marks](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || marks.find(c) != std::string_view::npos;
+  });
+}
+
+// vda, … vdz, vdaa, …: libvirt wants a name; the guest does not hear of it.
+std::string TargetName(int index) {
+  std::string letters;
+  for (int rest = index + 1; rest > 0; rest = (rest - 1) / 26) {
+    letters.insert(letters.begin(), static_cast<char>('a' + (rest - 1) % 26));
+  }
+  return "vd" + letters;
+}
+
+bool IsBlockDevice(int fd) {
+  struct stat info = {};
+  return fstat(fd, &info) == 0 && S_ISBLK(info.st_mode);
+}
+
+class ElementWriter {
+ public:
+  ElementWriter(XmlWriter& xml, const Device& device, const MachinePaths& paths, DevicePlace place, int index)
+      : xml_(xml), device_(device), paths_(paths), place_(place), index_(index) {}
+
+  void operator()(const VirtioFsShare& share) {
+    xml_.Open("filesystem", {{"type", "mount"}});
+    xml_.Leaf("driver", {{"type", "virtiofs"}, {"queue", "1024"}});
+    xml_.Leaf("source", {{"socket", paths_.Shorten(share.socket)}});
+    xml_.Leaf("target", {{"dir", share.tag}});
+    Finish();
+  }
+  void operator()(const NinePShare& share) {
+    xml_.Open("filesystem", {{"type", "mount"}, {"accessmode", "passthrough"}, {"multidevs", "remap"}});
+    xml_.Leaf("source", {{"dir", share.directory}});
+    xml_.Leaf("target", {{"dir", share.tag}});
+    Finish();
+  }
+  void operator()(const BlockDisk& disk) {
+    const bool is_device = IsBlockDevice(disk.file->get());
+    xml_.Open("disk", {{"type", is_device ? "block" : "file"}, {"device", "disk"}});
+    xml_.Leaf("driver", {{"name", "qemu"}, {"type", "raw"}, {"discard", "unmap"}});
+    const char* kind = is_device ? "dev" : "file";
+    if (place_ == DevicePlace::kRootPort) {
+      xml_.Leaf("source", {{kind, FileSetPath(FileSetOf(index_))}});
+    } else {
+      // libvirt wants a path beside the descriptor's name and does not open it.
+      const std::string path = absl::StrCat(paths_.runtime_dir, "/", device_.id);
+      xml_.Leaf("source", {{kind, path}, {"fdgroup", FileGroup(device_.id)}});
+    }
+    xml_.Leaf("target", {{"dev", TargetName(index_)}, {"bus", "virtio"}});
+    if (disk.is_read_only) xml_.Leaf("readonly", {});
+    xml_.Leaf("serial", {}, disk.serial);
+    Finish();
+  }
+  void operator()(const HostVsock&) {
+    xml_.Open("vsock", {{"model", "virtio"}});
+    xml_.Leaf("cid", {{"auto", "yes"}});
+    Finish();
+  }
+  void operator()(const VhostUserVsock&) {}
+
+ private:
+  void Finish() {
+    xml_.Leaf("alias", {{"name", DeviceAlias(device_.id)}});
+    if (place_ == DevicePlace::kRootComplex) xml_.RootAddress();
+    xml_.Close();
+  }
+
+  XmlWriter& xml_;
+  const Device& device_;
+  const MachinePaths& paths_;
+  DevicePlace place_;
+  int index_;
+};
+
+}  // namespace
+
+bool NeedsSharedMemory(const Device& device) {
+  return std::holds_alternative<VirtioFsShare>(device.kind) || std::holds_alternative<VhostUserVsock>(device.kind);
+}
+
+absl::Status CheckDevice(const Device& device) {
+  if (!IsMadeOf(device.id, kIdSizeMax, "-")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("device \"", device.id, "\": its id must be 1 to ", kIdSizeMax, " characters of [A-Za-z0-9-]"));
+  }
+  const auto* disk = std::get_if<BlockDisk>(&device.kind);
+  if (disk == nullptr) return absl::OkStatus();
+  if (!IsMadeOf(disk->serial, kSerialSizeMax, "._-")) {
+    return absl::InvalidArgumentError(absl::StrCat("device \"", device.id, "\": serial \"", disk->serial,
+                                                   "\" must be 1 to ", kSerialSizeMax,
+                                                   " characters of [A-Za-z0-9._-]"));
+  }
+  if (disk->file == nullptr || !disk->file->valid()) {
+    return absl::InvalidArgumentError(absl::StrCat("device \"", device.id, "\": its file is not open"));
+  }
+  return absl::OkStatus();
+}
+
+void WriteDevice(XmlWriter& xml, const Device& device, const MachinePaths& paths, DevicePlace place, int index) {
+  std::visit(ElementWriter(xml, device, paths, place, index), device.kind);
+}
+
+void WriteDeviceArguments(XmlWriter& xml, const Device& device, const MachinePaths& paths) {
+  const auto* vsock = std::get_if<VhostUserVsock>(&device.kind);
+  if (vsock == nullptr) return;
+  const std::string chardev = absl::StrCat("socket,id=", device.id, ",path=", paths.Shorten(vsock->socket));
+  const std::string pci = absl::StrCat("vhost-user-vsock-pci,chardev=", device.id, ",bus=pcie.0,addr=", kVsockAddress);
+  for (const std::string& word : {std::string("-chardev"), chardev, std::string("-device"), pci}) {
+    xml.Leaf("qemu:arg", {{"value", word}});
+  }
+}
+
+absl::StatusOr<std::string> DeviceXml(const Device& device, const MachinePaths& paths, int index) {
+  RETURN_IF_ERROR(CheckDevice(device));
+  if (!std::holds_alternative<VirtioFsShare>(device.kind) && !std::holds_alternative<BlockDisk>(device.kind)) {
+    return absl::FailedPreconditionError("a device of this kind comes with the machine's start only");
+  }
+  XmlWriter xml;
+  WriteDevice(xml, device, paths, DevicePlace::kRootPort, index);
+  return xml.Finish();
+}
+
+int FileSetOf(int index) { return kFirstFileSet + index; }
+
+std::string DeviceAlias(const std::string& id) { return absl::StrCat("ua-", id); }
+
+std::string FileGroup(const std::string& id) { return absl::StrCat("file-", id); }
+
+int FileOf(const Device& device) {
+  const auto* disk = std::get_if<BlockDisk>(&device.kind);
+  return disk == nullptr ? -1 : disk->file->get();
+}
+
+}  // namespace kata::hypervisors

@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisors/libvirt/libvirt_machine.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+
+#include "hypervisors/accelerator/accelerator.h"
+#include "hypervisors/accelerator/hidden_kvm.h"
+#include "hypervisors/accelerator/kernel_params.h"
+#include "hypervisors/accelerator/run_clock.h"
+#include "hypervisors/libvirt/capability_cache.h"
+#include "hypervisors/libvirt/cleanup.h"
+#include "hypervisors/libvirt/device_xml.h"
+#include "hypervisors/libvirt/file_set.h"
+#include "hypervisors/libvirt/machine_files.h"
+#include "hypervisors/vsock.h"
+#include "proto/base/log.h"
+#include "proto/base/process.h"
+#include "proto/base/status.h"
+#include "proto/ttrpc/session.h"
+
+namespace kata::hypervisors {
+namespace {
+
+constexpr std::chrono::seconds kNoticeTimeout{2};   // for libvirt to see that the process ended
+constexpr std::chrono::seconds kProcessTimeout{5};  // for a killed process to end
+constexpr std::chrono::seconds kComeUpTimeout{10};  // for QEMU to come up once its process is there
+constexpr std::chrono::milliseconds kComeUpPoll{500};
+constexpr std::chrono::milliseconds kDetachPoll{10};
+constexpr size_t kTailInError = 400;
+constexpr char kKvmDevice[] = "/dev/kvm";
+constexpr size_t kPoolThreads = 2;
+constexpr std::chrono::milliseconds kVsockRetry{10};      // until the agent listens
+constexpr std::chrono::milliseconds kVsockTimeout{1000};  // of one attempt
+// Of one attempt once the agent listens. vhost-device-vsock ends when its host has gone at the moment of the answer.
+constexpr std::chrono::seconds kVhostUserVsockTimeout{10};
+
+// Lives as long as the process: a machine may end on any thread.
+asio::thread_pool& Pool() {
+  static asio::thread_pool& pool = *new asio::thread_pool(kPoolThreads);
+  return pool;
+}
+
+// Runs in a thread of its own that ends afterwards: the pool's threads stay out of the namespaces. libvirt's own thread
+// of the machine, which it starts here, lives in them.
+absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml,
+                               const std::vector<LibvirtSession::File>& files, int netns, int mount_namespace,
+                               bool is_kvm, const std::string& kvm_cover) {
+  absl::Status status;
+  std::thread thread([&session, &xml, &files, &status, netns, mount_namespace, is_kvm, &kvm_cover] {
+    if (setns(netns, CLONE_NEWNET) != 0) {
+      status = ErrnoStatus(errno, "enter the network namespace");
+      return;
+    }
+    if (mount_namespace >= 0 && (unshare(CLONE_FS) != 0 || setns(mount_namespace, CLONE_NEWNS) != 0)) {
+      status = ErrnoStatus(errno, "enter the mount namespace");
+      return;
+    }
+    const absl::Status hidden = is_kvm ? absl::OkStatus() : HideKvm(kKvmDevice, kvm_cover);
+    if (!hidden.ok()) log::Warn("hide hardware virtualization, which makes a start faster: {}", hidden.message());
+    status = session.Create(xml, files);
+  });
+  thread.join();
+  return status;
+}
+
+absl::Status AttachNow(LibvirtSession& session, const std::string& xml, const Device& device, int index) {
+  const auto* disk = std::get_if<BlockDisk>(&device.kind);
+  if (disk == nullptr) return session.Attach(xml);
+  const int set = FileSetOf(index);
+  ASSIGN_OR_RETURN(const std::vector<UniqueFd> files, FilesForSet(disk->file->get(), disk->is_read_only));
+  absl::Status status;
+  for (const UniqueFd& file : files) {
+    if (status.ok()) status = session.AddToFileSet(set, file.get());
+  }
+  if (status.ok()) status = RunWithFileSetPath(set, [&session, &xml] { return session.Attach(xml); });
+  // The machine lives on without it.
+  if (!status.ok()) session.RemoveFileSet(set).IgnoreError();
+  return status;
+}
+
+// The guest lets go in its own time. An earlier request may be under way still, which libvirt says is an error.
+absl::Status DetachAndWait(LibvirtSession& session, const std::string& alias) {
+  const absl::Status asked = session.Detach(alias);
+  if (absl::IsNotFound(asked)) return absl::OkStatus();
+  const auto until = std::chrono::steady_clock::now() + kDetachTimeout;
+  for (;;) {
+    ASSIGN_OR_RETURN(const std::string document, session.Document());
+    if (document.find(absl::StrCat("'", alias, "'")) == std::string::npos) return absl::OkStatus();
+    if (std::chrono::steady_clock::now() >= until) break;
+    std::this_thread::sleep_for(kDetachPoll);
+  }
+  return asked.ok() ? absl::DeadlineExceededError("the guest does not let go of it") : asked;
+}
+
+const VhostUserVsock* FindVhostUserVsock(const VmSpec& spec) {
+  for (const Device& device : spec.devices) {
+    if (const auto* vsock = std::get_if<VhostUserVsock>(&device.kind)) return vsock;
+  }
+  return nullptr;
+}
+
+std::vector<LibvirtSession::File> FilesOf(const std::vector<Device>& devices) {
+  std::vector<LibvirtSession::File> files;
+  for (const Device& device : devices) {
+    if (FileOf(device) >= 0) files.push_back({FileGroup(device.id), FileOf(device)});
+  }
+  return files;
+}
+
+}  // namespace
+
+struct LibvirtMachine::Job {
+  VmSpec spec;
+  std::shared_ptr<LibvirtSession> session;
+  UniqueFd pidfd;
+  pid_t pid = 0;
+  uint32_t vsock_cid = 0;
+  std::string capabilities;  // the directory of libvirt's files
+  std::string warning;
+};
+
+LibvirtMachine::LibvirtMachine(asio::any_io_executor executor)
+    : executor_(executor),
+      reaper_(std::make_shared<ChildReaper>(executor, "qemu-system-")),
+      console_(std::make_shared<Console>(executor)),
+      pidfd_(executor),
+      started_(executor),
+      process_ended_(executor),
+      domain_stopped_(executor),
+      stopped_(executor),
+      cleaned_(executor) {}
+
+absl::Status LibvirtMachine::RequireState(State state, absl::string_view action) const {
+  if (state_ == state) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(action, " machine \"", domain_, "\": wrong state"));
+}
+
+Co<absl::Status> LibvirtMachine::Start(VmSpec spec, int netns) {
+  auto self = shared_from_this();
+  CO_RETURN_IF_ERROR(RequireState(State::kDefined, "start"));
+  state_ = State::kStarting;
+  domain_ = DomainName(spec.name);
+  paths_ = std::make_unique<MachinePaths>(spec.runtime_dir);
+  auto job = std::make_shared<Job>();
+  job->spec = std::move(spec);
+  Spawn(executor_, "watching a start", EndSlowStart(self));
+  absl::Status status = co_await StartOnPool(job, netns);
+  started_.Set();
+  if (status.ok() && !is_kill_sent_) co_return absl::OkStatus();
+  if (status.ok()) status = absl::CancelledError("stopped meanwhile");
+  if (is_late_) status = absl::DeadlineExceededError("QEMU did not come up");
+  const std::string tail = console_->Tail(kTailInError);
+  const bool is_stop_wanted = is_kill_sent_;
+  Kill();
+  if (!is_stop_wanted) reason_ = StopReason::kFailed;
+  if (!pidfd_.is_open()) OnProcessEnd();
+  const absl::Status cleaned = co_await FinishStopped();
+  if (!cleaned.ok()) log::Warn("clean up after a failed start of machine {}: {}", domain_, cleaned.message());
+  std::string what = absl::StrCat("start machine \"", domain_, "\"");
+  status = Annotate(status, what);
+  if (tail.empty()) co_return status;
+  co_return absl::Status(status.code(), absl::StrCat(status.message(), "; its console ends: ", tail));
+}
+
+// libvirt waits for QEMU's monitor without a limit, be it of the machine or of the QEMU that it asks before. There is
+// no descriptor of the process yet; once it is killed libvirt's call returns.
+Co<absl::Status> LibvirtMachine::EndSlowStart(std::shared_ptr<LibvirtMachine> self) {
+  std::optional<RunClock> clock;
+  pid_t watched = 0;
+  bool is_started = co_await self->started_.WaitFor(kComeUpPoll);
+  while (!is_started && self->state_ == State::kStarting) {
+    std::function<absl::StatusOr<std::vector<EmulatorProcess>>()> find = [paths = *self->paths_] {
+      return FindEmulators(paths);
+    };
+    const auto emulators = co_await RunBlockingFor<std::vector<EmulatorProcess>>(Pool(), std::move(find));
+    if (!emulators.ok()) co_return emulators.status();
+    if (self->started_.is_set()) break;
+    if (!emulators->empty() && emulators->front().pid != watched) {
+      watched = emulators->front().pid;
+      clock.emplace(watched);
+    }
+    if (clock && clock->Elapsed() >= kComeUpTimeout) self->is_late_ = true;
+    if (self->is_late_ || self->is_kill_sent_) {
+      for (const EmulatorProcess& emulator : *emulators) {
+        SignalProcess(emulator.pidfd.get(), SIGKILL);
+      }
+    }
+    is_started = co_await self->started_.WaitFor(kComeUpPoll);
+  }
+  co_return absl::OkStatus();
+}
+
+Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns) {
+  CO_RETURN_IF_ERROR(reaper_->Start());
+  const MachinePaths paths = *paths_;
+  std::function<absl::Status()> prepare = [job, paths] { return PrepareMachine(job->spec, paths); };
+  absl::Status status = co_await RunBlocking(Pool(), std::move(prepare));
+  CO_RETURN_IF_ERROR(status);
+  CO_RETURN_IF_ERROR(console_->Open(paths.console_fifo, job->spec.uid, job->spec.gid));
+  if (is_kill_sent_) co_return absl::OkStatus();
+
+  std::weak_ptr<LibvirtMachine> weak = weak_from_this();
+  asio::any_io_executor executor = executor_;
+  LibvirtSession::EventHandler handler = [weak, executor](DomainEvent event) {
+    asio::post(executor, [weak, event] {
+      if (std::shared_ptr<LibvirtMachine> machine = weak.lock()) machine->OnEvent(event);
+    });
+  };
+  std::function<absl::Status()> create = [job, paths, netns, handler]() -> absl::Status {
+    VmSpec& spec = job->spec;
+    const AcceleratorChoice choice = ChooseAccelerator(spec, kKvmDevice, "/sys/module");
+    job->capabilities = CapabilitiesDir(spec, choice.is_kvm);
+    if (choice.is_kvm && !choice.why_not_kvm.empty()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "use hardware virtualization, as configuration key \"accelerator\" demands: ", choice.why_not_kvm));
+    }
+    if (!choice.is_kvm) spec.kernel_params += TcgKernelParams();
+    job->warning = choice.why_not_kvm;
+    ASSIGN_OR_RETURN(const std::string xml, DomainXml(spec, paths, choice.is_kvm));
+    if (!spec.cache_dir.empty()) {
+      const absl::StatusOr<int> seeded = SeedCapabilities(job->capabilities, paths.libvirt_root);
+      // Without the cache libvirt probes the emulator: slower, not wrong.
+      if (!seeded.ok()) log::Warn("seed libvirt's capability files: {}", seeded.status().message());
+    }
+    ASSIGN_OR_RETURN(job->session, LibvirtSession::Open("qemu:///embed?root=" + paths.libvirt_root, handler));
+    RETURN_IF_ERROR(CreateInNamespace(*job->session, xml, FilesOf(spec.devices), netns, spec.mount_namespace,
+                                      choice.is_kvm, paths.runtime_dir + "/libvirt/no-kvm"));
+    if (AgentChannelOf(spec) == AgentChannel::kVsock) {
+      ASSIGN_OR_RETURN(const std::string document, job->session->Document());
+      ASSIGN_OR_RETURN(job->vsock_cid, VsockCidOf(document));
+    }
+    const std::string domain = DomainName(spec.name);
+    job->pid = PidFromFile(paths, domain);
+    if (job->pid == 0) return absl::InternalError("find the machine's process: no pid file");
+    job->pidfd = OpenProcess(job->pid);
+    if (!job->pidfd.valid() || !IsMachineProcess(job->pid, paths, domain)) {
+      job->pidfd.reset();
+      return absl::UnavailableError("find the machine's process: it ended at once");
+    }
+    return absl::OkStatus();
+  };
+  status = co_await RunBlocking(Pool(), std::move(create));
+  session_ = job->session;
+  CO_RETURN_IF_ERROR(status);
+  pid_ = job->pid;
+  spec_ = std::make_shared<const VmSpec>(job->spec);
+  next_index_ = static_cast<int>(spec_->devices.size());
+  vsock_cid_ = job->vsock_cid;
+  state_ = State::kRunning;
+  WatchProcess(std::move(job->pidfd));
+  if (!job->warning.empty()) {
+    log::Warn("machine {} runs without hardware virtualization, many times slower: {}", domain_, job->warning);
+  }
+  std::function<absl::Status()> store = [job, paths] {
+    if (job->spec.cache_dir.empty()) return absl::OkStatus();
+    return StoreCapabilities(job->capabilities, paths.libvirt_root);
+  };
+  status = co_await RunBlocking(Pool(), std::move(store));
+  if (!status.ok()) log::Warn("keep libvirt's capability files: {}", status.message());
+  co_return absl::OkStatus();
+}
+
+Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> LibvirtMachine::ConnectAgent(std::chrono::milliseconds timeout) {
+  auto self = shared_from_this();
+  if (pid() == 0) co_return RequireState(State::kRunning, "connect to the agent of");
+  if (AgentChannelOf(*spec_) == AgentChannel::kVirtioSerial) {
+    CO_ASSIGN_OR_RETURN(UniqueFd port, ttrpc::ConnectUnix(paths_->agent_socket));
+    co_return ttrpc::MakeHostSession(executor_, ttrpc::MakeFdTransport(executor_, std::move(port)));
+  }
+  auto fd = co_await ConnectVsockPort(timeout);
+  if (!fd.ok()) co_return fd.status();
+  co_return ttrpc::MakeFdTransport(executor_, *std::move(fd));
+}
+
+Co<absl::StatusOr<UniqueFd>> LibvirtMachine::ConnectVsockPort(std::chrono::milliseconds timeout) {
+  const RunClock clock(pid_);
+  while (true) {
+    std::function<absl::StatusOr<UniqueFd>()> connect = [spec = spec_, paths = *paths_,
+                                                         cid = vsock_cid_]() -> absl::StatusOr<UniqueFd> {
+      const VhostUserVsock* vsock = FindVhostUserVsock(*spec);
+      if (vsock == nullptr) return ConnectVsock(cid, kAgentVsockPort, kVsockTimeout);
+      // A connection that comes while the guest's driver starts ends the daemon's only worker: it finds memory, but no
+      // queues yet. What the guest sends shows that they are there.
+      absl::Status ready = WaitForReady(vsock->ready, kVsockTimeout);
+      if (!ready.ok()) return ready;
+      return ConnectVhostUserVsock(paths.Shorten(vsock->host_socket), kAgentVsockPort, spec->uid,
+                                   kVhostUserVsockTimeout);
+    };
+    absl::StatusOr<UniqueFd> fd = co_await RunBlockingFor<UniqueFd>(Pool(), std::move(connect));
+    if (fd.ok() || !absl::IsUnavailable(fd.status())) co_return std::move(fd);
+    if (clock.Elapsed() >= timeout) co_return absl::DeadlineExceededError(fd.status().message());
+    const bool is_stopped = co_await stopped_.WaitFor(kVsockRetry);
+    if (is_stopped) co_return absl::UnavailableError("the virtual machine has stopped");
+  }
+}
+
+Co<absl::Status> LibvirtMachine::Attach(Device device) {
+  auto self = shared_from_this();
+  CO_RETURN_IF_ERROR(RequireState(State::kRunning, "attach a device to"));
+  const std::string what = absl::StrCat("attach device \"", device.id, "\" to machine \"", domain_, "\"");
+  bool is_taken = attached_.contains(device.id);
+  for (const Device& other : spec_->devices) is_taken = is_taken || other.id == device.id;
+  if (is_taken) co_return Annotate(absl::AlreadyExistsError("the id is taken"), what);
+  if (attached_.size() >= spec_->root_ports) {
+    co_return absl::ResourceExhaustedError(
+        absl::StrCat(what, ": all of its ", spec_->root_ports, " root ports are taken"));
+  }
+  const int index = next_index_++;
+  auto xml = DeviceXml(device, *paths_, index);
+  if (!xml.ok()) co_return Annotate(xml.status(), what);
+  if (NeedsSharedMemory(device) && std::none_of(spec_->devices.begin(), spec_->devices.end(), &NeedsSharedMemory)) {
+    co_return absl::FailedPreconditionError(absl::StrCat(what, ": the machine's memory is not shared"));
+  }
+  const std::string id = device.id;
+  attached_[id] = index;  // before the wait: ids and ports are counted from here on
+  std::shared_ptr<LibvirtSession> session = session_;
+  std::function<absl::Status()> job = [session, xml = *xml, device, index] {
+    return AttachNow(*session, xml, device, index);
+  };
+  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+  if (!status.ok()) attached_.erase(id);
+  co_return Annotate(status, what);
+}
+
+Co<absl::Status> LibvirtMachine::Detach(std::string id) {
+  auto self = shared_from_this();
+  CO_RETURN_IF_ERROR(RequireState(State::kRunning, "detach a device from"));
+  const std::string what = absl::StrCat("detach device \"", id, "\" from machine \"", domain_, "\"");
+  if (!attached_.contains(id)) co_return Annotate(absl::NotFoundError("it was not attached"), what);
+  std::shared_ptr<LibvirtSession> session = session_;
+  std::function<absl::Status()> job = [session, id, index = attached_[id]] {
+    const absl::Status status = DetachAndWait(*session, DeviceAlias(id));
+    // Only a disk has one.
+    if (status.ok()) session->RemoveFileSet(FileSetOf(index)).IgnoreError();
+    return status;
+  };
+  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+  if (status.ok()) attached_.erase(id);
+  co_return Annotate(status, what);
+}
+
+Co<absl::Status> LibvirtMachine::Pause() {
+  auto self = shared_from_this();
+  CO_RETURN_IF_ERROR(RequireState(State::kRunning, "pause"));
+  std::shared_ptr<LibvirtSession> session = session_;
+  std::function<absl::Status()> job = [session] { return session->Pause(); };
+  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+  if (status.ok() && state_ == State::kRunning) state_ = State::kPaused;
+  co_return status;
+}
+
+Co<absl::Status> LibvirtMachine::Resume() {
+  auto self = shared_from_this();
+  CO_RETURN_IF_ERROR(RequireState(State::kPaused, "resume"));
+  std::shared_ptr<LibvirtSession> session = session_;
+  std::function<absl::Status()> job = [session] { return session->Resume(); };
+  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+  if (status.ok() && state_ == State::kPaused) state_ = State::kRunning;
+  co_return status;
+}
+
+Co<absl::Status> LibvirtMachine::Stop() {
+  auto self = shared_from_this();
+  if (state_ == State::kDefined) {
+    state_ = State::kStopped;
+    reason_ = StopReason::kDestroyed;
+    stopped_.Set();
+    co_return absl::OkStatus();
+  }
+  if (state_ == State::kStopped && paths_ == nullptr) co_return absl::OkStatus();
+  Kill();
+  if (!started_.is_set()) {
+    // Start and its watcher see the mark and clean up.
+    co_await started_.Wait();
+  }
+  const bool is_ended = co_await process_ended_.WaitFor(kProcessTimeout);
+  if (!is_ended) {
+    co_return absl::DeadlineExceededError(
+        absl::StrCat("stop machine \"", domain_, "\": process \"", pid_, "\" does not end"));
+  }
+  co_return co_await FinishStopped();
+}
+
+// Runs once the process is gone; the first caller does the work, the others wait for it.
+Co<absl::Status> LibvirtMachine::FinishStopped() {
+  auto self = shared_from_this();
+  if (is_cleaning_) {
+    co_await cleaned_.Wait();
+    co_return clean_status_;
+  }
+  is_cleaning_ = true;
+  co_await process_ended_.Wait();
+  bool is_noticed = session_ == nullptr;
+  if (!is_noticed && pid_ != 0) is_noticed = co_await domain_stopped_.WaitFor(kNoticeTimeout);
+  std::shared_ptr<LibvirtSession> session = std::move(session_);
+  const MachinePaths paths = *paths_;
+  std::string domain = domain_;
+  console_->Tail(0);
+  console_->Close();
+  std::function<absl::Status()> job = [session, paths, domain, is_noticed]() mutable -> absl::Status {
+    absl::Status status;
+    if (session != nullptr && !is_noticed) status = session->Destroy();
+    session.reset();  // closes libvirt's driver: nothing writes below its root any more
+    status.Update(RemoveCgroups("/sys/fs/cgroup", domain));
+    status.Update(RemoveFiles(paths));
+    return status;
+  };
+  session.reset();
+  clean_status_ = co_await RunBlocking(Pool(), std::move(job));
+  reaper_->Scan();
+  reaper_->Stop();
+  cleaned_.Set();
+  co_return clean_status_;
+}
+
+Co<StopReason> LibvirtMachine::WaitStopped() {
+  auto self = shared_from_this();
+  co_await stopped_.Wait();
+  co_return reason_;
+}
+
+void LibvirtMachine::WatchProcess(UniqueFd pidfd) {
+  boost::system::error_code ec;
+  pidfd_.assign(pidfd.get(), ec);
+  if (ec) {
+    log::Error("watch the process of machine {}: {}", domain_, ec.message());
+    return;
+  }
+  pidfd.release();
+  if (is_kill_sent_) {
+    is_kill_sent_ = false;
+    Kill();
+  }
+  auto self = shared_from_this();
+  pidfd_.async_wait(asio::posix::stream_descriptor::wait_read, [self](boost::system::error_code error) {
+    if (!error) self->OnProcessEnd();
+  });
+}
+
+void LibvirtMachine::OnProcessEnd() {
+  reaper_->Scan();  // at once: libvirt polls in steps of 200 ms while the ended process has not been collected
+  state_ = State::kStopped;
+  process_ended_.Set();
+  stopped_.Set();
+}
+
+void LibvirtMachine::OnEvent(DomainEvent event) {
+  if (!is_kill_sent_ && !process_ended_.is_set()) {
+    if (event == DomainEvent::kShutDown) reason_ = StopReason::kShutDown;
+    if (event == DomainEvent::kCrashed) reason_ = StopReason::kCrashed;
+  }
+  // Two events may tell of one end: "crashed" is both a state and a way to stop.
+  if (event == DomainEvent::kStopped) domain_stopped_.Set();
+}
+
+void LibvirtMachine::Kill() {
+  if (is_kill_sent_ || process_ended_.is_set()) return;
+  is_kill_sent_ = true;
+  reason_ = StopReason::kDestroyed;
+  if (pidfd_.is_open()) SignalProcess(pidfd_.native_handle(), SIGKILL);
+}
+
+void LibvirtMachine::Abandon() {
+  if (state_ == State::kDefined) return;
+  if (cleaned_.is_set()) return;
+  Spawn(executor_, "stop machine " + domain_, Stop());
+}
+
+namespace {
+
+class LibvirtHypervisor : public Hypervisor {
+ public:
+  explicit LibvirtHypervisor(asio::any_io_executor executor) : machine_(std::make_shared<LibvirtMachine>(executor)) {}
+  ~LibvirtHypervisor() override { machine_->Abandon(); }
+
+  Co<absl::Status> Start(VmSpec spec, int netns) override { return machine_->Start(std::move(spec), netns); }
+  Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> ConnectAgent(std::chrono::milliseconds timeout) override {
+    return machine_->ConnectAgent(timeout);
+  }
+  Co<absl::Status> Attach(Device device) override { return machine_->Attach(std::move(device)); }
+  Co<absl::Status> Detach(std::string id) override { return machine_->Detach(std::move(id)); }
+  pid_t Pid() const override { return machine_->pid(); }
+  Co<absl::Status> Pause() override { return machine_->Pause(); }
+  Co<absl::Status> Resume() override { return machine_->Resume(); }
+  Co<absl::Status> Stop() override { return machine_->Stop(); }
+  Co<StopReason> WaitStopped() override { return machine_->WaitStopped(); }
+  std::string ConsoleTail(size_t size_max) const override { return machine_->ConsoleTail(size_max); }
+
+ private:
+  std::shared_ptr<LibvirtMachine> machine_;
+};
+
+}  // namespace
+
+std::unique_ptr<Hypervisor> MakeLibvirtHypervisor(asio::any_io_executor executor) {
+  return std::make_unique<LibvirtHypervisor>(executor);
+}
+
+}  // namespace kata::hypervisors

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The few libvirt calls this project makes, as statuses. Blocking: not for the io thread. libvirt's own event loop
+// runs in a thread that begins before the first connection and lasts as long as the process.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+namespace kata::hypervisors {
+
+enum class DomainEvent { kShutDown, kCrashed, kStopped, kOther };
+
+class LibvirtSession {
+ public:
+  // Called on libvirt's thread.
+  using EventHandler = std::function<void(DomainEvent)>;
+
+  static absl::StatusOr<std::unique_ptr<LibvirtSession>> Open(const std::string& uri, EventHandler handler);
+  virtual ~LibvirtSession() = default;
+
+  // An open file of this process that a document names by its group; libvirt copies the descriptor.
+  struct File {
+    std::string group;
+    int fd = -1;
+  };
+
+  // The calling thread's network namespace becomes the machine's.
+  virtual absl::Status Create(const std::string& xml, const std::vector<File>& files) = 0;
+  // `xml` is one device's element.
+  virtual absl::Status Attach(const std::string& xml) = 0;
+  // Gives QEMU a copy of `fd` as one of the set `number` (file_set.h), and takes all of the set away again; what is
+  // open through it stays open.
+  virtual absl::Status AddToFileSet(int number, int fd) = 0;
+  virtual absl::Status RemoveFileSet(int number) = 0;
+  // Asks the guest to let go of the device that the domain's document calls `alias` and returns at once; it is gone
+  // when the document does not have it any more. NotFound when it is gone already.
+  virtual absl::Status Detach(const std::string& alias) = 0;
+  virtual absl::Status Pause() = 0;
+  virtual absl::Status Resume() = 0;
+  // A domain that is gone is success.
+  virtual absl::Status Destroy() = 0;
+  virtual bool IsActive() = 0;
+  // The domain's document as it runs, with what libvirt has filled in.
+  virtual absl::StatusOr<std::string> Document() = 0;
+};
+
+}  // namespace kata::hypervisors

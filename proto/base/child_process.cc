@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/base/child_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include <absl/strings/str_cat.h>
+
+#include "proto/base/process.h"
+#include "proto/base/status.h"
+
+namespace kata {
+namespace {
+
+constexpr std::chrono::seconds kExecTimeout{10};
+constexpr int kFirstGiven = 3;
+constexpr int kNotStarted = 127;
+
+// What the child says when it cannot go on; the text is a literal, at the same address in both processes.
+struct Failure {
+  int error = 0;
+  const char* step = nullptr;
+};
+
+std::vector<char*> Pointers(const std::vector<std::string>& texts) {
+  std::vector<char*> out;
+  for (const std::string& text : texts) out.push_back(const_cast<char*>(text.c_str()));  // execve does not write
+  out.push_back(nullptr);
+  return out;
+}
+
+void ResetSignals() {
+  for (int signal = 1; signal <= SIGRTMAX; ++signal) ::signal(signal, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+// The descriptors at 3, 4, … and `failures` after them, to be closed by the execve; its new number.
+int PlaceDescriptors(std::vector<int>& descriptors, int output, bool keeps_errors, int failures) {
+  const int null = ::open("/dev/null", O_RDWR);
+  ::dup2(null, STDIN_FILENO);
+  ::dup2(output >= 0 ? output : null, STDOUT_FILENO);
+  if (output >= 0 || !keeps_errors) ::dup2(output >= 0 ? output : null, STDERR_FILENO);
+  const int end = kFirstGiven + static_cast<int>(descriptors.size());
+  // Out of the way of the numbers that are given, first.
+  const int free = end + 1;
+  failures = ::fcntl(failures, F_DUPFD, free);
+  for (int& descriptor : descriptors) descriptor = ::fcntl(descriptor, F_DUPFD, free);
+  for (int i = kFirstGiven; i < end; ++i) ::dup2(descriptors[i - kFirstGiven], i);
+  ::dup3(failures, end, O_CLOEXEC);
+  ::syscall(SYS_close_range, free, ~0u, 0);
+  return end;
+}
+
+}  // namespace
+
+absl::StatusOr<ChildProcess> StartChild(const ChildOptions& options,
+                                        const std::function<absl::Status(pid_t)>& on_made) {
+  const std::string what = absl::StrCat("starting ", options.name, " \"", options.words[0], "\"");
+  const std::vector<char*> argv = Pointers(options.words);
+  const std::vector<char*> environment = Pointers(options.environment);
+  std::vector<int> descriptors = options.descriptors;
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoStatus(errno, what);
+  const UniqueFd failure(ends[0]);
+  UniqueFd failing(ends[1]);
+  const pid_t parent = ::getpid();
+  ChildProcess child;
+  child.pid = ::fork();
+  if (child.pid < 0) return ErrnoStatus(errno, what);
+  if (child.pid == 0) {
+    // Async-signal-safe calls only from here on: the process may have had other threads.
+    if (options.leads_session) {
+      ::setsid();
+    } else {
+      ::setpgid(0, 0);
+    }
+    ResetSignals();
+    Failure said;
+    said.step = options.prepare ? options.prepare() : nullptr;
+    const int prepare_error = errno;
+    const int failures = PlaceDescriptors(descriptors, options.output, options.keeps_errors, failing.get());
+    errno = prepare_error;
+    // After a change of user, which clears it.
+    if (said.step == nullptr && options.dies_with_parent) {
+      if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) said.step = "tying it to its parent";
+      if (::getppid() != parent) ::_exit(kNotStarted);
+    }
+    if (said.step == nullptr) ::execve(argv[0], argv.data(), environment.data());
+    said.error = errno;
+    ::_exit(::write(failures, &said, sizeof(said)) == sizeof(said) ? kNotStarted : kNotStarted + 1);
+  }
+  failing.reset();
+  // Nobody else waits for it, so the pid is its own still.
+  child.pidfd = OpenProcess(child.pid);
+  absl::Status status = child.pidfd.valid() ? absl::OkStatus() : ErrnoStatus(errno, what);
+  if (status.ok() && on_made) status = on_made(child.pid);
+  if (status.ok()) {
+    Failure said;
+    if (!IsReadable(failure.get(), kExecTimeout)) {
+      status = absl::DeadlineExceededError(absl::StrCat(what, ": it does not start"));
+    } else if (::read(failure.get(), &said, sizeof(said)) == sizeof(said)) {
+      status = ErrnoStatus(said.error, said.step == nullptr ? what : absl::StrCat(what, ": ", said.step));
+    }
+  }
+  if (status.ok()) return child;
+  ::kill(child.pid, SIGKILL);
+  while (::waitpid(child.pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
+absl::Status EndChild(ChildProcess& child, absl::string_view what, std::chrono::milliseconds timeout) {
+  if (child.pid == 0) return absl::OkStatus();
+  RETURN_IF_ERROR(KillProcess(child.pidfd.get(), what, timeout));
+  while (::waitpid(child.pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  child = ChildProcess();
+  return absl::OkStatus();
+}
+
+}  // namespace kata

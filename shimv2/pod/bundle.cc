@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shimv2/pod/bundle.h"
+
+#include <absl/strings/match.h>
+#include <nlohmann/json.hpp>
+
+#include "proto/base/fd.h"
+#include "proto/base/sha256.h"
+#include "proto/base/status.h"
+#include "virtcontainers/config/config.h"
+
+namespace kata::shimv2 {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string Text(const Json& object, const char* key) {
+  if (!object.is_object()) return "";
+  auto at = object.find(key);
+  return at != object.end() && at->is_string() ? at->get<std::string>() : "";
+}
+
+const Json& Member(const Json& object, const char* key) {
+  static const Json kNothing;
+  if (!object.is_object()) return kNothing;
+  auto at = object.find(key);
+  return at != object.end() ? *at : kNothing;
+}
+
+struct PodKeys {
+  const char* type;
+  const char* sandbox_id;
+};
+// containerd's CRI plugin and CRI-O name the same two facts differently.
+constexpr PodKeys kPodKeys[] = {
+    {"io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"},
+    {"io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID"},
+};
+
+// The stock shim's own way to put containers together, without a pod.
+constexpr char kGroupKey[] = "io.containerd.runc.v2.group";
+constexpr size_t kGroupDigestSize = 32;
+
+absl::Status ReadGroup(const Json& annotations, const std::string& container_id, BundleInfo& info) {
+  info.sandbox_id = container_id;
+  info.group = container_id;
+  for (const PodKeys& keys : kPodKeys) {
+    const std::string type = Text(annotations, keys.type);
+    if (type == "sandbox") return absl::OkStatus();
+    if (type != "container") continue;
+    info.sandbox_id = Text(annotations, keys.sandbox_id);
+    if (info.sandbox_id.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("annotation \"", keys.type, "\" says it is of a pod, \"",
+                                                     keys.sandbox_id, "\" does not say of which"));
+    }
+    info.group = info.sandbox_id;
+    info.joins_sandbox = info.sandbox_id != container_id;
+    return absl::OkStatus();
+  }
+  const std::string group = Text(annotations, kGroupKey);
+  if (group.empty()) return absl::OkStatus();
+  // Any container of the group may be the last of it, so the machine is named for the group, whatever its letters.
+  info.group = group;
+  info.sandbox_id = absl::StrCat("group-", Sha256Hex(group).substr(0, kGroupDigestSize));
+  info.may_join = true;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<BundleInfo> DescribeBundle(std::shared_ptr<const virtcontainers::OciDocument> document,
+                                          const std::string& container_id) {
+  const Json& spec = document->json();
+  BundleInfo info;
+  info.document = document;
+  info.hostname = Text(spec, "hostname");
+  info.rootfs_path = Text(Member(spec, "root"), "path");
+  const Json& annotations = Member(spec, "annotations");
+  RETURN_IF_ERROR(ReadGroup(annotations, container_id, info));
+  if (annotations.is_object()) {
+    for (const auto& [name, value] : annotations.items()) {
+      if (absl::StartsWith(name, virtcontainers::kAnnotationPrefix) && value.is_string())
+        info.config_annotations[name] = value.get<std::string>();
+    }
+  }
+  const Json& namespaces = Member(Member(spec, "linux"), "namespaces");
+  if (namespaces.is_array()) {
+    for (const Json& entry : namespaces) {
+      if (Text(entry, "type") == "network") info.netns_path = Text(entry, "path");
+    }
+  }
+  return info;
+}
+
+absl::StatusOr<BundleInfo> ReadBundle(const std::string& bundle, const std::string& container_id) {
+  ASSIGN_OR_RETURN(auto document, virtcontainers::OciDocument::Read(bundle));
+  auto info = DescribeBundle(std::move(document), container_id);
+  if (!info.ok()) return Annotate(info.status(), absl::StrCat("reading \"", bundle, "/config.json\""));
+  return info;
+}
+
+}  // namespace kata::shimv2

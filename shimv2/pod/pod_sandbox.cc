@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shimv2/pod/pod_sandbox.h"
+
+#include <limits.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "proto/base/log.h"
+#include "proto/base/status.h"
+#include "shimv2/pod/installation.h"
+#include "shimv2/pod/runtime_options.h"
+
+namespace kata::shimv2 {
+namespace {
+
+constexpr size_t kDigestInName = 8;
+
+// What a container shows that has the host's name by its document (Docker's --uts host), or a uts namespace and no
+// name: as with runc, that of the host. One with a name of its own sets it in its own namespace.
+std::string HostName() {
+  char name[HOST_NAME_MAX + 1] = {};
+  return ::gethostname(name, HOST_NAME_MAX) == 0 ? name : "";
+}
+
+// The error of a failed start reaches the caller through CreateContainer, which waits for it.
+Co<absl::Status> StartSandbox(std::shared_ptr<virtcontainers::Sandbox> sandbox) {
+  absl::Status status = co_await sandbox->Start();
+  if (!status.ok()) log::Debug("the sandbox did not start: {}", status.message());
+  co_return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string SandboxName(const std::string& sandbox_id, const std::string& socket_path) {
+  return absl::StrCat(sandbox_id, "-", socket_path.substr(socket_path.rfind('/') + 1, kDigestInName));
+}
+
+PodSandbox::PodSandbox(asio::any_io_executor executor, PodOptions options, SandboxMaker make_sandbox)
+    : executor_(executor), options_(std::move(options)), make_sandbox_(std::move(make_sandbox)) {}
+
+absl::Status PodSandbox::Ensure(const BundleInfo& info, const wire::Any& caller_options) {
+  return sandbox_ != nullptr ? absl::OkStatus() : MakeSandbox(info, caller_options);
+}
+
+absl::Status PodSandbox::MakeSandbox(const BundleInfo& info, const wire::Any& caller_options) {
+  if (stopped_ != nullptr) return absl::UnavailableError("the sandbox is being stopped");
+  if (info.joins_sandbox) {
+    return absl::FailedPreconditionError(absl::StrCat("sandbox \"", info.sandbox_id, "\" has ended; delete the pod"));
+  }
+  ASSIGN_OR_RETURN(RuntimeOptions caller, ParseRuntimeOptions(caller_options));
+  if (caller.empty()) {
+    ASSIGN_OR_RETURN(caller, ParseRuntimeOptions(options_.start_options));
+  }
+  virtcontainers::SandboxOptions options;
+  options.id = SandboxName(info.sandbox_id, options_.socket_path);
+  ASSIGN_OR_RETURN(options.config,
+                   virtcontainers::LoadConfig(InstallationPrefix(), caller.config_path, caller.config_body));
+  RETURN_IF_ERROR(virtcontainers::ApplyAnnotations(options.config, info.config_annotations));
+  options.netns_path = info.netns_path;
+  options.hostname = HostName();
+  if (options.config.enable_debug) log::SetLevel(log::Level::kDebug);
+  sandbox_ = make_sandbox_(std::move(options));
+  Spawn(executor_, "starting the sandbox", StartSandbox(sandbox_));
+  return absl::OkStatus();
+}
+
+Co<void> PodSandbox::Stop() {
+  auto self = shared_from_this();
+  std::shared_ptr<virtcontainers::Sandbox> sandbox = std::exchange(sandbox_, nullptr);
+  std::shared_ptr<Latch> stopped = stopped_;
+  if (sandbox == nullptr) {
+    // The process may end after this.
+    if (stopped != nullptr) co_await stopped->Wait();
+    co_return;
+  }
+  stopped = std::make_shared<Latch>(executor_);
+  stopped_ = stopped;
+  absl::Status status = co_await sandbox->Stop();
+  stopped_ = nullptr;
+  stopped->Set();
+  if (!status.ok()) log::Warn("stopping the sandbox: {}", status.message());
+}
+
+std::string PodSandbox::Describe() const {
+  if (stopped_ != nullptr) return "sandbox: being stopped";
+  if (sandbox_ == nullptr) return "sandbox: none";
+  const pid_t pid = sandbox_->VmPid();
+  return absl::StrCat("sandbox: ", sandbox_->ContainerCount(), " containers, ",
+                      pid > 0 ? absl::StrCat("machine's process ", pid) : "no machine");
+}
+
+}  // namespace kata::shimv2

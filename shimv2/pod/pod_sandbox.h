@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one owner of a sandbox's life: it comes with the first container of a pod and goes with the last, or when the
+// shim ends. Io thread only.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "proto/base/coro.h"
+#include "proto/schema/wire.pb.h"
+#include "shimv2/pod/bundle.h"
+#include "virtcontainers/sandbox.h"
+
+namespace kata::shimv2 {
+
+struct PodOptions {
+  std::string socket_path;  // where this shim listens
+  wire::Any start_options;  // given with `start`; those of Create win
+};
+
+// virtcontainers::Sandbox::Make; tests put another one in.
+using SandboxMaker = std::function<std::shared_ptr<virtcontainers::Sandbox>(virtcontainers::SandboxOptions)>;
+
+// The sandbox's name on the host: "<id>-<begin of the digest in its socket's name>". An id is unique within one
+// namespace of one containerd only, and others may run a container of the same id.
+std::string SandboxName(const std::string& sandbox_id, const std::string& socket_path);
+
+class PodSandbox : public std::enable_shared_from_this<PodSandbox> {
+ public:
+  PodSandbox(asio::any_io_executor executor, PodOptions options, SandboxMaker make_sandbox);
+
+  // There is a sandbox after this, which may still be starting: an error of its start comes from its CreateContainer.
+  // `caller_options`: runtime options of Create. FailedPrecondition for a further container of a pod whose sandbox has
+  // ended; Unavailable while it is being stopped.
+  absl::Status Ensure(const BundleInfo& info, const wire::Any& caller_options);
+  // Null when there is none, also once Stop was called.
+  std::shared_ptr<virtcontainers::Sandbox> sandbox() const { return sandbox_; }
+  // Ends the sandbox with all that is in it; returns when it is gone, whoever has asked first. Idempotent.
+  Co<void> Stop();
+  // One line for the log.
+  std::string Describe() const;
+
+ private:
+  absl::Status MakeSandbox(const BundleInfo& info, const wire::Any& caller_options);
+
+  asio::any_io_executor executor_;
+  PodOptions options_;
+  SandboxMaker make_sandbox_;
+  std::shared_ptr<virtcontainers::Sandbox> sandbox_;
+  std::shared_ptr<Latch> stopped_;  // of the stop under way
+};
+
+}  // namespace kata::shimv2

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtcontainers/container/container_mounts.h"
+
+#include <sys/stat.h>
+
+#include <vector>
+
+#include <absl/strings/match.h>
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_split.h>
+
+#include "proto/base/fd.h"
+#include "proto/base/log.h"
+#include "proto/base/status.h"
+#include "virtcontainers/oci/spec.h"
+#include "virtcontainers/share/guest_own.h"
+#include "virtcontainers/share/idmapped_mount.h"
+#include "virtcontainers/share/mount_points.h"
+#include "virtcontainers/share/mounts.h"
+#include "virtcontainers/share/rootfs_mounts.h"
+#include "virtcontainers/share/shared_directory.h"
+
+namespace kata::virtcontainers {
+namespace {
+
+// Of one volume that is "rbind", "ro". Each is a mount of the guest; those beyond stay read-only.
+constexpr size_t kWritableMountsMax = 256;
+
+struct Export {
+  std::string target;
+  UniqueFd mount;
+};
+
+std::string InBundle(const std::string& bundle, const std::string& path) {
+  return absl::StartsWith(path, "/") ? path : absl::StrCat(bundle, "/", path);
+}
+
+constexpr char kUidMap[] = "uidmap=";
+constexpr char kGidMap[] = "gidmap=";
+
+// "0:100000:65536,…" as containerd writes it: on the disk, shown, how many.
+absl::StatusOr<std::vector<IdMapping>> ParseIdMap(absl::string_view text) {
+  std::vector<IdMapping> out;
+  for (absl::string_view item : absl::StrSplit(text, ',')) {
+    const std::vector<absl::string_view> parts = absl::StrSplit(item, ':');
+    IdMapping mapping;
+    if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &mapping.container) ||
+        !absl::SimpleAtoi(parts[1], &mapping.host) || !absl::SimpleAtoi(parts[2], &mapping.size)) {
+      return absl::InvalidArgumentError(absl::StrCat("mapping of ids \"", std::string(text), "\": not one"));
+    }
+    out.push_back(mapping);
+  }
+  return out;
+}
+
+// Takes the options of containerd's snapshotters for an idmapped rootfs out of its mounts.
+absl::StatusOr<IdMap> TakeRootfsIdMap(std::vector<RootfsMount>& mounts) {
+  IdMap map;
+  map.is_recursive = true;
+  for (RootfsMount& mount : mounts) {
+    for (const std::string& option : mount.options) {
+      if (absl::StartsWith(option, kUidMap)) {
+        ASSIGN_OR_RETURN(map.uids, ParseIdMap(option.substr(sizeof(kUidMap) - 1)));
+      } else if (absl::StartsWith(option, kGidMap)) {
+        ASSIGN_OR_RETURN(map.gids, ParseIdMap(option.substr(sizeof(kGidMap) - 1)));
+      }
+    }
+    std::erase_if(mount.options, [](const std::string& option) {
+      return absl::StartsWith(option, kUidMap) || absl::StartsWith(option, kGidMap);
+    });
+  }
+  return map;
+}
+
+absl::StatusOr<UniqueFd> OpenRootfs(const ContainerOptions& options, const std::string& sandbox_id,
+                                    const std::string& root_path) {
+  if (!options.rootfs.empty()) {
+    std::vector<RootfsMount> list = options.rootfs;
+    ASSIGN_OR_RETURN(const IdMap map, TakeRootfsIdMap(list));
+    ASSIGN_OR_RETURN(UniqueFd rootfs, MakeRootfs(list, SharedDirectory(sandbox_id)));
+    if (!map.empty()) RETURN_IF_ERROR(Annotate(IdmapMount(rootfs.get(), map), "sharing the rootfs"));
+    return rootfs;
+  }
+  const std::string path = InBundle(options.bundle, root_path);
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+    return absl::NotFoundError(absl::StrCat("rootfs \"", path, "\" of \"", options.bundle,
+                                            "/config.json\": no such directory; correct root.path"));
+  }
+  return CopyMount(path, /*is_recursive=*/true);
+}
+
+// What the guest has itself: its devices, and memory volumes, which are added to `mounts`.
+absl::StatusOr<std::optional<std::string>> FindInGuest(ContainerMounts& mounts, const std::string& source,
+                                                       const std::string& destination) {
+  if (IsGuestOwn(source)) return source;
+  const std::string notes = absl::StrCat(RuntimeDirectory(mounts.sandbox_id), "/memory");
+  ASSIGN_OR_RETURN(auto volume, FindMemoryVolume(source, destination, notes));
+  if (!volume.has_value()) return std::nullopt;
+  mounts.memory_volumes.push_back(*volume);
+  return volume->GuestSource();
+}
+
+// The guest has a volume in one mount, which is read-only as a whole; on the host the mounts below it may not be.
+absl::Status AddWritableMounts(const std::string& host_path, const GuestSpec& spec, ContainerMounts& mounts) {
+  for (const SharedMount& mount : spec.shared_mounts) {
+    if (mount.options.read_only != ReadOnly::kTop || !mount.options.is_recursive) continue;
+    ASSIGN_OR_RETURN(std::vector<std::string> below,
+                     WritableMountsBelow(absl::StrCat(host_path, "/", mount.share_name)));
+    if (below.empty()) continue;
+    if (below.size() > kWritableMountsMax) {
+      log::Warn("bind of \"{}\": of {} writable mounts below it {} stay read-only", mount.source, below.size(),
+                below.size() - kWritableMountsMax);
+      below.resize(kWritableMountsMax);
+    }
+    mounts.guest_spec =
+        WithWritableMounts(mounts.guest_spec, ContainerGuestPath(mounts.options.id), mount.share_name, below);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status PrepareContainer(ContainerMounts& mounts) {
+  const ContainerOptions& options = mounts.options;
+  const std::string config_path = absl::StrCat(options.bundle, "/config.json");
+  std::shared_ptr<const OciDocument> document = options.document;
+  if (document == nullptr) {
+    ASSIGN_OR_RETURN(document, OciDocument::Read(options.bundle));
+  }
+  const GuestSource guest_source = [&mounts](const std::string& source, const std::string& destination) {
+    return FindInGuest(mounts, source, destination);
+  };
+  auto spec = MakeGuestSpec(*document, ContainerGuestPath(options.id), options.terminal, guest_source);
+  if (!spec.ok()) return Annotate(spec.status(), absl::StrCat("reading \"", config_path, "\""));
+  if (!spec->unknown_fields.empty())
+    log::Warn("\"{}\": fields without effect, since they are not known here: {}", config_path, spec->unknown_fields);
+  mounts.guest_spec = spec->json;
+  mounts.process_namespaces = spec->process_namespaces;
+  const std::string host_path = ContainerHostPath(mounts.sandbox_id, options.id);
+  std::vector<Export> exports;
+  ASSIGN_OR_RETURN(UniqueFd rootfs, OpenRootfs(options, mounts.sandbox_id, spec->rootfs_path));
+  MakeMountPoints(rootfs.get(), spec->mount_points);
+  RETURN_IF_ERROR(Annotate(ProtectMount(rootfs.get(), spec->rootfs_options), "sharing the rootfs"));
+  exports.push_back({absl::StrCat(host_path, "/rootfs"), std::move(rootfs)});
+  for (const SharedMount& mount : spec->shared_mounts) {
+    ASSIGN_OR_RETURN(UniqueFd tree, CopyMount(InBundle(options.bundle, mount.source), mount.options.is_recursive));
+    const std::string what = absl::StrCat("sharing \"", mount.source, "\"");
+    RETURN_IF_ERROR(Annotate(ProtectMount(tree.get(), mount.options), what));
+    if (!mount.id_map.empty()) RETURN_IF_ERROR(Annotate(IdmapMount(tree.get(), mount.id_map), what));
+    exports.push_back({absl::StrCat(host_path, "/", mount.share_name), std::move(tree)});
+  }
+  return mounts.share->Run([&exports, &host_path, &spec, &mounts]() -> absl::Status {
+    for (const Export& entry : exports) RETURN_IF_ERROR(AttachMount(entry.mount.get(), entry.target));
+    return AddWritableMounts(host_path, *spec, mounts);
+  });
+}
+
+absl::Status UndoContainer(const ContainerMounts& mounts) {
+  if (mounts.share == nullptr) return absl::OkStatus();
+  const std::string host_path = ContainerHostPath(mounts.sandbox_id, mounts.options.id);
+  return mounts.share->Run([&host_path]() -> absl::Status {
+    RETURN_IF_ERROR(UnmountBelow(host_path));
+    return RemoveTree(host_path);
+  });
+}
+
+}  // namespace kata::virtcontainers

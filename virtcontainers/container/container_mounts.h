@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The host's part of one container: its rootfs and volumes in the share, its spec as the guest gets
+// it. Nothing of it is mounted in the host's namespace, a rootfs of Create's list included: on the
+// host <bundle>/rootfs stays an empty directory. Blocking; pool threads.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "virtcontainers/container.h"
+#include "virtcontainers/oci/spec.h"
+#include "virtcontainers/paths.h"
+#include "virtcontainers/share/share_namespace.h"
+#include "virtcontainers/storage/memory_volume.h"
+
+namespace kata::virtcontainers {
+
+struct ContainerMounts {
+  std::string sandbox_id;
+  ContainerOptions options;
+  std::shared_ptr<const ShareNamespace> share;
+  std::string guest_spec;                                       // filled by Prepare
+  std::vector<GuestSpec::ProcessNamespace> process_namespaces;  // as well
+  std::vector<MemoryVolume> memory_volumes;
+};
+
+absl::Status PrepareContainer(ContainerMounts& mounts);
+// Undoes also a half-made one. Idempotent.
+absl::Status UndoContainer(const ContainerMounts& mounts);
+
+}  // namespace kata::virtcontainers

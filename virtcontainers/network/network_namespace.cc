@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtcontainers/network/network_namespace.h"
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <thread>
+
+#include "proto/base/status.h"
+
+namespace kata::virtcontainers {
+namespace {
+
+absl::StatusOr<UniqueFd> OpenNamespaceFile(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("opening network namespace \"", path, "\""));
+  return fd;
+}
+
+absl::Status BringLoopbackUp() {
+  UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) return ErrnoStatus(errno, "making a socket");
+  ifreq request{};
+  std::strncpy(request.ifr_name, "lo", IFNAMSIZ - 1);
+  request.ifr_flags = IFF_UP;
+  if (::ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) {
+    return ErrnoStatus(errno, "setting up \"lo\" of a new network namespace");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<UniqueFd> MakeNamespace() {
+  absl::StatusOr<UniqueFd> result = absl::UnknownError("not run");
+  // A thread of its own: the pool's must stay where they are.
+  std::thread([&result] {
+    if (::unshare(CLONE_NEWNET) != 0) {
+      result = ErrnoStatus(errno, "making a network namespace");
+      return;
+    }
+    if (absl::Status status = BringLoopbackUp(); !status.ok()) {
+      result = status;
+      return;
+    }
+    result = OpenNamespaceFile(absl::StrCat("/proc/self/task/", ::syscall(SYS_gettid), "/ns/net"));
+  }).join();
+  return result;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const NetworkNamespace>> NetworkNamespace::Open(const std::string& path) {
+  auto fd = path.empty() ? MakeNamespace() : OpenNamespaceFile(path);
+  if (!fd.ok()) return fd.status();
+  return std::shared_ptr<const NetworkNamespace>(new NetworkNamespace(std::move(*fd)));
+}
+
+}  // namespace kata::virtcontainers

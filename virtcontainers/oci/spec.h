@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// The OCI spec as the JSON document it is, edited in place for the guest; fields that nobody here
+// knows stay. Pure, no I/O.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "virtcontainers/oci/document.h"
+#include "virtcontainers/share/idmapped_mount.h"
+#include "virtcontainers/share/mount_points.h"
+#include "virtcontainers/share/mounts.h"
+
+namespace kata::virtcontainers {
+
+// A host path that the guest must see: bound into the share at `share_name` of the container's
+// directory.
+struct SharedMount {
+  std::string source;      // of the spec; relative ones start in the bundle
+  std::string share_name;  // e.g. mounts/3
+  ExportOptions options;
+  IdMap id_map;  // empty: as it is
+};
+
+struct GuestSpec {
+  std::string json;         // for the agent
+  std::string rootfs_path;  // root.path as the bundle had it
+  ExportOptions rootfs_options;
+  std::vector<SharedMount> shared_mounts;
+  std::vector<MountPoint> mount_points;  // to be made beforehand in a rootfs that is exported read-only
+  // Paths among the namespaces that name a process of the host: `pid` must be the machine's.
+  struct ProcessNamespace {
+    std::string type;
+    std::string path;
+    int64_t pid = 0;
+  };
+  std::vector<ProcessNamespace> process_namespaces;
+  std::string unknown_fields;  // for one line in the log; empty when all are known
+};
+struct GuestProcessSpec {
+  std::string json;
+  std::string unknown_fields;
+};
+
+// The path in the guest of a bind mount's source that the guest has itself; nothing for one of the
+// host.
+using GuestSource = std::function<absl::StatusOr<std::optional<std::string>>(const std::string& source,
+                                                                             const std::string& destination)>;
+
+// Puts the rootfs at <guest_dir>/rootfs and the sources of bind mounts at <guest_dir>/<share_name>;
+// but for those that `guest_source` knows. Host-only parts (hooks, the network
+// namespace's path) go. InvalidArgument also for a field that is refused (fields.h).
+absl::StatusOr<GuestSpec> MakeGuestSpec(const OciDocument& document, const std::string& guest_dir, bool terminal,
+                                        const GuestSource& guest_source);
+// Mounts at and below the bind with source <guest_dir>/<share_name> that are writable where it is read-only: `below`,
+// paths in it, as binds of their own. One mount of the guest holds them all, which "ro" makes read-only as a whole.
+std::string WithWritableMounts(const std::string& spec_json, const std::string& guest_dir,
+                               const std::string& share_name, const std::vector<std::string>& below);
+// The process object of an exec with `terminal` set to the caller's word.
+absl::StatusOr<GuestProcessSpec> MakeGuestProcess(const std::string& process_json, bool terminal);
+// Whether an update's `linux.resources` has no refused field.
+absl::Status CheckResources(const std::string& resources_json);
+
+}  // namespace kata::virtcontainers

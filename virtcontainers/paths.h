@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a sandbox is on the host, and which ids may become parts of such paths. Pure.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace kata::virtcontainers {
+
+inline constexpr size_t kIdSizeMax = 76;         // as containerd's
+inline constexpr size_t kSandboxIdSizeMax = 96;  // with what makes it unique on the host
+
+// [A-Za-z0-9][A-Za-z0-9._-]{0,75}
+bool IsValidId(const std::string& id);
+// As above but for the size; "shared" is taken by a directory beside the sandboxes'.
+bool IsValidSandboxId(const std::string& id);
+
+// Directories of a sandbox, as in the documents: /run/kata-containers/<id> and /run/kata-containers/shared/<id>.
+std::string RuntimeDirectory(const std::string& sandbox_id);
+std::string SharedDirectory(const std::string& sandbox_id);
+
+}  // namespace kata::virtcontainers

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// CleanUpSandbox: what a killed shim has left, found by the sandbox's id alone.
+#include "hypervisors/hypervisor.h"
+#include "proto/base/status.h"
+#include "virtcontainers/paths.h"
+#include "virtcontainers/sandbox.h"
+#include "virtcontainers/share/shared_directory.h"
+#include "virtcontainers/share/virtiofsd.h"
+
+namespace kata::virtcontainers {
+
+absl::Status CleanUpSandbox(const std::string& sandbox_id, std::chrono::milliseconds timeout) {
+  if (!IsValidSandboxId(sandbox_id)) {
+    return absl::InvalidArgumentError(absl::StrCat("cleaning up: \"", sandbox_id, "\" is no sandbox id"));
+  }
+  const std::string runtime_dir = RuntimeDirectory(sandbox_id);
+  // Each step whatever came of the one before: nobody may come to try again.
+  absl::Status status = hypervisors::CleanUpMachine(sandbox_id, runtime_dir, timeout);
+  status.Update(CleanUpVirtiofsd(absl::StrCat(runtime_dir, "/virtiofsd.pid"), timeout));
+  // Its mounts were in a namespace that has gone with those two.
+  status.Update(RemoveSharedDirectory(sandbox_id));
+  // It says where the rest is.
+  if (status.ok()) status = RemoveTree(runtime_dir);
+  return status;
+}
+
+}  // namespace kata::virtcontainers

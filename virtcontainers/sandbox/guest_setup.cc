@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtcontainers/sandbox/guest_setup.h"
+
+#include <time.h>
+
+#include <string>
+
+#include "virtcontainers/share/shared_directory.h"
+
+namespace kata::virtcontainers {
+namespace {
+
+void AddMemoryVolume(const MemoryVolume& volume, agent::v1::MemoryVolume& out) {
+  agent::v1::Storage& storage = *out.mutable_storage();
+  storage.set_fstype("tmpfs");
+  storage.set_source("tmpfs");
+  storage.set_mount_point(volume.GuestMountPoint());
+  for (const std::string& option : volume.options) storage.add_options(option);
+  for (const MemoryVolume::Directory& directory : volume.directories) {
+    agent::v1::VolumeDirectory& entry = *out.add_directories();
+    entry.set_path(directory.path);
+    entry.set_mode(directory.mode);
+    entry.set_uid(directory.uid);
+    entry.set_gid(directory.gid);
+  }
+}
+
+}  // namespace
+
+agent::v1::CreateSandboxRequest MakeSandboxRequest(const SandboxOptions& options, uint64_t share_files_max) {
+  agent::v1::CreateSandboxRequest request;
+  request.set_sandbox_id(options.id);
+  request.set_hostname(options.hostname);
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  request.set_clock_realtime_ns(now.tv_sec * int64_t{1000000000} + now.tv_nsec);
+  request.set_share_files_max(share_files_max);
+  agent::v1::Storage* storage = request.add_storages();
+  const bool uses_9p = options.config.shared_fs == SharedFs::k9p;
+  storage->set_fstype(uses_9p ? "9p" : "virtiofs");
+  storage->set_source(kShareTag);
+  storage->set_mount_point(kGuestShare);
+  if (uses_9p) {
+    storage->add_options("trans=virtio");
+    storage->add_options("version=9p2000.L");
+    storage->add_options("msize=524288");
+    storage->add_options("cache=mmap");
+  }
+  return request;
+}
+
+agent::v1::CreateContainerRequest MakeContainerRequest(const ContainerMounts& mounts) {
+  agent::v1::CreateContainerRequest request;
+  request.set_container_id(mounts.options.id);
+  request.set_spec_json(mounts.guest_spec);
+  request.set_has_stdin(mounts.options.stdio.has_stdin);
+  request.set_has_stdout(mounts.options.stdio.has_stdout);
+  request.set_has_stderr(mounts.options.stdio.has_stderr);
+  for (const MemoryVolume& volume : mounts.memory_volumes) AddMemoryVolume(volume, *request.add_memory_volumes());
+  return request;
+}
+
+}  // namespace kata::virtcontainers

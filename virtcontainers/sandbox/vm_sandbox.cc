@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtcontainers/sandbox/vm_sandbox.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <set>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "hypervisors/accelerator/kernel_params.h"
+#include "hypervisors/libvirt/trim_memory.h"
+#include "hypervisors/vsock.h"
+#include "proto/base/log.h"
+#include "proto/base/status.h"
+#include "proto/schema/agent.ttrpc.h"
+#include "virtcontainers/agent_client/channel.h"
+#include "virtcontainers/agent_client/vsock_daemon.h"
+#include "virtcontainers/container/container_mounts.h"
+#include "virtcontainers/container/guest_container.h"
+#include "virtcontainers/network/network_namespace.h"
+#include "virtcontainers/paths.h"
+#include "virtcontainers/sandbox/guest_setup.h"
+#include "virtcontainers/sandbox/machine_spec.h"
+#include "virtcontainers/share/share_namespace.h"
+#include "virtcontainers/share/shared_directory.h"
+#include "virtcontainers/share/virtiofsd.h"
+
+namespace kata::virtcontainers {
+namespace {
+
+constexpr char kShareDevice[] = "share";
+constexpr std::chrono::seconds kRemoveTimeout{2};
+constexpr std::chrono::seconds kVirtiofsdStopTimeout{2};
+constexpr std::chrono::seconds kVsockDaemonStopTimeout{2};
+// The machine's user must come through its parents, whoever has made them and with which umask.
+absl::Status MakeRuntimeDirectory(const std::string& id) {
+  const std::string directory = RuntimeDirectory(id);
+  RETURN_IF_ERROR(MakeDirs(directory, 0711));
+  for (const std::string& path : {directory.substr(0, directory.rfind('/')), directory}) {
+    if (::chmod(path.c_str(), 0711) != 0) return ErrnoStatus(errno, absl::StrCat("opening up \"", path, "\""));
+  }
+  return absl::OkStatus();
+}
+
+enum class State { kNew, kBooting, kRunning, kStopping, kStopped };
+
+struct Entry {
+  std::shared_ptr<GuestContainer> container;
+  ContainerMounts host;
+};
+
+class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSandbox> {
+ public:
+  VmSandbox(asio::any_io_executor executor, asio::thread_pool& pool, SandboxOptions options,
+            std::shared_ptr<hypervisors::Hypervisor> hypervisor)
+      : executor_(executor),
+        pool_(pool),
+        options_(std::move(options)),
+        hypervisor_(std::move(hypervisor)),
+        share_ready_(executor),
+        settled_(executor) {}
+
+  Co<absl::Status> Start() override {
+    auto self = shared_from_this();
+    if (state_ != State::kNew) co_return absl::FailedPreconditionError("starting a sandbox: it was started before");
+    state_ = State::kBooting;
+    absl::Status status = co_await Boot();
+    if (!status.ok() && is_virtiofsd_lost_) status = Annotate(status, "virtiofsd has ended");
+    if (!status.ok()) status = Annotate(status, absl::StrCat("starting sandbox \"", options_.id, "\""));
+    start_status_ = status;
+    if (state_ == State::kBooting) state_ = status.ok() ? State::kRunning : State::kStopping;
+    share_ready_.Set();
+    settled_.Set();
+    if (!status.ok()) {
+      absl::Status cleaned = co_await Release();
+      if (!cleaned.ok()) log::Warn("undoing a failed start: {}", cleaned.message());
+    }
+    co_return status;
+  }
+
+  Co<absl::StatusOr<std::shared_ptr<Container>>> CreateContainer(ContainerOptions options) override {
+    auto self = shared_from_this();
+    if (!IsValidId(options.id))
+      co_return absl::InvalidArgumentError(absl::StrCat("\"", options.id, "\" is no container id"));
+    if (containers_.contains(options.id) || !creating_.insert(options.id).second) {
+      co_return absl::AlreadyExistsError(absl::StrCat("container \"", options.id, "\" exists already"));
+    }
+    const std::string id = options.id;
+    auto host = std::make_shared<ContainerMounts>();
+    host->sandbox_id = options_.id;
+    host->options = std::move(options);
+    auto made = co_await MakeContainer(host);
+    if (!made.ok()) {
+      std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
+      absl::Status undone = co_await RunBlocking(pool_, std::move(undo));
+      if (!undone.ok()) log::Warn("undoing a failed create: {}", undone.message());
+      creating_.erase(id);
+      WakeRelease();
+      co_return made.status();
+    }
+    creating_.erase(id);
+    WakeRelease();
+    Entry entry;
+    entry.container = *made;
+    entry.host = *host;
+    containers_[id] = std::move(entry);
+    log::Info("timeline: container created");
+    co_return std::shared_ptr<Container>(*made);
+  }
+
+  Co<absl::Status> DeleteContainer(std::string id) override {
+    auto self = shared_from_this();
+    auto at = containers_.find(id);
+    if (at == containers_.end()) co_return absl::NotFoundError(absl::StrCat("container \"", id, "\" is not here"));
+    std::shared_ptr<GuestContainer> container = at->second.container;
+    if (container->init()->state() == ProcessState::kRunning) {
+      co_return absl::FailedPreconditionError(absl::StrCat("deleting container \"", id, "\": it is running"));
+    }
+    auto host = std::make_shared<ContainerMounts>(at->second.host);
+    if (state_ == State::kRunning) {
+      agent::v1::AgentClient client(connection_);
+      agent::v1::ProcessId request;
+      request.set_container_id(id);
+      auto response = co_await client.RemoveContainer(std::move(request), kRemoveTimeout);
+      if (!response.ok()) log::Warn("removing container \"{}\" in the guest: {}", id, response.status().message());
+    }
+    container->StopAll(kVmDiedStatus);
+    std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
+    absl::Status status = co_await RunBlocking(pool_, std::move(undo));
+    if (status.ok()) containers_.erase(id);  // else a second try has something to undo
+    co_return status;
+  }
+
+  std::shared_ptr<Container> FindContainer(const std::string& id) const override {
+    auto at = containers_.find(id);
+    return at != containers_.end() ? at->second.container : nullptr;
+  }
+  size_t ContainerCount() const override { return containers_.size(); }
+  pid_t VmPid() const override { return hypervisor_->Pid(); }
+
+  Co<absl::Status> Stop() override {
+    auto self = shared_from_this();
+    if (state_ == State::kNew) {
+      state_ = State::kStopped;
+      share_ready_.Set();
+      settled_.Set();
+      co_return absl::OkStatus();
+    }
+    const bool is_first = state_ != State::kStopping && state_ != State::kStopped;
+    // A boot under way ends by itself once its machine is killed.
+    if (is_first) state_ = State::kStopping;
+    absl::Status status = co_await hypervisor_->Stop();
+    co_await settled_.Wait();
+    absl::Status released = co_await Release();
+    co_return status.ok() ? released : status;
+  }
+
+ private:
+  Co<absl::Status> Boot() {
+    if (!IsValidSandboxId(options_.id)) co_return absl::InvalidArgumentError("this is no sandbox id");
+    std::function<absl::StatusOr<std::shared_ptr<const NetworkNamespace>>()> open = [path = options_.netns_path] {
+      return NetworkNamespace::Open(path);
+    };
+    CO_ASSIGN_OR_RETURN(network_,
+                        co_await RunBlockingFor<std::shared_ptr<const NetworkNamespace>>(pool_, std::move(open)));
+    log::Info("timeline: network namespace ready");
+    CO_ASSIGN_OR_RETURN(BootToken token, MakeBootToken());
+    auto spec = std::make_shared<hypervisors::VmSpec>(MakeMachineSpec(options_, token));
+    absl::Status shared = co_await PrepareShare(spec);
+    if (!shared.ok()) co_return shared;
+    if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
+    share_ready_.Set();
+    log::Info("timeline: share ready");
+    const int netns_fd = network_->fd();
+    absl::Status started = co_await hypervisor_->Start(std::move(*spec), netns_fd);
+    if (!started.ok()) co_return started;
+    log::Info("timeline: virtual machine started");
+    Spawn(executor_, "watching the sandbox", WatchMachine(shared_from_this()));
+    const std::chrono::seconds timeout(options_.config.dial_timeout);
+    auto peer = co_await ConnectAgent(hypervisor_, std::move(token), timeout);
+    if (!peer.ok()) co_return peer.status();
+    connection_ = peer->connection;
+    Spawn(executor_, "watching the agent", WatchConnection(shared_from_this()));
+    absl::Status made = co_await SetUpGuest();
+    if (!made.ok()) co_return made;
+    log::Info("timeline: agent ready");
+    asio::post(pool_, &hypervisors::TrimMemory);
+    if (options_.config.shared_fs == SharedFs::kVirtioFs) {
+      // The guest has mounted the share: virtiofsd has found its files and lives in a namespace of its own.
+      asio::post(pool_, [share = share_, id = options_.id] {
+        const absl::Status kept = share->KeepOnly(SharedDirectory(id));
+        if (!kept.ok()) log::Warn("letting go of the host's mounts: {}", kept.message());
+      });
+    }
+    co_return absl::OkStatus();
+  }
+
+  Co<absl::Status> PrepareShare(std::shared_ptr<hypervisors::VmSpec> spec) {
+    auto options = std::make_shared<VirtiofsdOptions>();
+    options->program = options_.config.virtio_fs_daemon;
+    options->directory = ExportedDirectory(options_.id);
+    options->cache = options_.config.virtio_fs_cache;
+    options->socket_path = absl::StrCat(spec->runtime_dir, "/virtiofsd.sock");
+    options->pid_file = absl::StrCat(spec->runtime_dir, "/virtiofsd.pid");
+    options->uid = spec->uid;
+    options->gid = spec->gid;
+    const bool uses_9p = options_.config.shared_fs == SharedFs::k9p;
+    auto daemon = std::make_shared<Virtiofsd>();
+    auto share = std::make_shared<std::shared_ptr<const ShareNamespace>>();
+    std::function<absl::Status()> job = [id = options_.id, config = options_.config, options, uses_9p, daemon,
+                                         vsock = vsock_daemon_, share, spec]() -> absl::Status {
+      RETURN_IF_ERROR(MakeRuntimeDirectory(id));
+      RETURN_IF_ERROR(PrepareChannel(config, *spec, *vsock));
+      ASSIGN_OR_RETURN(*share, ShareNamespace::Make());
+      const uid_t owner = uses_9p ? spec->uid : 0;
+      RETURN_IF_ERROR((*share)->Run([&id, owner] { return MakeSharedDirectory(id, owner); }));
+      options->mount_namespace = (*share)->fd();
+      if (uses_9p) return absl::OkStatus();
+      ASSIGN_OR_RETURN(*daemon, StartVirtiofsd(*options));
+      return absl::OkStatus();
+    };
+    absl::Status status = co_await RunBlocking(pool_, std::move(job));
+    virtiofsd_ = daemon;
+    share_ = *share;
+    if (!status.ok()) co_return status;
+    UniqueFd pidfd(::fcntl(daemon->process.pidfd.get(), F_DUPFD_CLOEXEC, 0));
+    if (pidfd.valid()) Spawn(executor_, "watching virtiofsd", WatchVirtiofsd(shared_from_this(), std::move(pidfd)));
+    if (uses_9p) {
+      spec->devices.push_back({kShareDevice, hypervisors::NinePShare{kShareTag, options->directory}});
+      spec->mount_namespace = share_->fd();
+    } else {
+      spec->devices.push_back({kShareDevice, hypervisors::VirtioFsShare{kShareTag, options->socket_path}});
+    }
+    co_return absl::OkStatus();
+  }
+
+  Co<absl::Status> SetUpGuest() {
+    agent::v1::CreateSandboxRequest request = MakeSandboxRequest(options_, virtiofsd_->descriptors);
+    agent::v1::AgentClient client(connection_);
+    auto response = co_await client.CreateSandbox(std::move(request), kAgentCallTimeout);
+    co_return Annotate(response.status(), "setting up the guest");
+  }
+
+  Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> MakeContainer(std::shared_ptr<ContainerMounts> host) {
+    co_await share_ready_.Wait();
+    if (state_ != State::kBooting && state_ != State::kRunning) co_return NotRunning();
+    host->share = share_;
+    std::function<absl::Status()> prepare = [host] { return PrepareContainer(*host); };
+    absl::Status prepared = co_await RunBlocking(pool_, std::move(prepare));
+    if (!prepared.ok()) co_return prepared;
+    co_await settled_.Wait();
+    if (state_ != State::kRunning) co_return NotRunning();
+    absl::Status named = CheckProcessNamespaces(host->process_namespaces);
+    if (!named.ok()) co_return named;
+    auto container = std::make_shared<GuestContainer>(executor_, connection_, host->options);
+    agent::v1::CreateContainerRequest request = MakeContainerRequest(*host);
+    agent::v1::AgentClient client(connection_);
+    const std::chrono::seconds timeout(options_.config.create_container_timeout);
+    auto response = co_await client.CreateContainer(std::move(request), timeout);
+    if (state_ != State::kRunning) co_return NotRunning();
+    if (!response.ok()) co_return response.status();
+    container->OnNeighboursAsked([weak = weak_from_this(), id = host->options.id] {
+      auto self = weak.lock();
+      return self != nullptr && self->OthersLive(id);
+    });
+    container->Watch();
+    co_return container;
+  }
+
+  // Whether ending the machine would end more than container `id`; one being made counts.
+  bool OthersLive(const std::string& id) const {
+    for (const std::string& other : creating_) {
+      if (other != id) return true;
+    }
+    for (const auto& [other, entry] : containers_) {
+      if (other != id && entry.container->init()->state() != ProcessState::kStopped) return true;
+    }
+    return false;
+  }
+
+  // Containers of this sandbox are known on the host by the machine's process.
+  absl::Status CheckProcessNamespaces(const std::vector<GuestSpec::ProcessNamespace>& names) const {
+    for (const GuestSpec::ProcessNamespace& name : names) {
+      if (name.pid == hypervisor_->Pid() && !containers_.empty()) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("linux.namespaces: ", name.type, " at \"", name.path,
+                       "\": that process is of no container of this pod; only containers of one pod share namespaces"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status NotRunning() const {
+    if (!start_status_.ok()) return start_status_;
+    return absl::UnavailableError(absl::StrCat("sandbox \"", options_.id, "\" has stopped"));
+  }
+
+  // The machine may end at any time: every process of it ends with it.
+  static Co<absl::Status> WatchMachine(std::shared_ptr<VmSandbox> self) {
+    co_await self->hypervisor_->WaitStopped();
+    if (self->state_ == State::kRunning) log::Warn("the virtual machine has stopped unexpectedly");
+    if (self->state_ == State::kRunning) self->state_ = State::kStopping;
+    if (self->connection_) self->connection_->Close(absl::UnavailableError("the virtual machine has stopped"));
+    for (auto& [id, entry] : self->containers_) entry.container->StopAll(kVmDiedStatus);
+    co_return absl::OkStatus();
+  }
+
+  // A connection that ends leaves no way to reach the machine's processes: the machine ends with
+  // it.
+  static Co<absl::Status> WatchConnection(std::shared_ptr<VmSandbox> self) {
+    std::shared_ptr<ttrpc::Connection> connection = self->connection_;
+    absl::Status reason = co_await connection->WaitClosed();
+    if (self->state_ != State::kRunning) co_return absl::OkStatus();
+    log::Warn("the agent's connection has ended: {}", reason.message());
+    co_return co_await self->hypervisor_->Stop();
+  }
+
+  // Without it every access to a file in the guest waits for ever, so the machine ends with it.
+  static Co<absl::Status> WatchVirtiofsd(std::shared_ptr<VmSandbox> self, UniqueFd pidfd) {
+    asio::posix::stream_descriptor process(self->executor_, pidfd.release());
+    co_await process.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
+    if (self->state_ != State::kBooting && self->state_ != State::kRunning) co_return absl::OkStatus();
+    log::Warn("virtiofsd has ended unexpectedly");
+    self->is_virtiofsd_lost_ = true;
+    co_return co_await self->hypervisor_->Stop();
+  }
+
+  void WakeRelease() {
+    if (creating_.empty() && creators_gone_ != nullptr) creators_gone_->Set();
+  }
+
+  // One at a time: a failed start and Stop() may both ask for it.
+  Co<absl::Status> Release() {
+    while (releasing_ != nullptr) {
+      std::shared_ptr<Latch> other = releasing_;
+      co_await other->Wait();
+    }
+    auto mine = std::make_shared<Latch>(executor_);
+    releasing_ = mine;
+    absl::Status status = co_await ReleaseAll();
+    releasing_ = nullptr;
+    mine->Set();
+    co_return status;
+  }
+
+  Co<absl::Status> ReleaseAll() {
+    absl::Status stopped = co_await hypervisor_->Stop();
+    if (connection_) connection_->Close(absl::UnavailableError("the sandbox has stopped"));
+    if (!creating_.empty()) {
+      creators_gone_ = std::make_shared<Latch>(executor_);
+      std::shared_ptr<Latch> gone = creators_gone_;
+      co_await gone->Wait();
+    }
+    for (auto& [id, entry] : containers_) entry.container->StopAll(kVmDiedStatus);
+    containers_.clear();
+    network_.reset();
+    std::shared_ptr<Virtiofsd> daemon = virtiofsd_;
+    std::function<absl::Status()> job = [id = options_.id, daemon, vsock = vsock_daemon_, stopped,
+                                         share = std::exchange(share_, nullptr)]() mutable {
+      // Each step whatever came of the one before.
+      absl::Status released = stopped;
+      released.Update(StopVsockDaemon(*vsock, kVsockDaemonStopTimeout));
+      if (daemon != nullptr) released.Update(StopVirtiofsd(*daemon, kVirtiofsdStopTimeout));
+      // Its last user but virtiofsd: the mounts go here, which may take their time.
+      share.reset();
+      released.Update(RemoveSharedDirectory(id));
+      // It says where the rest is, to the shim's `delete`.
+      if (released.ok()) released = RemoveTree(RuntimeDirectory(id));
+      return released;
+    };
+    absl::Status status = co_await RunBlocking(pool_, std::move(job));
+    state_ = State::kStopped;
+    co_return status;
+  }
+
+  asio::any_io_executor executor_;
+  asio::thread_pool& pool_;
+  SandboxOptions options_;
+  State state_ = State::kNew;
+  absl::Status start_status_;
+  std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
+  std::shared_ptr<const NetworkNamespace> network_;
+  std::shared_ptr<const ShareNamespace> share_;
+  std::shared_ptr<Virtiofsd> virtiofsd_;
+  bool is_virtiofsd_lost_ = false;
+  const std::shared_ptr<VsockDaemon> vsock_daemon_ = std::make_shared<VsockDaemon>();
+  std::shared_ptr<ttrpc::Connection> connection_;
+  std::map<std::string, Entry> containers_;
+  std::set<std::string> creating_;
+  Latch share_ready_;  // or the start has failed
+  Latch settled_;      // the start has ended, well or not
+  std::shared_ptr<Latch> releasing_;
+  std::shared_ptr<Latch> creators_gone_;
+};
+
+}  // namespace
+
+std::shared_ptr<Sandbox> MakeVmSandbox(asio::any_io_executor executor, asio::thread_pool& pool, SandboxOptions options,
+                                       std::shared_ptr<hypervisors::Hypervisor> hypervisor) {
+  return std::make_shared<VmSandbox>(executor, pool, std::move(options), std::move(hypervisor));
+}
+
+std::shared_ptr<Sandbox> Sandbox::Make(asio::any_io_executor executor, asio::thread_pool& pool,
+                                       SandboxOptions options) {
+  return MakeVmSandbox(executor, pool, std::move(options), hypervisors::MakeLibvirtHypervisor(executor));
+}
+
+}  // namespace kata::virtcontainers
