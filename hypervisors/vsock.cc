@@ -71,6 +71,13 @@ absl::StatusOr<UniqueFd> ConnectVsock(uint32_t cid, uint32_t port, std::chrono::
   UniqueFd fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return ErrnoStatus(errno, what);
   RETURN_IF_ERROR(SetTimeouts(fd.get(), timeout, what));
+  // It has one of its own for the connection, 2 s else.
+  timeval connect_timeout{};
+  connect_timeout.tv_sec = static_cast<time_t>(timeout.count() / 1000);
+  connect_timeout.tv_usec = static_cast<suseconds_t>(timeout.count() % 1000 * 1000);
+  if (::setsockopt(fd.get(), AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &connect_timeout, sizeof(connect_timeout)) != 0) {
+    return ErrnoStatus(errno, what);
+  }
   sockaddr_vm address{};
   address.svm_family = AF_VSOCK;
   address.svm_cid = cid;

@@ -72,9 +72,13 @@ absl::Status WriteSysctlsFor(int pidfd, const std::map<std::string, std::string>
   const pid_t helper = ::fork();
   if (helper < 0) return SystemError(errno, "making a process for the sysctls");
   if (helper == 0) {
-    const absl::Status status = WriteInNamespacesOf(pidfd, sysctls, root);
-    const std::string text(status.message().substr(0, kErrorTextMax));
-    static_cast<void>(::write(writer.get(), text.data(), text.size()) < 0);
+    // Without a way out: an exception would go on in the copy of the agent.
+    const auto write = [&]() noexcept {
+      const absl::Status status = WriteInNamespacesOf(pidfd, sysctls, root);
+      const std::string text(status.message().substr(0, kErrorTextMax));
+      static_cast<void>(::write(writer.get(), text.data(), text.size()) < 0);
+    };
+    write();
     ::_exit(0);
   }
   writer.reset();

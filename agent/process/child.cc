@@ -366,7 +366,7 @@ absl::Status SetUpAndRunGuarded(const LaunchOptions& options, int control) {
 
 }  // namespace
 
-void RunChild(const LaunchOptions& options, int control) {
+void RunChild(const LaunchOptions& options, int control) noexcept {
   ResetSignals();
   CloseAllBut({control, options.init_pidfd, options.pid_namespace_fd, options.ipc_namespace_fd,
                options.uts_namespace_fd, options.time_namespace_fd, options.set_up_procs_fd, options.final_procs_fd,

@@ -72,7 +72,7 @@ absl::Status PrepareChild(pid_t pid, int pidfd, const LaunchOptions& options) {
 }
 
 // In the process between. Negative: an errno.
-long CloneInUserNamespace(const LaunchOptions& options, clone_args args, int control) {
+long CloneInUserNamespace(const LaunchOptions& options, clone_args args, int control) noexcept {
   // Its copy must be closed to those who see it in their namespace from its birth.
   const bool is_inside = prctl(PR_SET_DUMPABLE, 0) == 0 &&
                          (options.pid_namespace_fd < 0 || ::setns(options.pid_namespace_fd, CLONE_NEWPID) == 0) &&

@@ -87,6 +87,7 @@ struct Launched {
 absl::StatusOr<Launched> Launch(asio::any_io_executor executor, const LaunchOptions& options);
 
 // The child's whole life; `control` is its end. In child.cc.
-[[noreturn]] void RunChild(const LaunchOptions& options, int control);
+// Without a way out: an exception would go on in the copy of the agent.
+[[noreturn]] void RunChild(const LaunchOptions& options, int control) noexcept;
 
 }  // namespace kata::agent

@@ -30,6 +30,7 @@ namespace {
 constexpr char kMarker[] = "as init process";
 constexpr char kMemoryMib[] = "128";
 constexpr std::chrono::seconds kEndTimeout{10};
+constexpr useconds_t kLockPause = 10000;  // microseconds
 constexpr size_t kOutputMax = 256u << 10;
 constexpr size_t kOutputInError = 200;
 constexpr size_t kVerdictMax = 4096;
@@ -165,9 +166,13 @@ absl::Status ProbeBootOnce(const VmSpec& spec, const std::string& accelerator, c
   const std::string lock_path = cache_dir + "/lock";
   const UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock.valid()) return ErrnoStatus(errno, absl::StrCat("open \"", lock_path, "\""));
-  // At most as long as another one's probe takes.
-  while (flock(lock.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return ErrnoStatus(errno, absl::StrCat("lock \"", lock_path, "\""));
+  // For as long as another one's probe may take. One that is stopped does not hold up the others for ever: they probe
+  // for themselves then.
+  const auto until = std::chrono::steady_clock::now() + timeout;
+  while (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return ErrnoStatus(errno, absl::StrCat("lock \"", lock_path, "\""));
+    if (std::chrono::steady_clock::now() >= until) break;
+    usleep(kLockPause);
   }
   if (ReadVerdict(path, boot_id, &verdict)) return verdict;
   verdict = ProbeBoot(spec, accelerator, timeout);

@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisors/libvirt/capability_cache.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <filesystem>
 
 #include "proto/base/fd.h"
@@ -20,19 +15,6 @@ constexpr size_t kFileMax = 4u << 20;
 constexpr int kFilesMax = 32;
 
 std::string DirectoryBelow(const std::string& libvirt_root) { return libvirt_root + "/cache/qemu/capabilities"; }
-
-absl::StatusOr<UniqueFd> Lock(const std::string& cache_dir, int operation) {
-  RETURN_IF_ERROR(MakeDirs(cache_dir, 0700));
-  const std::string path = cache_dir + "/lock";
-  UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("open \"", path, "\""));
-  int result = 0;
-  do {
-    result = flock(fd.get(), operation);
-  } while (result != 0 && errno == EINTR);
-  if (result != 0) return ErrnoStatus(errno, absl::StrCat("lock \"", path, "\""));
-  return fd;
-}
 
 absl::StatusOr<int> CopyChanged(const std::string& from, const std::string& to) {
   int count = 0;
@@ -52,13 +34,13 @@ absl::StatusOr<int> CopyChanged(const std::string& from, const std::string& to) 
 }  // namespace
 
 absl::StatusOr<int> SeedCapabilities(const std::string& cache_dir, const std::string& libvirt_root) {
-  ASSIGN_OR_RETURN(const UniqueFd lock, Lock(cache_dir, LOCK_SH));
+  RETURN_IF_ERROR(MakeDirs(cache_dir, 0700));
   RETURN_IF_ERROR(MakeDirs(DirectoryBelow(libvirt_root), 0755));
   return CopyChanged(cache_dir, DirectoryBelow(libvirt_root));
 }
 
 absl::Status StoreCapabilities(const std::string& cache_dir, const std::string& libvirt_root) {
-  ASSIGN_OR_RETURN(const UniqueFd lock, Lock(cache_dir, LOCK_EX));
+  RETURN_IF_ERROR(MakeDirs(cache_dir, 0700));
   return CopyChanged(DirectoryBelow(libvirt_root), cache_dir).status();
 }
 

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisors/libvirt/cleanup.h"
 
-#include <poll.h>
-#include <signal.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -154,9 +152,14 @@ absl::Status CleanUpMachine(const std::string& name, const std::string& runtime_
   const std::string domain = DomainName(name);
   const UniqueFd pidfd = OpenMachineProcess(paths, domain);
   const std::string what = absl::StrCat("the process of machine \"", domain, "\"");
-  if (pidfd.valid()) RETURN_IF_ERROR(KillProcess(pidfd.get(), what, timeout));
+  const auto until = std::chrono::steady_clock::now() + timeout;
+  const auto left = [until] {
+    const auto rest = until - std::chrono::steady_clock::now();
+    return std::max(std::chrono::duration_cast<std::chrono::milliseconds>(rest), std::chrono::milliseconds(0));
+  };
+  if (pidfd.valid()) RETURN_IF_ERROR(KillProcess(pidfd.get(), what, left()));
   for (const EmulatorProcess& emulator : FindEmulators(paths)) {
-    RETURN_IF_ERROR(KillProcess(emulator.pidfd.get(), what, timeout));
+    RETURN_IF_ERROR(KillProcess(emulator.pidfd.get(), what, left()));
   }
   absl::Status status = RemoveCgroups("/sys/fs/cgroup", domain);
   status.Update(RemoveFiles(paths));

@@ -58,9 +58,9 @@ asio::thread_pool& Pool() {
 // of the machine, which it starts here, lives in them.
 absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml,
                                const std::vector<LibvirtSession::File>& files, int netns, int mount_namespace,
-                               bool is_kvm, const std::string& kvm_cover) {
+                               bool is_kvm, const std::string& kvm_cover, const std::function<void()>& before) {
   absl::Status status;
-  std::thread thread([&session, &xml, &files, &status, netns, mount_namespace, is_kvm, &kvm_cover] {
+  std::thread thread([&session, &xml, &files, &status, netns, mount_namespace, is_kvm, &kvm_cover, &before] {
     if (setns(netns, CLONE_NEWNET) != 0) {
       status = ErrnoStatus(errno, "enter the network namespace");
       return;
@@ -71,6 +71,7 @@ absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml,
     }
     const absl::Status hidden = is_kvm ? absl::OkStatus() : HideKvm(kKvmDevice, kvm_cover);
     if (!hidden.ok()) log::Warn("hide hardware virtualization, which makes a start faster: {}", hidden.message());
+    before();
     status = session.Create(xml, files);
   });
   thread.join();
@@ -237,8 +238,15 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
       if (!seeded.ok()) log::Warn("seed libvirt's capability files: {}", seeded.status().message());
     }
     ASSIGN_OR_RETURN(job->session, LibvirtSession::Open("qemu:///embed?root=" + paths.libvirt_root, handler));
+    // Its files are the emulator's user's. They are kept before there is a guest that could have got hold of that user.
+    const auto keep_capabilities = [job, &spec, &paths, &choice] {
+      if (spec.cache_dir.empty()) return;
+      absl::Status kept = job->session->LoadCapabilities(spec.emulator, spec.machine_type, choice.is_kvm);
+      if (kept.ok()) kept = StoreCapabilities(job->capabilities, paths.libvirt_root);
+      if (!kept.ok()) log::Warn("keep libvirt's capability files: {}", kept.message());
+    };
     RETURN_IF_ERROR(CreateInNamespace(*job->session, xml, FilesOf(spec.devices), netns, spec.mount_namespace,
-                                      choice.is_kvm, paths.runtime_dir + "/libvirt/no-kvm"));
+                                      choice.is_kvm, paths.runtime_dir + "/libvirt/no-kvm", keep_capabilities));
     if (AgentChannelOf(spec) == AgentChannel::kVsock) {
       ASSIGN_OR_RETURN(const std::string document, job->session->Document());
       ASSIGN_OR_RETURN(job->vsock_cid, VsockCidOf(document));
@@ -265,12 +273,6 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
   if (!job->warning.empty()) {
     log::Warn("machine {} runs without hardware virtualization, many times slower: {}", domain_, job->warning);
   }
-  std::function<absl::Status()> store = [job, paths] {
-    if (job->spec.cache_dir.empty()) return absl::OkStatus();
-    return StoreCapabilities(job->capabilities, paths.libvirt_root);
-  };
-  status = co_await RunBlocking(Pool(), std::move(store));
-  if (!status.ok()) log::Warn("keep libvirt's capability files: {}", status.message());
   co_return absl::OkStatus();
 }
 

@@ -90,6 +90,13 @@ class Session : public LibvirtSession {
     return callback_ < 0 ? LastError("listen to domain events") : absl::OkStatus();
   }
 
+  absl::Status LoadCapabilities(const std::string& emulator, const std::string& machine_type, bool is_kvm) override {
+    char* text = virConnectGetDomainCapabilities(connection_, emulator.c_str(), nullptr, machine_type.c_str(),
+                                                 is_kvm ? "kvm" : "qemu", 0);
+    const bool is_known = text != nullptr;
+    std::free(text);
+    return is_known ? absl::OkStatus() : LastError("ask for the emulator's capabilities");
+  }
   absl::Status Create(const std::string& xml, const std::vector<File>& files) override {
     if (files.empty()) {
       domain_ = virDomainCreateXML(connection_, xml.c_str(), VIR_DOMAIN_NONE);

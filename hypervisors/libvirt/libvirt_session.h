@@ -28,6 +28,9 @@ class LibvirtSession {
     int fd = -1;
   };
 
+  // Has libvirt ask the emulator what it can, unless its files say so already: the same that Create does, but before a
+  // guest runs. `machine_type` as in the document.
+  virtual absl::Status LoadCapabilities(const std::string& emulator, const std::string& machine_type, bool is_kvm) = 0;
   // The calling thread's network namespace becomes the machine's.
   virtual absl::Status Create(const std::string& xml, const std::vector<File>& files) = 0;
   // `xml` is one device's element.

@@ -43,11 +43,10 @@ void ResetSignals() {
 }
 
 // The descriptors at 3, 4, … and `failures` after them, to be closed by the execve; its new number.
-int PlaceDescriptors(std::vector<int>& descriptors, int output, bool keeps_errors, int failures) {
+int PlaceDescriptors(std::vector<int>& descriptors, int output, int failures) {
   const int null = ::open("/dev/null", O_RDWR);
   ::dup2(null, STDIN_FILENO);
-  ::dup2(output >= 0 ? output : null, STDOUT_FILENO);
-  if (output >= 0 || !keeps_errors) ::dup2(output >= 0 ? output : null, STDERR_FILENO);
+  for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) ::dup2(output >= 0 ? output : null, fd);
   const int end = kFirstGiven + static_cast<int>(descriptors.size());
   // Out of the way of the numbers that are given, first.
   const int free = end + 1;
@@ -60,6 +59,16 @@ int PlaceDescriptors(std::vector<int>& descriptors, int output, bool keeps_error
 }
 
 }  // namespace
+
+absl::StatusOr<OutputPipe> MakeOutputPipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoStatus(errno, "making a pipe");
+  OutputPipe out;
+  out.read.reset(ends[0]);
+  out.write.reset(ends[1]);
+  ::fcntl(out.read.get(), F_SETFL, O_NONBLOCK);
+  return out;
+}
 
 absl::StatusOr<ChildProcess> StartChild(const ChildOptions& options,
                                         const std::function<absl::Status(pid_t)>& on_made) {
@@ -86,7 +95,7 @@ absl::StatusOr<ChildProcess> StartChild(const ChildOptions& options,
     Failure said;
     said.step = options.prepare ? options.prepare() : nullptr;
     const int prepare_error = errno;
-    const int failures = PlaceDescriptors(descriptors, options.output, options.keeps_errors, failing.get());
+    const int failures = PlaceDescriptors(descriptors, options.output, failing.get());
     errno = prepare_error;
     // After a change of user, which clears it.
     if (said.step == nullptr && options.dies_with_parent) {

@@ -24,14 +24,20 @@ struct ChildOptions {
   std::vector<std::string> environment;  // "NAME=value"; nothing is inherited
   // Descriptors of ours that it finds at 3, 4, …
   std::vector<int> descriptors;
-  int output = -1;                // what 1 and 2 are; -1: 1 is /dev/null
-  bool keeps_errors = false;      // without `output`: 2 stays ours, else it is /dev/null
+  int output = -1;                // what 1 and 2 are; -1: /dev/null
   bool leads_session = false;     // else it leads a process group
   bool dies_with_parent = false;  // SIGKILL when the calling thread ends
   // Runs in the child while all of the parent's descriptors are open: async-signal-safe calls only. Null, or with errno
   // set what could not be done, a string literal.
   std::function<const char*()> prepare;
 };
+
+// For `output`: the end that is read does not block.
+struct OutputPipe {
+  UniqueFd read;
+  UniqueFd write;
+};
+absl::StatusOr<OutputPipe> MakeOutputPipe();
 
 struct ChildProcess {
   pid_t pid = 0;  // 0: none

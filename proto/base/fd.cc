@@ -66,14 +66,18 @@ absl::Status WriteAll(int fd, std::string_view data) {
 }
 
 absl::Status WriteFileAtomically(const std::string& path, std::string_view data, unsigned mode) {
-  const std::string temporary = absl::StrCat(path, ".tmp");
-  UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
-  if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("creating \"", temporary, "\""));
-  RETURN_IF_ERROR(Annotate(WriteAll(fd.get(), data), absl::StrCat("\"", temporary, "\"")));
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("renaming \"", temporary, "\" to \"", path, "\""));
+  // Its own name for each writer: two at once must not mix.
+  std::string temporary = absl::StrCat(path, ".XXXXXX");
+  UniqueFd fd(::mkostemp(temporary.data(), O_CLOEXEC));
+  if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("creating \"", path, "\""));
+  absl::Status status = Annotate(WriteAll(fd.get(), data), absl::StrCat("\"", path, "\""));
+  if (status.ok() && ::fchmod(fd.get(), mode) != 0)
+    status = ErrnoStatus(errno, absl::StrCat("opening up \"", path, "\""));
+  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
+    status = ErrnoStatus(errno, absl::StrCat("renaming \"", temporary, "\" to \"", path, "\""));
   }
-  return absl::OkStatus();
+  if (!status.ok()) ::unlink(temporary.c_str());
+  return status;
 }
 
 absl::Status WriteExisting(const std::string& path, std::string_view data) {

@@ -48,9 +48,10 @@ struct Daemon {
 
 Co<absl::Status> ShutDown(Daemon* daemon) {
   co_await daemon->tasks->WaitShutDown();
+  // First of all: a start that joins from now on would join a shim that is going. Those who are connected stay so.
+  ::unlink(daemon->socket_path.c_str());
   co_await daemon->pod->Stop();
   co_await daemon->events->Flush(kEventFlushTimeout);
-  ::unlink(daemon->socket_path.c_str());
   co_await daemon->server->Stop(kServerGrace);
   daemon->io.stop();
   co_return absl::OkStatus();
@@ -106,7 +107,7 @@ int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::
   SandboxMaker make = [executor, &daemon](virtcontainers::SandboxOptions sandbox) {
     return virtcontainers::Sandbox::Make(executor, daemon.pool, std::move(sandbox));
   };
-  daemon.pod = std::make_shared<PodSandbox>(executor, std::move(pod), std::move(make));
+  daemon.pod = std::make_shared<PodSandbox>(executor, daemon.pool, std::move(pod), std::move(make));
   daemon.tasks = std::make_shared<TaskService>(executor, daemon.pool, daemon.events, daemon.pod, arguments.name_space);
   ttrpc::ServiceMap services;
   daemon.tasks->Register(services);

@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
@@ -21,9 +22,10 @@
 namespace kata::shimv2 {
 namespace {
 
+// containerd gives it 5 s and kills it then: all waits together stay below.
+constexpr std::chrono::milliseconds kDeleteTimeout{4500};
 constexpr std::chrono::milliseconds kStateTimeout{1000};  // a live shim answers State from memory
 constexpr std::chrono::milliseconds kShimEndGrace{1000};  // a shim that is shutting down is let finish
-constexpr std::chrono::milliseconds kCleanUpTimeout{2000};
 constexpr uint32_t kKilledStatus = 137;
 
 Co<absl::Status> AskState(std::shared_ptr<ttrpc::Connection> connection, std::string id,
@@ -48,7 +50,7 @@ absl::Status ShimState(const std::string& socket_path, const std::string& id) {
   auto connection =
       ttrpc::Connection::Start(io.get_executor(), ttrpc::MakeFdTransport(io.get_executor(), std::move(fd)), nullptr);
   Spawn(io.get_executor(), "asking the shim", AskState(connection, id, answer));
-  io.run_for(kStateTimeout * 2);
+  io.run_for(kStateTimeout);
   return *answer;
 }
 
@@ -65,6 +67,7 @@ std::string Response() {
 }  // namespace
 
 absl::StatusOr<std::string> Delete(const Arguments& arguments) {
+  const auto until = std::chrono::steady_clock::now() + kDeleteTimeout;
   std::string bundle = arguments.bundle;
   if (bundle.empty()) {
     char* cwd = ::get_current_dir_name();
@@ -83,7 +86,9 @@ absl::StatusOr<std::string> Delete(const Arguments& arguments) {
   // The machine belongs to the sandbox, or to a group whose shim answers: not to be ended over one container.
   if (info.joins_sandbox || (info.may_join && state.ok())) return Response();
   RETURN_IF_ERROR(EndShimProcess(bundle, kShimEndGrace));
-  RETURN_IF_ERROR(virtcontainers::CleanUpSandbox(SandboxName(info.sandbox_id, socket_path), kCleanUpTimeout));
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+  RETURN_IF_ERROR(virtcontainers::CleanUpSandbox(SandboxName(info.sandbox_id, socket_path),
+                                                 std::max(left, std::chrono::milliseconds(0))));
   RemoveStaleSocket(socket_path);
   return Response();
 }

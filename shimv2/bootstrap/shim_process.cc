@@ -13,7 +13,7 @@
 namespace kata::shimv2 {
 namespace {
 
-constexpr std::chrono::seconds kShimKillTimeout{2};  // SIGKILL ends a process at once unless it sits in the kernel
+constexpr std::chrono::seconds kShimKillTimeout{1};  // SIGKILL ends a process at once unless it sits in the kernel
 constexpr size_t kProcFileSizeMax = 4096;
 
 // Field 22 of /proc/PID/stat, in clock ticks since boot; empty when there is no such process or it is a zombie.

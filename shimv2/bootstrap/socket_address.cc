@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstring>
 
 #include <absl/strings/ascii.h>
@@ -21,6 +22,8 @@ namespace {
 
 constexpr char kScheme[] = "unix://";
 constexpr size_t kAddressFileMax = 4096;
+constexpr int kLockTries = 400;
+constexpr useconds_t kLockPause = 5000;  // microseconds
 
 }  // namespace
 
@@ -48,8 +51,32 @@ void RemoveStaleSocket(const std::string& path) {
   ::unlink(path.c_str());
 }
 
+namespace {
+
+// One at a time for a path, or two would take away each other's socket. An abstract socket is the lock: it leaves
+// nothing and goes with its process; a process that is stopped holds up its own id only.
+absl::StatusOr<UniqueFd> LockPath(const std::string& path) {
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) return ErrnoStatus(errno, "making a socket");
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  const std::string text = absl::StrCat("kata-start/", Sha256Hex(path));
+  std::memcpy(name.sun_path + 1, text.data(), text.size());
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + text.size());
+  for (int i = 0; i < kLockTries; ++i) {
+    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), size) == 0) return fd;
+    if (errno != EADDRINUSE) return ErrnoStatus(errno, absl::StrCat("locking \"", path, "\""));
+    ::usleep(kLockPause);
+  }
+  return absl::UnavailableError(
+      absl::StrCat("listening on \"", path, "\": another start of this id is under way and does not go on"));
+}
+
+}  // namespace
+
 absl::StatusOr<UniqueFd> ListenOn(const std::string& path) {
   RETURN_IF_ERROR(MakeDirs(path.substr(0, path.rfind('/')), 0711));
+  ASSIGN_OR_RETURN(const UniqueFd lock, LockPath(path));
   if (IsListening(path)) {
     return absl::AlreadyExistsError(absl::StrCat("listening on \"", path, "\": another shim of this id is running"));
   }

@@ -23,6 +23,14 @@ std::string HostName() {
   return ::gethostname(name, HOST_NAME_MAX) == 0 ? name : "";
 }
 
+absl::StatusOr<virtcontainers::Config> LoadConfigOf(const RuntimeOptions& caller,
+                                                    const std::map<std::string, std::string>& annotations) {
+  ASSIGN_OR_RETURN(virtcontainers::Config config,
+                   virtcontainers::LoadConfig(InstallationPrefix(), caller.config_path, caller.config_body));
+  RETURN_IF_ERROR(virtcontainers::ApplyAnnotations(config, annotations));
+  return config;
+}
+
 // The error of a failed start reaches the caller through CreateContainer, which waits for it.
 Co<absl::Status> StartSandbox(std::shared_ptr<virtcontainers::Sandbox> sandbox) {
   absl::Status status = co_await sandbox->Start();
@@ -36,33 +44,50 @@ std::string SandboxName(const std::string& sandbox_id, const std::string& socket
   return absl::StrCat(sandbox_id, "-", socket_path.substr(socket_path.rfind('/') + 1, kDigestInName));
 }
 
-PodSandbox::PodSandbox(asio::any_io_executor executor, PodOptions options, SandboxMaker make_sandbox)
-    : executor_(executor), options_(std::move(options)), make_sandbox_(std::move(make_sandbox)) {}
+PodSandbox::PodSandbox(asio::any_io_executor executor, asio::thread_pool& pool, PodOptions options,
+                       SandboxMaker make_sandbox)
+    : executor_(executor), pool_(pool), options_(std::move(options)), make_sandbox_(std::move(make_sandbox)) {}
 
-absl::Status PodSandbox::Ensure(const BundleInfo& info, const wire::Any& caller_options) {
-  return sandbox_ != nullptr ? absl::OkStatus() : MakeSandbox(info, caller_options);
+Co<absl::Status> PodSandbox::Ensure(BundleInfo info, wire::Any caller_options) {
+  auto self = shared_from_this();
+  while (made_ != nullptr) {
+    std::shared_ptr<Latch> other = made_;
+    co_await other->Wait();
+  }
+  if (sandbox_ != nullptr) co_return absl::OkStatus();
+  auto mine = std::make_shared<Latch>(executor_);
+  made_ = mine;
+  absl::Status status = co_await MakeSandbox(std::move(info), std::move(caller_options));
+  made_ = nullptr;
+  mine->Set();
+  co_return status;
 }
 
-absl::Status PodSandbox::MakeSandbox(const BundleInfo& info, const wire::Any& caller_options) {
-  if (stopped_ != nullptr) return absl::UnavailableError("the sandbox is being stopped");
+Co<absl::Status> PodSandbox::MakeSandbox(BundleInfo info, wire::Any caller_options) {
+  if (stopped_ != nullptr) co_return absl::UnavailableError("the sandbox is being stopped");
   if (info.joins_sandbox) {
-    return absl::FailedPreconditionError(absl::StrCat("sandbox \"", info.sandbox_id, "\" has ended; delete the pod"));
+    co_return absl::FailedPreconditionError(
+        absl::StrCat("sandbox \"", info.sandbox_id, "\" has ended; delete the pod"));
   }
-  ASSIGN_OR_RETURN(RuntimeOptions caller, ParseRuntimeOptions(caller_options));
+  CO_ASSIGN_OR_RETURN(RuntimeOptions caller, ParseRuntimeOptions(caller_options));
   if (caller.empty()) {
-    ASSIGN_OR_RETURN(caller, ParseRuntimeOptions(options_.start_options));
+    CO_ASSIGN_OR_RETURN(caller, ParseRuntimeOptions(options_.start_options));
   }
+  std::function<absl::StatusOr<virtcontainers::Config>()> load = [caller, annotations = info.config_annotations] {
+    return LoadConfigOf(caller, annotations);
+  };
+  CO_ASSIGN_OR_RETURN(virtcontainers::Config config,
+                      co_await RunBlockingFor<virtcontainers::Config>(pool_, std::move(load)));
+  if (stopped_ != nullptr) co_return absl::UnavailableError("the sandbox is being stopped");
   virtcontainers::SandboxOptions options;
   options.id = SandboxName(info.sandbox_id, options_.socket_path);
-  ASSIGN_OR_RETURN(options.config,
-                   virtcontainers::LoadConfig(InstallationPrefix(), caller.config_path, caller.config_body));
-  RETURN_IF_ERROR(virtcontainers::ApplyAnnotations(options.config, info.config_annotations));
+  options.config = std::move(config);
   options.netns_path = info.netns_path;
   options.hostname = HostName();
   if (options.config.enable_debug) log::SetLevel(log::Level::kDebug);
   sandbox_ = make_sandbox_(std::move(options));
   Spawn(executor_, "starting the sandbox", StartSandbox(sandbox_));
-  return absl::OkStatus();
+  co_return absl::OkStatus();
 }
 
 Co<void> PodSandbox::Stop() {

@@ -28,12 +28,13 @@ std::string SandboxName(const std::string& sandbox_id, const std::string& socket
 
 class PodSandbox : public std::enable_shared_from_this<PodSandbox> {
  public:
-  PodSandbox(asio::any_io_executor executor, PodOptions options, SandboxMaker make_sandbox);
+  // `pool` reads the configuration; it outlives the sandbox.
+  PodSandbox(asio::any_io_executor executor, asio::thread_pool& pool, PodOptions options, SandboxMaker make_sandbox);
 
   // There is a sandbox after this, which may still be starting: an error of its start comes from its CreateContainer.
   // `caller_options`: runtime options of Create. FailedPrecondition for a further container of a pod whose sandbox has
   // ended; Unavailable while it is being stopped.
-  absl::Status Ensure(const BundleInfo& info, const wire::Any& caller_options);
+  Co<absl::Status> Ensure(BundleInfo info, wire::Any caller_options);
   // Null when there is none, also once Stop was called.
   std::shared_ptr<virtcontainers::Sandbox> sandbox() const { return sandbox_; }
   // Ends the sandbox with all that is in it; returns when it is gone, whoever has asked first. Idempotent.
@@ -42,12 +43,14 @@ class PodSandbox : public std::enable_shared_from_this<PodSandbox> {
   std::string Describe() const;
 
  private:
-  absl::Status MakeSandbox(const BundleInfo& info, const wire::Any& caller_options);
+  Co<absl::Status> MakeSandbox(BundleInfo info, wire::Any caller_options);
 
   asio::any_io_executor executor_;
+  asio::thread_pool& pool_;
   PodOptions options_;
   SandboxMaker make_sandbox_;
   std::shared_ptr<virtcontainers::Sandbox> sandbox_;
+  std::shared_ptr<Latch> made_;     // of the making under way
   std::shared_ptr<Latch> stopped_;  // of the stop under way
 };
 

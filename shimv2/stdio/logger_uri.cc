@@ -5,6 +5,7 @@
 
 #include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
+#include <boost/url/param.hpp>
 #include <boost/url/params_view.hpp>
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
@@ -38,7 +39,7 @@ absl::StatusOr<LoggerCommand> ParseLoggerUri(const std::string& uri) {
   boost::urls::encoding_opts form;
   form.space_as_plus = true;
   std::vector<std::string> keys;
-  for (const boost::urls::param_view param : parsed->params(form)) {
+  for (const boost::urls::param& param : parsed->params(form)) {
     if (param.key.empty() && !param.has_value) continue;
     if (std::find(keys.begin(), keys.end(), param.key) != keys.end()) continue;
     keys.push_back(param.key);

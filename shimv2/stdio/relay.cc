@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shimv2/stdio/relay.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -39,17 +40,25 @@ constexpr std::array<Channel, 2> kOutputChannels = {StdioMessage::STDOUT, StdioM
 struct Output {
   explicit Output(asio::any_io_executor executor) : file(executor) {}
   asio::posix::stream_descriptor file;
-  std::string late_fifo;  // not open yet: it has no reader
-  StdioQueue queue;       // two channels may share one file
+  std::shared_ptr<const UniqueFd> regular;  // in place of `file`: it is never waited for, and a write blocks
+  std::string late_fifo;                    // not open yet: it has no reader
+  StdioQueue queue;                         // two channels may share one file
   std::shared_ptr<Latch> changed;
   bool has_ended = true;  // nothing more will come; true from the start for a channel that does not exist
   bool is_closed = true;
 };
 
+bool IsRegular(const UniqueFd& fd) {
+  struct stat info {};
+  return fd.valid() && ::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode);
+}
+
 class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay> {
  public:
-  Relay(asio::any_io_executor executor, StdioFiles files, std::shared_ptr<virtcontainers::StdioStream> stream)
+  Relay(asio::any_io_executor executor, asio::thread_pool& pool, StdioFiles files,
+        std::shared_ptr<virtcontainers::StdioStream> stream)
       : executor_(executor),
+        pool_(pool),
         stream_(std::move(stream)),
         in_(executor),
         in_keeper_(std::move(files.in_keeper)),
@@ -105,7 +114,11 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
   void OpenOutput(Output& output, UniqueFd fd, std::string late_fifo) {
     output.changed = std::make_shared<Latch>(executor_);
     if (!fd.valid() && late_fifo.empty()) return;
-    if (fd.valid()) output.file.assign(fd.release());
+    if (IsRegular(fd)) {
+      output.regular = std::make_shared<const UniqueFd>(std::move(fd));
+    } else if (fd.valid()) {
+      output.file.assign(fd.release());
+    }
     output.late_fifo = std::move(late_fifo);
     output.has_ended = false;
     output.is_closed = false;
@@ -204,6 +217,19 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
     co_return absl::OkStatus();
   }
 
+  static Co<absl::Status> Write(std::shared_ptr<Relay> self, size_t index, const std::string* data) {
+    Output& output = self->outputs_[index];
+    if (output.regular == nullptr) {
+      auto [ec, size] = co_await asio::async_write(output.file, asio::buffer(*data), kTuple);
+      if (ec) co_return absl::UnavailableError(ec.message());
+      co_return absl::OkStatus();
+    }
+    // Its own copies: a relay that is closed meanwhile takes nothing away.
+    std::function<absl::Status()> job = [file = output.regular, text = *data] { return WriteAll(file->get(), text); };
+    absl::Status status = co_await RunBlocking(self->pool_, std::move(job));
+    co_return status;
+  }
+
   static Co<absl::Status> OutputLoop(std::shared_ptr<Relay> self, size_t index) {
     Output& output = self->outputs_[index];
     bool can_write = true;
@@ -221,10 +247,10 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
       }
       const StdioChunk chunk = output.queue.Pop();
       if (can_write) {
-        auto [ec, written] = co_await asio::async_write(output.file, asio::buffer(chunk.data), kTuple);
+        absl::Status written = co_await Write(self, index, &chunk.data);
         // A full disk or a closed file must not stop the workload: what cannot be written is dropped, said once.
-        if (ec && !output.is_closed) {
-          log::Warn("writing output of a process: {}", ec.message());
+        if (!written.ok() && !output.is_closed) {
+          log::Warn("writing output of a process: {}", written.message());
           can_write = false;
         }
       }
@@ -288,6 +314,7 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
   }
 
   asio::any_io_executor executor_;
+  asio::thread_pool& pool_;
   std::shared_ptr<virtcontainers::StdioStream> stream_;
   bool stream_has_ended_ = false;
   asio::posix::stream_descriptor in_;
@@ -306,9 +333,9 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
 
 }  // namespace
 
-std::shared_ptr<StdioRelay> StdioRelay::Start(asio::any_io_executor executor, StdioFiles files,
+std::shared_ptr<StdioRelay> StdioRelay::Start(asio::any_io_executor executor, asio::thread_pool& pool, StdioFiles files,
                                               std::shared_ptr<virtcontainers::StdioStream> stream) {
-  auto relay = std::make_shared<Relay>(executor, std::move(files), std::move(stream));
+  auto relay = std::make_shared<Relay>(executor, pool, std::move(files), std::move(stream));
   relay->Run();
   return relay;
 }

@@ -15,7 +15,8 @@ namespace kata::shimv2 {
 
 class StdioRelay {
  public:
-  static std::shared_ptr<StdioRelay> Start(asio::any_io_executor executor, StdioFiles files,
+  // `pool` writes output that goes to a regular file, which may take its time; it outlives the relay.
+  static std::shared_ptr<StdioRelay> Start(asio::any_io_executor executor, asio::thread_pool& pool, StdioFiles files,
                                            std::shared_ptr<virtcontainers::StdioStream> stream);
   virtual ~StdioRelay() = default;
   // CloseIO: closes our write end of stdin's fifo; the process sees end of file once the client's end is closed as well

@@ -53,6 +53,11 @@ Answer<task::CreateTaskResponse> TaskService::Create(ttrpc::CallContext, task::C
     co_return absl::UnimplementedError("creating a container from a checkpoint is not supported");
   }
   const std::string id = request.id();
+  // It would boot a machine that nobody ends.
+  if (shut_down_.is_set()) {
+    co_return absl::UnavailableError(
+        absl::StrCat("creating container \"", id, "\": its shim is shutting down; try again"));
+  }
   if (tasks_.contains(id)) {
     co_return absl::AlreadyExistsError(absl::StrCat("creating container \"", id, "\": it exists already"));
   }
@@ -91,7 +96,8 @@ Co<absl::StatusOr<std::shared_ptr<TaskRecord>>> TaskService::CreateTask(task::Cr
   init->paths = PathsOf(request);
   CO_ASSIGN_OR_RETURN(StdioFiles opened, OpenStdioFiles(init->paths));
   auto files = std::make_shared<StdioFiles>(std::move(opened));
-  CO_RETURN_IF_ERROR(pod_->Ensure(*info, request.options()));
+  absl::Status ensured = co_await pod_->Ensure(*info, request.options());
+  if (!ensured.ok()) co_return ensured;
   // The machine boots meanwhile.
   absl::Status logging = co_await StartLogger(init, files);
   if (!logging.ok()) co_return logging;

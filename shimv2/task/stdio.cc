@@ -37,7 +37,7 @@ Co<absl::Status> TaskService::AttachStdio(std::shared_ptr<ProcessRecord> record,
   if (paths.in.empty() && !HasOutput(paths) && !HasErrors(paths)) co_return absl::OkStatus();
   auto stream = co_await record->process->OpenStdio();
   if (!stream.ok()) co_return stream.status();
-  record->relay = StdioRelay::Start(executor_, std::move(files), std::move(*stream));
+  record->relay = StdioRelay::Start(executor_, pool_, std::move(files), std::move(*stream));
   if (record->close_stdin_requested) record->relay->CloseStdin();
   co_return absl::OkStatus();
 }

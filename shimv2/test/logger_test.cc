@@ -248,6 +248,11 @@ TEST(LoggerUri, GivesThePathAndTheQuerysWords) {
   EXPECT_EQ(command->words, (std::vector<std::string>{"/usr/bin/log ger", "key", "a&b", "flag", "", "plus", "a b"}));
   EXPECT_FALSE(command->must_say_ready);
   EXPECT_TRUE(ParseLoggerUri("binary-v2:///logger")->must_say_ready);
+  const std::string path = "/run/" + std::string(200, 'p');
+  const std::string value = "/run/" + std::string(200, 'v');
+  command = ParseLoggerUri("binary://" + path + "?out=" + value);
+  ASSERT_TRUE(command.ok()) << command.status();
+  EXPECT_EQ(command->words, (std::vector<std::string>{path, "out", value}));
 }
 
 TEST(LoggerUri, RefusesWhatIsNoAbsolutePath) {

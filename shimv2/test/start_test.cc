@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -137,6 +139,30 @@ TEST_F(StartTest, SandboxNamesDifferAmongNamespacesAndContainerds) {
   EXPECT_EQ(SandboxName("pod", SocketPath("/d", "/c.sock", "ns", "pod")), name);
   EXPECT_NE(SandboxName("pod", SocketPath("", "/c.sock", "ns2", "pod")), name);
   EXPECT_NE(SandboxName("pod", SocketPath("", "/d.sock", "ns", "pod")), name);
+}
+
+TEST_F(StartTest, OfManyStartsAtOnceOneListens) {
+  const std::string path = directory_ + "/s/raced";
+  for (int round = 0; round < 20; ++round) {
+    {
+      auto stale = ListenOn(path);  // its process ends and leaves the file
+      ASSERT_TRUE(stale.ok()) << stale.status();
+    }
+    std::vector<absl::StatusOr<UniqueFd>> sockets(8);
+    std::vector<std::thread> threads;
+    for (auto& socket : sockets) threads.emplace_back([&socket, &path] { socket = ListenOn(path); });
+    for (std::thread& thread : threads) thread.join();
+
+    int listening = 0;
+    for (auto& socket : sockets) {
+      if (socket.ok())
+        ++listening;
+      else
+        EXPECT_EQ(socket.status().code(), absl::StatusCode::kAlreadyExists) << socket.status();
+    }
+    EXPECT_EQ(listening, 1);
+    EXPECT_TRUE(IsListening(path));
+  }
 }
 
 TEST_F(StartTest, OnlyAStaleSocketIsRemoved) {

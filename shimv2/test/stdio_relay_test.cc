@@ -44,7 +44,7 @@ class StdioRelayTest : public testing::Test {
     Spawn(io_.get_executor(), "open", Open(guest_, &stream));
     ASSERT_TRUE(RunUntil([&] { return stream != nullptr; }));
     auto messages = std::make_shared<virtcontainers::StdioStream>(std::move(stream));
-    relay_ = StdioRelay::Start(io_.get_executor(), std::move(*files), std::move(messages));
+    relay_ = StdioRelay::Start(io_.get_executor(), pool_, std::move(*files), std::move(messages));
   }
   static Co<absl::Status> Open(std::shared_ptr<GuestEnd> guest, std::shared_ptr<ttrpc::Stream>* stream) {
     auto opened = co_await guest->Open();
@@ -86,6 +86,7 @@ class StdioRelayTest : public testing::Test {
   }
 
   asio::io_context io_{1};
+  asio::thread_pool pool_{1};
   std::string directory_;
   std::shared_ptr<GuestEnd> guest_;
   std::shared_ptr<StdioRelay> relay_;

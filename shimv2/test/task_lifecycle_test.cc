@@ -175,6 +175,25 @@ TEST_F(TaskServiceTest, SandboxLivesAsLongAsAnyContainer) {
   EXPECT_TRUE(RunUntil([&] { return is_over; }));
 }
 
+TEST_F(TaskServiceTest, ShimThatIsGoingMakesNoMachine) {
+  ASSERT_TRUE(Call(tasks_->Shutdown({}, task::ShutdownRequest())).ok());
+
+  const absl::Status status = Call(tasks_->Create({}, CreateRequest("late"))).status();
+
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_EQ(sandbox_, nullptr);
+}
+
+TEST_F(TaskServiceTest, ContainersThatComeAtOnceShareOneMachine) {
+  auto pod = Begin(tasks_->Create({}, CreateRequest("a", R"("io.containerd.runc.v2.group":"g")")));
+  auto other = Begin(tasks_->Create({}, CreateRequest("b", R"("io.containerd.runc.v2.group":"g")")));
+
+  ASSERT_TRUE(RunUntil([&] { return pod->has_value() && other->has_value(); }));
+  EXPECT_TRUE((*pod)->ok()) << (*pod)->status();
+  EXPECT_TRUE((*other)->ok()) << (*other)->status();
+  EXPECT_EQ(sandbox_->containers.size(), 2u);
+}
+
 TEST_F(TaskServiceTest, PodContainerWithoutItsSandboxIsRefused) {
   const absl::Status status = Call(tasks_->Create({}, CreateRequest("a", kOfPod))).status();
 

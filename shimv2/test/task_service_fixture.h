@@ -69,7 +69,7 @@ class TaskServiceTest : public testing::Test {
       if (ends_slowly_) sandbox_->end = std::make_shared<Latch>(io_.get_executor());
       return sandbox_;
     };
-    pod_ = std::make_shared<PodSandbox>(io_.get_executor(), std::move(pod), std::move(make));
+    pod_ = std::make_shared<PodSandbox>(io_.get_executor(), pool_, std::move(pod), std::move(make));
     tasks_ = std::make_shared<TaskService>(io_.get_executor(), pool_, publisher_, pod_, "ns");
   }
   ~TaskServiceTest() override {

@@ -138,7 +138,7 @@ class StdioPathTest : public testing::Test {
     std::shared_ptr<StdioStream> stream;
     Spawn(executor(), "open", Open(host_, id, &stream));
     EXPECT_TRUE(RunUntil([&] { return stream != nullptr; }));
-    return StdioRelay::Start(executor(), std::move(*files), std::move(stream));
+    return StdioRelay::Start(executor(), pool_, std::move(*files), std::move(stream));
   }
   template <typename Condition>
   bool RunUntil(Condition condition) {
@@ -163,6 +163,7 @@ class StdioPathTest : public testing::Test {
   }
 
   asio::io_context io_{1};
+  asio::thread_pool pool_{1};
   std::string directory_;
   ttrpc::ServiceMap services_;
   std::map<std::string, std::shared_ptr<ProcessIo>> processes_;

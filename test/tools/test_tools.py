@@ -117,3 +117,14 @@ def test_kernel_key_changes_nothing_and_is_stable():
     assert first.returncode == 0, first.stderr
     assert first.stdout == run(TOOLS / "build-kernel", "--key").stdout
     assert len(first.stdout.strip()) == 64
+
+
+def test_prefix_that_the_machines_user_cannot_reach_is_refused_at_once(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+
+    done = run(TOOLS / "build", "--prefix", closed / "kata")
+
+    assert done.returncode == 1
+    # The directories of pytest above it are closed as well: the first one on the way is named.
+    assert "cannot be reached by QEMU's user" in done.stderr and "chmod o+x" in done.stderr

@@ -64,7 +64,8 @@ absl::StatusOr<VsockDaemon> StartVsockDaemon(const VsockDaemonOptions& options) 
   child.name = "vhost-device-vsock";
   child.words = {options.program, kCidWord, absl::StrCat("--socket=", kVsockMachineSocket),
                  absl::StrCat("--uds-path=", kVsockHostSocket)};
-  child.keeps_errors = true;
+  ASSIGN_OR_RETURN(OutputPipe output, MakeOutputPipe());
+  child.output = output.write.get();
   child.leads_session = true;
   child.dies_with_parent = true;
   child.prepare = [directory = options.directory.c_str(), uid = options.uid, gid = options.gid] {
@@ -75,6 +76,7 @@ absl::StatusOr<VsockDaemon> StartVsockDaemon(const VsockDaemonOptions& options) 
   ASSIGN_OR_RETURN(UniqueFd listening, ListenFor(ready_path, options.uid, options.gid));
   VsockDaemon daemon;
   ASSIGN_OR_RETURN(daemon.process, StartChild(child));
+  daemon.output = std::move(output.read);
   daemon.ready = std::move(listening);
   absl::Status ready = WaitForSockets(options, daemon);
   if (ready.ok()) return daemon;

@@ -30,7 +30,8 @@ struct VsockDaemonOptions {
 
 struct VsockDaemon {
   ChildProcess process;
-  UniqueFd ready;  // listens for what the guest connects to on the host's ready_port
+  UniqueFd output;  // what it writes comes here; whoever starts it reads it to its end
+  UniqueFd ready;   // listens for what the guest connects to on the host's ready_port
 };
 
 // Returns once its sockets are there.

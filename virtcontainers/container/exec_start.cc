@@ -11,9 +11,6 @@
 namespace kata::virtcontainers {
 namespace {
 
-// A guest that answers none of these at all is not kept: each call would stay as long as its machine.
-constexpr std::chrono::minutes kLateAnswerTimeout{5};
-
 Co<absl::Status> EndLateExec(std::shared_ptr<ttrpc::Connection> connection, agent::v1::ProcessId id) {
   log::Warn("ending process \"{}\" of container \"{}\": the guest has started it too late", id.exec_id(),
             id.container_id());

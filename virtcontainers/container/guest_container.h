@@ -19,6 +19,9 @@ namespace kata::virtcontainers {
 inline constexpr size_t kExecsMax = 1024;
 // Calls that the agent answers at once; a guest that takes longer does not answer at all.
 inline constexpr std::chrono::seconds kAgentCallTimeout{30};
+// For the answer to a call that nobody waits for any more, which may have made something. A guest that never gives it
+// is not kept: each such call would stay as long as its machine.
+inline constexpr std::chrono::minutes kLateAnswerTimeout{5};
 // Signals are taken at once as well. A guest that does not take SIGKILL for an init is ended with its machine.
 inline constexpr std::chrono::seconds kSignalTimeout{10};
 // Between an answer of the guest about OOM kills and the next question.

@@ -20,10 +20,12 @@
 #include "virtcontainers/agent_client/vsock_daemon.h"
 #include "virtcontainers/container/container_mounts.h"
 #include "virtcontainers/container/guest_container.h"
+#include "virtcontainers/container/guest_create.h"
 #include "virtcontainers/network/network_namespace.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/sandbox/guest_setup.h"
 #include "virtcontainers/sandbox/machine_spec.h"
+#include "virtcontainers/share/daemon_log.h"
 #include "virtcontainers/share/share_namespace.h"
 #include "virtcontainers/share/shared_directory.h"
 #include "virtcontainers/share/virtiofsd.h"
@@ -227,6 +229,11 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     share_ = *share;
     if (!status.ok()) co_return status;
     UniqueFd pidfd(::fcntl(daemon->process.pidfd.get(), F_DUPFD_CLOEXEC, 0));
+    if (daemon->output.valid())
+      Spawn(executor_, "logging virtiofsd", LogDaemon("virtiofsd", std::move(daemon->output)));
+    if (vsock_daemon_->output.valid()) {
+      Spawn(executor_, "logging vhost-device-vsock", LogDaemon("vhost-device-vsock", std::move(vsock_daemon_->output)));
+    }
     if (pidfd.valid()) Spawn(executor_, "watching virtiofsd", WatchVirtiofsd(shared_from_this(), std::move(pidfd)));
     if (uses_9p) {
       spec->devices.push_back({kShareDevice, hypervisors::NinePShare{kShareTag, options->directory}});
@@ -257,11 +264,10 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (!named.ok()) co_return named;
     auto container = std::make_shared<GuestContainer>(executor_, connection_, host->options);
     agent::v1::CreateContainerRequest request = MakeContainerRequest(*host);
-    agent::v1::AgentClient client(connection_);
     const std::chrono::seconds timeout(options_.config.create_container_timeout);
-    auto response = co_await client.CreateContainer(std::move(request), timeout);
+    absl::Status made = co_await CreateInGuest(connection_, std::move(request), timeout);
     if (state_ != State::kRunning) co_return NotRunning();
-    if (!response.ok()) co_return response.status();
+    if (!made.ok()) co_return made;
     container->OnNeighboursAsked([weak = weak_from_this(), id = host->options.id] {
       auto self = weak.lock();
       return self != nullptr && self->OthersLive(id);

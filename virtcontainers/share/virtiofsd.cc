@@ -117,7 +117,8 @@ absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
                  kThreadPoolSize};
   const rlim_t descriptors = RaiseDescriptorLimit();
   child.descriptors = {socket.get()};
-  child.keeps_errors = true;
+  ASSIGN_OR_RETURN(OutputPipe output, MakeOutputPipe());
+  child.output = output.write.get();
   child.leads_session = true;     // tells its orphans from the shim's children
   child.dies_with_parent = true;  // a shim that is killed before the pid file is there leaves nothing to find it by
   child.prepare = [mount_namespace = options.mount_namespace, descriptors] {
@@ -129,6 +130,7 @@ absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
   Virtiofsd daemon;
   // Whoever goes on may take away what the program is found in: it runs by then.
   ASSIGN_OR_RETURN(daemon.process, StartChild(child, record));
+  daemon.output = std::move(output.read);
   daemon.descriptors = descriptors;
   return daemon;
 }

@@ -12,6 +12,7 @@
 #include <absl/status/statusor.h>
 
 #include "proto/base/child_process.h"
+#include "proto/base/fd.h"
 
 namespace kata::virtcontainers {
 
@@ -28,6 +29,7 @@ struct VirtiofsdOptions {
 
 struct Virtiofsd {
   ChildProcess process;
+  UniqueFd output;           // what it writes comes here; whoever starts it reads it to its end
   uint64_t descriptors = 0;  // how many files it may have open: one for each that the guest knows
 };
 

@@ -45,6 +45,7 @@ class FakeAgent final : public v1::AgentService {
   }
   Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(CallContext, v1::CreateContainerRequest) override {
     if (!create_status.ok()) co_return create_status;
+    if (create_gate != nullptr) co_await create_gate->Wait();
     co_return v1::CreateContainerResponse();
   }
   Co<absl::StatusOr<wire::Empty>> StartContainer(CallContext, v1::ProcessId) override { co_return wire::Empty(); }
@@ -115,7 +116,8 @@ class FakeAgent final : public v1::AgentService {
   Latch oom;
   uint64_t oom_kills_at_exit = 0;
   absl::Status pause_status;
-  std::shared_ptr<Latch> exec_gate;  // execs wait for it and start; without it none is found
+  std::shared_ptr<Latch> create_gate;  // containers are made once it is set
+  std::shared_ptr<Latch> exec_gate;    // execs wait for it and start; without it none is found
   std::vector<std::string> sizes;
   absl::Status signal_status;
   std::string updated;
@@ -194,6 +196,7 @@ class SandboxTest : public testing::Test {
     options.id = "box";
     options.config.virtio_fs_daemon = daemon;
     options.config.dial_timeout = 1;
+    options.config.create_container_timeout = 1;
     sandbox_ = MakeVmSandbox(io_.get_executor(), *pool_, std::move(options), machine_);
   }
   void TearDown() override {
@@ -320,6 +323,21 @@ class SandboxTest : public testing::Test {
     EXPECT_EQ(agent_->sizes, std::vector<std::string>(1, "100x24"));
     EXPECT_EQ((*added)->state(), ProcessState::kRunning);
     co_return absl::OkStatus();
+  }
+  // What the guest makes when nobody waits any more is removed there.
+  Co<absl::Status> CreateThatComesTooLate() {
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    agent_->create_gate = std::make_shared<Latch>(io_.get_executor());
+    auto late = co_await sandbox_->CreateContainer(Options("late"));
+    EXPECT_TRUE(absl::IsDeadlineExceeded(late.status())) << late.status();
+    EXPECT_FALSE(IsShared("/rw/late"));
+    EXPECT_EQ(agent_->removed_containers, 0);
+    agent_->create_gate->Set();
+    for (int i = 0; i < 500 && agent_->removed_containers == 0; ++i) co_await Sleep(std::chrono::milliseconds(10));
+    EXPECT_EQ(agent_->removed_containers, 1);
+    agent_->create_gate = nullptr;
+    auto again = co_await sandbox_->CreateContainer(Options("late"));
+    co_return again.status();
   }
   Co<absl::Status> MachineDies() {
     CO_RETURN_IF_ERROR(co_await sandbox_->Start());
@@ -503,6 +521,7 @@ class SandboxTest : public testing::Test {
 TEST_F(SandboxTest, LifeOfAContainer) { Run(Life()); }
 TEST_F(SandboxTest, ProcessesEndWith137WhenTheMachineDies) { Run(MachineDies()); }
 TEST_F(SandboxTest, SizeOfATerminalIsRememberedWhileTheExecStarts) { Run(ResizeWhileAnExecStarts()); }
+TEST_F(SandboxTest, ContainerThatTheGuestMakesTooLateIsRemovedThere) { Run(CreateThatComesTooLate()); }
 TEST_F(SandboxTest, MachineEndsWithItsVirtiofsd) { Run(VirtiofsdDies()); }
 TEST_F(SandboxTest, SigkillEndsTheMachineOfAGuestThatDoesNotAnswer) { Run(KillOfALostGuest()); }
 TEST_F(SandboxTest, AContainerThatCannotBeKilledIsGivenUpAlone) { Run(UnkillableAmongOthers()); }
