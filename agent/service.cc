@@ -3,7 +3,6 @@
 
 #include <nettle/memops.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 
 #include "agent/base/errors.h"
 #include "agent/base/paths.h"
+#include "agent/clock.h"
 #include "agent/entropy.h"
 #include "agent/guest.h"
 #include "agent/storage/memory_volumes.h"
@@ -29,7 +29,7 @@ namespace kata::agent {
 namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
-constexpr const char* kFeatures[] = {"storage-blk", "rekey"};
+constexpr const char* kFeatures[] = {"storage-blk", "rekey", "clock"};
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
 constexpr std::chrono::seconds kRemovalPause{1};
@@ -43,13 +43,6 @@ uint64_t MemoryBytes(const std::string& meminfo, absl::string_view key) {
     if (words.size() >= 2 && words[0] == key && absl::SimpleAtoi(words[1], &kib)) return kib * 1024;
   }
   return 0;
-}
-
-absl::Status SetClock(int64_t realtime_ns) {
-  if (realtime_ns <= 0) return absl::OkStatus();
-  timespec time{.tv_sec = realtime_ns / 1'000'000'000, .tv_nsec = realtime_ns % 1'000'000'000};
-  if (::clock_settime(CLOCK_REALTIME, &time) != 0) return SystemError(errno, "setting the clock");
-  return absl::OkStatus();
 }
 
 absl::Status SetHostname(const std::string& hostname) {
@@ -125,15 +118,24 @@ Co<absl::StatusOr<v1::HelloResponse>> Service::Hello(ttrpc::CallContext, v1::Hel
     response.set_memory_total_bytes(MemoryBytes(*meminfo, "MemTotal:"));
     response.set_memory_available_bytes(MemoryBytes(*meminfo, "MemAvailable:"));
   }
+  hello_answered_at_ = std::chrono::steady_clock::now();
   co_return response;
 }
 
 Co<absl::StatusOr<wire::Empty>> Service::Rekey(ttrpc::CallContext, v1::RekeyRequest request) {
   CO_RETURN_IF_ERROR(RequireHello());
   if (!request.entropy().empty()) CO_RETURN_IF_ERROR(StirEntropy(request.entropy()));
-  CO_RETURN_IF_ERROR(SetClock(request.clock_realtime_ns()));
+  if (request.clock_realtime_ns() > 0) CO_RETURN_IF_ERROR(SetClock(request.clock_realtime_ns()));
   CO_RETURN_IF_ERROR(SetHostname(request.hostname()));
   co_return wire::Empty();
+}
+
+Co<absl::StatusOr<v1::SyncClockResponse>> Service::SyncClock(ttrpc::CallContext, v1::SyncClockRequest request) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  if (request.correction_ns() != 0) CO_RETURN_IF_ERROR(CorrectClock(request.correction_ns(), has_programs_));
+  v1::SyncClockResponse response;
+  response.set_clock_realtime_ns(ClockNow());
+  co_return response;
 }
 
 Co<absl::StatusOr<v1::PingResponse>> Service::Ping(ttrpc::CallContext, v1::PingRequest request) {
@@ -152,7 +154,11 @@ Co<absl::StatusOr<v1::PingResponse>> Service::Ping(ttrpc::CallContext, v1::PingR
 Co<absl::StatusOr<wire::Empty>> Service::CreateSandbox(ttrpc::CallContext, v1::CreateSandboxRequest request) {
   CO_RETURN_IF_ERROR(RequireHello());
   if (has_sandbox_) co_return absl::FailedPreconditionError("creating the sandbox: it exists");
-  CO_RETURN_IF_ERROR(SetClock(request.clock_realtime_ns()));
+  if (request.clock_realtime_ns() > 0) {
+    const std::chrono::nanoseconds held(request.hello_age_ns());
+    const std::chrono::nanoseconds waited = std::chrono::steady_clock::now() - hello_answered_at_;
+    CO_RETURN_IF_ERROR(SetClock(HostClockNow(request.clock_realtime_ns(), held, waited)));
+  }
   CO_RETURN_IF_ERROR(SetHostname(request.hostname()));
   has_sandbox_ = true;
   auto mounted = co_await MountStorages(request.storages(), &uevents_);
@@ -251,6 +257,7 @@ Co<absl::Status> Service::FillContainer(std::shared_ptr<Container> container, v1
 Co<absl::StatusOr<wire::Empty>> Service::StartContainer(ttrpc::CallContext, v1::ProcessId request) {
   CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
   if (!request.exec_id().empty()) co_return absl::InvalidArgumentError("starting a container: exec id given");
+  has_programs_ = true;
   CO_RETURN_IF_ERROR(co_await container->Start());
   co_return wire::Empty();
 }

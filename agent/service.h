@@ -3,6 +3,7 @@
 // served by one connection at a time; Hello is needed again on each. Io thread only.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <set>
@@ -38,6 +39,7 @@ class Service : public v1::AgentService {
   Co<absl::StatusOr<v1::HelloResponse>> Hello(ttrpc::CallContext, v1::HelloRequest request) override;
   Co<absl::StatusOr<v1::PingResponse>> Ping(ttrpc::CallContext, v1::PingRequest request) override;
   Co<absl::StatusOr<wire::Empty>> Rekey(ttrpc::CallContext, v1::RekeyRequest request) override;
+  Co<absl::StatusOr<v1::SyncClockResponse>> SyncClock(ttrpc::CallContext, v1::SyncClockRequest request) override;
   Co<absl::StatusOr<wire::Empty>> CreateSandbox(ttrpc::CallContext, v1::CreateSandboxRequest request) override;
   Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(ttrpc::CallContext,
                                                                   v1::CreateContainerRequest request) override;
@@ -79,7 +81,9 @@ class Service : public v1::AgentService {
   Uevents uevents_;
   std::string token_sha256_;
   bool has_said_hello_ = false;
+  std::chrono::steady_clock::time_point hello_answered_at_;
   bool has_sandbox_ = false;
+  bool has_programs_ = false;  // some container was told to start
   std::map<std::string, std::shared_ptr<Container>> containers_;
   // Being removed: no longer known by their names. Those whose processes do not end stay here; with
   // the others they are at most kContainersMax.

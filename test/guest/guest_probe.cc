@@ -407,6 +407,20 @@ Co<void> CheckRekey(std::shared_ptr<AgentClient> client) {
   Check(absl::IsInvalidArgument(refused.status()), "rekey with too little entropy", refused.status().ToString());
 }
 
+Co<void> CheckClock(std::shared_ptr<AgentClient> client) {
+  for (int64_t seconds : {100, -100}) {
+    agent::v1::SyncClockRequest request;
+    auto before = co_await client->SyncClock(request, kCallTimeout);
+    request.set_correction_ns(seconds * 1'000'000'000);
+    auto after = co_await client->SyncClock(std::move(request), kCallTimeout);
+    const absl::Status status = before.ok() ? after.status() : before.status();
+    const int64_t moved = status.ok() ? after->clock_realtime_ns() - before->clock_realtime_ns() : 0;
+    Check(moved / 1'000'000'000 - seconds >= 0 &&
+              moved / 1'000'000'000 - seconds < kCallTimeout / std::chrono::seconds(1),
+          "the clock is corrected", absl::StrCat(status.ToString(), ", moved by ", moved, " ns"));
+  }
+}
+
 absl::StatusOr<hypervisors::Device> OpenDisk(const std::string& path, const char* serial, bool is_read_only) {
   hypervisors::BlockDisk disk;
   disk.serial = serial;
@@ -423,10 +437,12 @@ Co<absl::Status> ProbeMachine(std::shared_ptr<hypervisors::Hypervisor> machine, 
     CO_ASSIGN_OR_RETURN(auto peer,
                         co_await virtcontainers::ConnectAgent(machine, token, kBootTimeout, ttrpc::kFrameDataMax));
     auto client = std::make_shared<AgentClient>(peer.connection);
-    Check(peer.features.contains("storage-blk") && peer.features.contains("rekey"), "features", "");
+    Check(peer.features.contains("storage-blk") && peer.features.contains("rekey") && peer.features.contains("clock"),
+          "features", "");
     absl::Status status = co_await Probe(client, token.secret);
     Check(status.ok(), round == 0 ? "first connection" : "second connection", status.ToString());
     co_await CheckRekey(client);
+    co_await CheckClock(client);
     if (round == 1) {
       co_await CheckDiskOfContainer(machine, client, second);
       co_await CheckPluggedDisk(machine, client, plugged);

@@ -39,6 +39,9 @@ class FakeAgent final : public v1::AgentService {
     co_return response;
   }
   Co<absl::StatusOr<wire::Empty>> Rekey(CallContext, v1::RekeyRequest) override { co_return wire::Empty(); }
+  Co<absl::StatusOr<v1::SyncClockResponse>> SyncClock(CallContext, v1::SyncClockRequest) override {
+    co_return v1::SyncClockResponse();
+  }
   Co<absl::StatusOr<v1::PingResponse>> Ping(CallContext, v1::PingRequest) override { co_return v1::PingResponse(); }
   Co<absl::StatusOr<wire::Empty>> CreateSandbox(CallContext, v1::CreateSandboxRequest) override {
     co_return wire::Empty();
