@@ -96,6 +96,7 @@ Co<absl::StatusOr<AgentPeer>> ConnectAgent(std::shared_ptr<hypervisors::Hypervis
   Spawn(executor, "watching a boot", EndLateBoot(connection, hypervisor->Pid(), answered, timeout));
   const std::chrono::seconds longest = kBusyFactorMax * timeout;
   auto response = co_await client.Hello(std::move(request), longest);
+  const auto answered_at = std::chrono::steady_clock::now();
   answered->Set();
   if (!response.ok()) {
     connection->Close(absl::CancelledError("the agent did not answer"));
@@ -107,6 +108,7 @@ Co<absl::StatusOr<AgentPeer>> ConnectAgent(std::shared_ptr<hypervisors::Hypervis
     co_return peer.status();
   }
   peer->connection = std::move(connection);
+  peer->answered_at = answered_at;
   co_return std::move(peer);
 }
 

@@ -33,7 +33,8 @@ absl::StatusOr<BootToken> MakeBootToken();
 struct AgentPeer {
   std::shared_ptr<ttrpc::Connection> connection;
   uint32_t version = 0;
-  std::set<std::string> features;  // what may be used: storage-blk, rekey
+  std::set<std::string> features;  // what may be used: storage-blk, rekey, clock
+  std::chrono::steady_clock::time_point answered_at;
 };
 
 // Says Hello to the agent of a booting machine and returns the connection. The channel keeps what

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/sandbox/guest_setup.h"
 
-#include <time.h>
-
 #include <string>
 
 #include "virtcontainers/share/shared_directory.h"
@@ -31,9 +29,6 @@ agent::v1::CreateSandboxRequest MakeSandboxRequest(const SandboxOptions& options
   agent::v1::CreateSandboxRequest request;
   request.set_sandbox_id(options.id);
   request.set_hostname(options.hostname);
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  request.set_clock_realtime_ns(now.tv_sec * int64_t{1000000000} + now.tv_nsec);
   request.set_share_files_max(share_files_max);
   agent::v1::Storage* storage = request.add_storages();
   const bool uses_9p = options.config.shared_fs == SharedFs::k9p;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the agent is asked for when a sandbox or a container is made. Pure but for the clock.
+// What the agent is asked for when a sandbox or a container is made. Pure; the clock is added by guest_clock.
 #pragma once
 
 #include <cstdint>

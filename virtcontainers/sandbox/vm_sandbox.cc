@@ -23,6 +23,7 @@
 #include "virtcontainers/container/guest_create.h"
 #include "virtcontainers/network/network_namespace.h"
 #include "virtcontainers/paths.h"
+#include "virtcontainers/sandbox/guest_clock.h"
 #include "virtcontainers/sandbox/guest_setup.h"
 #include "virtcontainers/sandbox/machine_spec.h"
 #include "virtcontainers/share/daemon_log.h"
@@ -186,8 +187,9 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (!peer.ok()) co_return peer.status();
     connection_ = peer->connection;
     Spawn(executor_, "watching the agent", WatchConnection(shared_from_this()));
-    absl::Status made = co_await SetUpGuest();
+    absl::Status made = co_await SetUpGuest(peer->answered_at);
     if (!made.ok()) co_return made;
+    if (peer->features.contains(kClockFeature)) Spawn(executor_, "keeping the guest's clock", KeepClock(connection_));
     log::Info("timeline: agent ready");
     asio::post(pool_, &hypervisors::TrimMemory);
     if (options_.config.shared_fs == SharedFs::kVirtioFs) {
@@ -244,9 +246,10 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     co_return absl::OkStatus();
   }
 
-  Co<absl::Status> SetUpGuest() {
+  Co<absl::Status> SetUpGuest(std::chrono::steady_clock::time_point hello_answered_at) {
     agent::v1::CreateSandboxRequest request = MakeSandboxRequest(options_, virtiofsd_->descriptors);
     agent::v1::AgentClient client(connection_);
+    AddClock(hello_answered_at, request);
     auto response = co_await client.CreateSandbox(std::move(request), kAgentCallTimeout);
     co_return Annotate(response.status(), "setting up the guest");
   }

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -27,7 +28,8 @@ using ttrpc::CallContext;
 
 class FakeAgent final : public v1::AgentService {
  public:
-  explicit FakeAgent(asio::any_io_executor executor) : exited(executor), forever(executor), oom(executor) {
+  explicit FakeAgent(asio::any_io_executor executor)
+      : exited(executor), forever(executor), oom(executor), clock_asked(executor), clock_corrected(executor) {
     Register(map);
   }
 
@@ -36,14 +38,23 @@ class FakeAgent final : public v1::AgentService {
     token_size = request.token().size();
     v1::HelloResponse response;
     response.set_version(kAgentProtocolVersion);
+    if (has_clock) response.add_features("clock");
+    co_return response;
+  }
+  Co<absl::StatusOr<v1::SyncClockResponse>> SyncClock(CallContext, v1::SyncClockRequest request) override {
+    clock_ahead_ns += request.correction_ns();
+    if (request.correction_ns() != 0) clock_corrected.Set();
+    clock_asked.Set();
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    v1::SyncClockResponse response;
+    response.set_clock_realtime_ns(now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec + clock_ahead_ns);
     co_return response;
   }
   Co<absl::StatusOr<wire::Empty>> Rekey(CallContext, v1::RekeyRequest) override { co_return wire::Empty(); }
-  Co<absl::StatusOr<v1::SyncClockResponse>> SyncClock(CallContext, v1::SyncClockRequest) override {
-    co_return v1::SyncClockResponse();
-  }
   Co<absl::StatusOr<v1::PingResponse>> Ping(CallContext, v1::PingRequest) override { co_return v1::PingResponse(); }
-  Co<absl::StatusOr<wire::Empty>> CreateSandbox(CallContext, v1::CreateSandboxRequest) override {
+  Co<absl::StatusOr<wire::Empty>> CreateSandbox(CallContext, v1::CreateSandboxRequest request) override {
+    hello_age_ns = request.hello_age_ns();
     co_return wire::Empty();
   }
   Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(CallContext, v1::CreateContainerRequest) override {
@@ -117,6 +128,11 @@ class FakeAgent final : public v1::AgentService {
   Latch exited;
   Latch forever;
   Latch oom;
+  Latch clock_asked;
+  Latch clock_corrected;
+  bool has_clock = false;
+  int64_t clock_ahead_ns = 0;
+  int64_t hello_age_ns = 0;
   uint64_t oom_kills_at_exit = 0;
   absl::Status pause_status;
   std::shared_ptr<Latch> create_gate;  // containers are made once it is set
@@ -501,6 +517,22 @@ class SandboxTest : public testing::Test {
     container->OnOom(nullptr);
     co_return absl::OkStatus();
   }
+  Co<absl::Status> ClockIsWrong() {
+    agent_->has_clock = true;
+    agent_->clock_ahead_ns = -3'600'000'000'000;
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    EXPECT_GT(agent_->hello_age_ns, 0);
+    co_await agent_->clock_corrected.Wait();
+    EXPECT_LT(std::abs(agent_->clock_ahead_ns), 1'000'000'000);
+    co_return absl::OkStatus();
+  }
+  Co<absl::Status> ClockCannotBeAsked() {
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    auto made = co_await sandbox_->CreateContainer(Options("c1"));
+    if (!made.ok()) co_return made.status();
+    EXPECT_FALSE(agent_->clock_asked.is_set());
+    co_return absl::OkStatus();
+  }
   Co<absl::Status> CreateFails() {
     agent_->create_status = absl::NotFoundError("exec: \"nope\": executable file not found in $PATH");
     CO_RETURN_IF_ERROR(co_await sandbox_->Start());
@@ -531,6 +563,8 @@ TEST_F(SandboxTest, AContainerThatCannotBeKilledIsGivenUpAlone) { Run(Unkillable
 TEST_F(SandboxTest, AContainerThatCannotBeKilledEndsAMachineOfItsOwn) { Run(UnkillableAlone()); }
 TEST_F(SandboxTest, FreezerLimitsAndStatisticsAskTheAgent) { Run(Resources()); }
 TEST_F(SandboxTest, OomKillsAreToldOnceEachAndBeforeTheExit) { Run(OutOfMemory()); }
+TEST_F(SandboxTest, ClockOfTheGuestIsSetRight) { Run(ClockIsWrong()); }
+TEST_F(SandboxTest, AgentWithoutAClockCallIsNotAsked) { Run(ClockCannotBeAsked()); }
 TEST_F(SandboxTest, FailedCreateIsUndone) { Run(CreateFails()); }
 TEST_F(SandboxTest, SilentAgentEndsTheStartWithTheConsole) { Run(AgentIsSilent()); }
 
