@@ -95,7 +95,8 @@ class HostileGuestTest : public testing::Test {
     Spawn(io_.get_executor(), "test", Guard(this, body));
     io_.run_for(kPatience);
     ASSERT_TRUE(is_done_) << "something does not end";
-    EXPECT_LT(PeakBytes() - bytes_before_, kMemoryMax);
+    // The kernel counts by the batch: the peak may seem to be below where it began.
+    EXPECT_LT(PeakBytes(), bytes_before_ + kMemoryMax);
   }
   static Co<absl::Status> Guard(HostileGuestTest* test, Body body) {
     absl::Status status = co_await Begin(test, body);

@@ -352,7 +352,10 @@ class SandboxTest : public testing::Test {
     EXPECT_FALSE(IsShared("/rw/late"));
     EXPECT_EQ(agent_->removed_containers, 0);
     agent_->create_gate->Set();
-    for (int i = 0; i < 500 && agent_->removed_containers == 0; ++i) co_await Sleep(std::chrono::milliseconds(10));
+    for (int i = 0; i < 500; ++i) {
+      if (agent_->removed_containers > 0) break;
+      co_await Sleep(std::chrono::milliseconds(10));
+    }
     EXPECT_EQ(agent_->removed_containers, 1);
     agent_->create_gate = nullptr;
     auto again = co_await sandbox_->CreateContainer(Options("late"));
