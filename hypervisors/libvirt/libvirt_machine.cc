@@ -234,6 +234,8 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
     ASSIGN_OR_RETURN(const std::string xml, DomainXml(spec, paths, choice.is_kvm));
     if (!spec.cache_dir.empty()) {
       const absl::StatusOr<int> seeded = SeedCapabilities(job->capabilities, paths.libvirt_root);
+      // On a full host nothing that comes would succeed, with less clear words.
+      if (absl::IsResourceExhausted(seeded.status())) return seeded.status();
       // Without the cache libvirt probes the emulator: slower, not wrong.
       if (!seeded.ok()) log::Warn("seed libvirt's capability files: {}", seeded.status().message());
     }

@@ -31,6 +31,9 @@ using Channel = StdioMessage::Channel;
 constexpr std::chrono::milliseconds kReaderPollMin{2};
 constexpr std::chrono::milliseconds kReaderPollMax{100};
 
+// A slow reader that goes on is waited for, but not for ever.
+constexpr int kDrainFactorMax = 5;
+
 // Where stdin is read to, one read at a time.
 std::array<char, kStdioChunkMax> read_buffer;
 
@@ -84,8 +87,13 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
 
   Co<bool> WaitDrained(std::chrono::nanoseconds timeout) override {
     auto self = shared_from_this();
-    bool is_drained = co_await drained_.WaitFor(timeout);
-    co_return is_drained;
+    const auto end = std::chrono::steady_clock::now() + kDrainFactorMax * timeout;
+    while (true) {
+      const uint64_t before = chunks_written_;
+      bool is_drained = co_await drained_.WaitFor(timeout);
+      const bool goes_on = chunks_written_ != before && std::chrono::steady_clock::now() < end;
+      if (is_drained || !goes_on) co_return is_drained;
+    }
   }
 
   void Close() override {
@@ -254,6 +262,7 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
           can_write = false;
         }
       }
+      ++self->chunks_written_;
       self->owed_[static_cast<size_t>(chunk.channel)] += chunk.credit;
       for (Channel channel : kOutputChannels) {
         if (&self->OutputOf(channel) == &output) co_await ReturnCredit(self, channel, output.queue.empty());
@@ -328,6 +337,7 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
   std::array<size_t, 3> owed_ = {};
   bool out_ended_ = false;
   bool err_ended_ = false;
+  uint64_t chunks_written_ = 0;
   Latch drained_;
 };
 
