@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -42,18 +43,18 @@ void ResetSignals() {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-// The descriptors at 3, 4, … and `failures` after them, to be closed by the execve; its new number.
-int PlaceDescriptors(std::vector<int>& descriptors, int output, int failures) {
+// The descriptors at 3, 4, … and `control` after them, to be closed by the execve; its new number.
+int PlaceDescriptors(std::vector<int>& descriptors, int output, int control) {
   const int null = ::open("/dev/null", O_RDWR);
   ::dup2(null, STDIN_FILENO);
   for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) ::dup2(output >= 0 ? output : null, fd);
   const int end = kFirstGiven + static_cast<int>(descriptors.size());
   // Out of the way of the numbers that are given, first.
   const int free = end + 1;
-  failures = ::fcntl(failures, F_DUPFD, free);
+  control = ::fcntl(control, F_DUPFD, free);
   for (int& descriptor : descriptors) descriptor = ::fcntl(descriptor, F_DUPFD, free);
   for (int i = kFirstGiven; i < end; ++i) ::dup2(descriptors[i - kFirstGiven], i);
-  ::dup3(failures, end, O_CLOEXEC);
+  ::dup3(control, end, O_CLOEXEC);
   ::syscall(SYS_close_range, free, ~0u, 0);
   return end;
 }
@@ -76,10 +77,11 @@ absl::StatusOr<ChildProcess> StartChild(const ChildOptions& options,
   const std::vector<char*> argv = Pointers(options.words);
   const std::vector<char*> environment = Pointers(options.environment);
   std::vector<int> descriptors = options.descriptors;
+  // Parent to child: go on. Child to parent: a Failure; end of file says that the program runs.
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoStatus(errno, what);
-  const UniqueFd failure(ends[0]);
-  UniqueFd failing(ends[1]);
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return ErrnoStatus(errno, what);
+  const UniqueFd control(ends[0]);
+  UniqueFd childs_control(ends[1]);
   const pid_t parent = ::getpid();
   ChildProcess child;
   child.pid = ::fork();
@@ -95,27 +97,39 @@ absl::StatusOr<ChildProcess> StartChild(const ChildOptions& options,
     Failure said;
     said.step = options.prepare ? options.prepare() : nullptr;
     const int prepare_error = errno;
-    const int failures = PlaceDescriptors(descriptors, options.output, failing.get());
+    const int report = PlaceDescriptors(descriptors, options.output, childs_control.get());
     errno = prepare_error;
     // After a change of user, which clears it.
     if (said.step == nullptr && options.dies_with_parent) {
       if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) said.step = "tying it to its parent";
       if (::getppid() != parent) ::_exit(kNotStarted);
     }
-    if (said.step == nullptr) ::execve(argv[0], argv.data(), environment.data());
+    char go = 0;
+    if (said.step == nullptr) {
+      // Nobody may know of it, or its parent has ended.
+      if (::read(report, &go, sizeof(go)) != sizeof(go)) ::_exit(kNotStarted);
+      ::execve(argv[0], argv.data(), environment.data());
+    }
+    const bool is_unasked = said.step != nullptr;
     said.error = errno;
-    ::_exit(::write(failures, &said, sizeof(said)) == sizeof(said) ? kNotStarted : kNotStarted + 1);
+    bool is_done = ::write(report, &said, sizeof(said)) == sizeof(said);
+    // What is unread when it ends would take the report away.
+    if (is_unasked) is_done = ::read(report, &go, sizeof(go)) >= 0 && is_done;
+    ::_exit(is_done ? kNotStarted : kNotStarted + 1);
   }
-  failing.reset();
+  childs_control.reset();
   // Nobody else waits for it, so the pid is its own still.
   child.pidfd = OpenProcess(child.pid);
   absl::Status status = child.pidfd.valid() ? absl::OkStatus() : ErrnoStatus(errno, what);
   if (status.ok() && on_made) status = on_made(child.pid);
   if (status.ok()) {
     Failure said;
-    if (!IsReadable(failure.get(), kExecTimeout)) {
+    const char go = 1;
+    // A child that could not be prepared has said so and is gone.
+    static_cast<void>(::send(control.get(), &go, sizeof(go), MSG_NOSIGNAL) < 0);
+    if (!IsReadable(control.get(), kExecTimeout)) {
       status = absl::DeadlineExceededError(absl::StrCat(what, ": it does not start"));
-    } else if (::read(failure.get(), &said, sizeof(said)) == sizeof(said)) {
+    } else if (::read(control.get(), &said, sizeof(said)) == sizeof(said)) {
       status = ErrnoStatus(said.error, said.step == nullptr ? what : absl::StrCat(what, ": ", said.step));
     }
   }

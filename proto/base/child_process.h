@@ -44,8 +44,8 @@ struct ChildProcess {
   UniqueFd pidfd;
 };
 
-// Runs once it returns: what keeps it from running is the error, which names the program. `on_made` is told the pid
-// before the program runs; its error ends the child.
+// Runs once it returns: what keeps it from running is the error, which names the program. The program runs after
+// `on_made`, which is told the pid, has returned; its error ends the child before it has become anything.
 absl::StatusOr<ChildProcess> StartChild(const ChildOptions& options,
                                         const std::function<absl::Status(pid_t)>& on_made = nullptr);
 // SIGKILL, at most `timeout` for its end, and waits for it, so that no zombie stays. OK when there is none.

@@ -48,9 +48,10 @@ struct Daemon {
 
 Co<absl::Status> ShutDown(Daemon* daemon) {
   co_await daemon->tasks->WaitShutDown();
-  // First of all: a start that joins from now on would join a shim that is going. Those who are connected stay so.
+  co_await daemon->pod->End();
+  // Once nothing of the sandbox is left that a start of the same id could meet, and before events are waited for: a
+  // start that joins meanwhile would join a shim that is going. Those who are connected stay so.
   ::unlink(daemon->socket_path.c_str());
-  co_await daemon->pod->Stop();
   co_await daemon->events->Flush(kEventFlushTimeout);
   co_await daemon->server->Stop(kServerGrace);
   daemon->io.stop();

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shimv2/bootstrap/socket_address.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cstddef>
 #include <cstring>
 
 #include <absl/strings/ascii.h>
@@ -24,6 +25,41 @@ constexpr char kScheme[] = "unix://";
 constexpr size_t kAddressFileMax = 4096;
 constexpr int kLockTries = 400;
 constexpr useconds_t kLockPause = 5000;  // microseconds
+
+// One at a time for a path, or two would take away each other's socket. A process that is stopped holds up its own id
+// only. The file goes with the lock; one that was killed leaves it to the next start or to `delete`.
+class PathLock {
+ public:
+  static absl::StatusOr<PathLock> Take(const std::string& path) {
+    const std::string file = absl::StrCat(path, ".lock");
+    for (int i = 0; i < kLockTries; ++i) {
+      UniqueFd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+      if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("opening \"", file, "\""));
+      struct stat mine {};
+      struct stat there {};
+      // The one before may have removed it while we waited.
+      if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0 && ::fstat(fd.get(), &mine) == 0 &&
+          ::stat(file.c_str(), &there) == 0 && mine.st_ino == there.st_ino) {
+        return PathLock(file, std::move(fd));
+      }
+      fd.reset();
+      ::usleep(kLockPause);
+    }
+    return absl::UnavailableError(
+        absl::StrCat("listening on \"", path, "\": another start of this id is under way and does not go on"));
+  }
+  PathLock(PathLock&&) = default;
+  PathLock& operator=(PathLock&&) = delete;
+  ~PathLock() {
+    if (fd_.valid()) ::unlink(file_.c_str());
+  }
+
+ private:
+  PathLock(std::string file, UniqueFd fd) : file_(std::move(file)), fd_(std::move(fd)) {}
+
+  std::string file_;
+  UniqueFd fd_;
+};
 
 }  // namespace
 
@@ -46,37 +82,16 @@ std::string RecordedSocketPath(const std::string& bundle) {
 bool IsListening(const std::string& path) { return ttrpc::ConnectUnix(path).ok(); }
 
 void RemoveStaleSocket(const std::string& path) {
+  const auto lock = PathLock::Take(path);  // not between the look and the bind of a start; and its file goes
+  if (!lock.ok()) return;
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode) || IsListening(path)) return;
   ::unlink(path.c_str());
 }
 
-namespace {
-
-// One at a time for a path, or two would take away each other's socket. An abstract socket is the lock: it leaves
-// nothing and goes with its process; a process that is stopped holds up its own id only.
-absl::StatusOr<UniqueFd> LockPath(const std::string& path) {
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) return ErrnoStatus(errno, "making a socket");
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  const std::string text = absl::StrCat("kata-start/", Sha256Hex(path));
-  std::memcpy(name.sun_path + 1, text.data(), text.size());
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + text.size());
-  for (int i = 0; i < kLockTries; ++i) {
-    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), size) == 0) return fd;
-    if (errno != EADDRINUSE) return ErrnoStatus(errno, absl::StrCat("locking \"", path, "\""));
-    ::usleep(kLockPause);
-  }
-  return absl::UnavailableError(
-      absl::StrCat("listening on \"", path, "\": another start of this id is under way and does not go on"));
-}
-
-}  // namespace
-
 absl::StatusOr<UniqueFd> ListenOn(const std::string& path) {
   RETURN_IF_ERROR(MakeDirs(path.substr(0, path.rfind('/')), 0711));
-  ASSIGN_OR_RETURN(const UniqueFd lock, LockPath(path));
+  ASSIGN_OR_RETURN(const PathLock lock, PathLock::Take(path));
   if (IsListening(path)) {
     return absl::AlreadyExistsError(absl::StrCat("listening on \"", path, "\": another shim of this id is running"));
   }

@@ -55,6 +55,7 @@ Co<absl::Status> PodSandbox::Ensure(BundleInfo info, wire::Any caller_options) {
     co_await other->Wait();
   }
   if (sandbox_ != nullptr) co_return absl::OkStatus();
+  if (is_ended_) co_return absl::UnavailableError("its shim is shutting down; try again");
   auto mine = std::make_shared<Latch>(executor_);
   made_ = mine;
   absl::Status status = co_await MakeSandbox(std::move(info), std::move(caller_options));
@@ -78,7 +79,7 @@ Co<absl::Status> PodSandbox::MakeSandbox(BundleInfo info, wire::Any caller_optio
   };
   CO_ASSIGN_OR_RETURN(virtcontainers::Config config,
                       co_await RunBlockingFor<virtcontainers::Config>(pool_, std::move(load)));
-  if (stopped_ != nullptr) co_return absl::UnavailableError("the sandbox is being stopped");
+  if (is_ended_) co_return absl::UnavailableError("its shim is shutting down; try again");
   virtcontainers::SandboxOptions options;
   options.id = SandboxName(info.sandbox_id, options_.socket_path);
   options.config = std::move(config);
@@ -92,6 +93,10 @@ Co<absl::Status> PodSandbox::MakeSandbox(BundleInfo info, wire::Any caller_optio
 
 Co<void> PodSandbox::Stop() {
   auto self = shared_from_this();
+  while (made_ != nullptr) {
+    std::shared_ptr<Latch> making = made_;
+    co_await making->Wait();
+  }
   std::shared_ptr<virtcontainers::Sandbox> sandbox = std::exchange(sandbox_, nullptr);
   std::shared_ptr<Latch> stopped = stopped_;
   if (sandbox == nullptr) {
@@ -105,6 +110,11 @@ Co<void> PodSandbox::Stop() {
   stopped_ = nullptr;
   stopped->Set();
   if (!status.ok()) log::Warn("stopping the sandbox: {}", status.message());
+}
+
+Co<void> PodSandbox::End() {
+  is_ended_ = true;
+  co_await Stop();
 }
 
 std::string PodSandbox::Describe() const {

@@ -37,8 +37,11 @@ class PodSandbox : public std::enable_shared_from_this<PodSandbox> {
   Co<absl::Status> Ensure(BundleInfo info, wire::Any caller_options);
   // Null when there is none, also once Stop was called.
   std::shared_ptr<virtcontainers::Sandbox> sandbox() const { return sandbox_; }
-  // Ends the sandbox with all that is in it; returns when it is gone, whoever has asked first. Idempotent.
+  // Ends the sandbox with all that is in it, one that is being made too; returns when it is gone, whoever has asked
+  // first. Idempotent.
   Co<void> Stop();
+  // Stop, and no sandbox comes any more: a Create that is under way fails.
+  Co<void> End();
   // One line for the log.
   std::string Describe() const;
 
@@ -50,6 +53,7 @@ class PodSandbox : public std::enable_shared_from_this<PodSandbox> {
   PodOptions options_;
   SandboxMaker make_sandbox_;
   std::shared_ptr<virtcontainers::Sandbox> sandbox_;
+  bool is_ended_ = false;
   std::shared_ptr<Latch> made_;     // of the making under way
   std::shared_ptr<Latch> stopped_;  // of the stop under way
 };

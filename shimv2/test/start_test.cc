@@ -162,7 +162,20 @@ TEST_F(StartTest, OfManyStartsAtOnceOneListens) {
     }
     EXPECT_EQ(listening, 1);
     EXPECT_TRUE(IsListening(path));
+    EXPECT_FALSE(std::filesystem::exists(path + ".lock"));
   }
+}
+
+TEST_F(StartTest, LockOfAKilledStartIsTakenAndRemoved) {
+  const std::string path = directory_ + "/s/locked";
+  ASSERT_TRUE(MakeDirs(directory_ + "/s", 0700).ok());
+  ASSERT_TRUE(WriteFileAtomically(path + ".lock", "", 0600).ok());
+  EXPECT_TRUE(ListenOn(path).ok());
+  EXPECT_FALSE(std::filesystem::exists(path + ".lock"));
+  ASSERT_TRUE(WriteFileAtomically(path + ".lock", "", 0600).ok());
+  RemoveStaleSocket(path);
+  EXPECT_FALSE(std::filesystem::exists(path + ".lock"));
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST_F(StartTest, OnlyAStaleSocketIsRemoved) {

@@ -184,6 +184,27 @@ TEST_F(TaskServiceTest, ShimThatIsGoingMakesNoMachine) {
   EXPECT_EQ(sandbox_, nullptr);
 }
 
+TEST_F(TaskServiceTest, EndWhileASandboxIsMadeLeavesNone) {
+  auto created = Begin(tasks_->Create({}, CreateRequest("box")));
+  auto ended = CountReturned(pod_->End());
+
+  ASSERT_TRUE(RunUntil([&] { return created->has_value() && *ended == 1; }));
+  EXPECT_TRUE(absl::IsUnavailable((*created)->status())) << (*created)->status();
+  EXPECT_TRUE(sandbox_ == nullptr || sandbox_->is_stopped);
+  EXPECT_EQ(pod_->sandbox(), nullptr);
+}
+
+TEST_F(TaskServiceTest, StopWaitsForASandboxThatIsBeingMade) {
+  auto created = Begin(tasks_->Create({}, CreateRequest("box")));
+  // The bundle has been read and the configuration is being read, or the sandbox is there.
+  while (!created->has_value() && pod_->sandbox() == nullptr) io_.run_one_for(std::chrono::milliseconds(1));
+  auto stopped = CountReturned(pod_->Stop());
+
+  ASSERT_TRUE(RunUntil([&] { return created->has_value() && *stopped == 1; }));
+  EXPECT_TRUE(sandbox_->is_stopped);
+  EXPECT_EQ(pod_->sandbox(), nullptr);
+}
+
 TEST_F(TaskServiceTest, ContainersThatComeAtOnceShareOneMachine) {
   auto pod = Begin(tasks_->Create({}, CreateRequest("a", R"("io.containerd.runc.v2.group":"g")")));
   auto other = Begin(tasks_->Create({}, CreateRequest("b", R"("io.containerd.runc.v2.group":"g")")));

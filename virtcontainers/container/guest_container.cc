@@ -6,7 +6,7 @@
 #include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "proto/schema/agent.ttrpc.h"
-#include "virtcontainers/container/exec_start.h"
+#include "virtcontainers/container/late_calls.h"
 #include "virtcontainers/oci/spec.h"
 
 namespace kata::virtcontainers {
@@ -117,7 +117,7 @@ Co<absl::Status> GuestContainer::StartExec(std::string exec_id) {
   request.set_terminal_height(exec->size.height);
   exec->is_starting = true;
   const TerminalSize sent = exec->size;
-  absl::Status started = co_await StartInGuest(connection_, std::move(request));
+  absl::Status started = co_await ExecInGuest(connection_, std::move(request), kAgentCallTimeout);
   exec->is_starting = false;
   if (!started.ok()) {
     exec->process->SetStoppedNow(kFailedStartStatus);

@@ -20,7 +20,7 @@
 #include "virtcontainers/agent_client/vsock_daemon.h"
 #include "virtcontainers/container/container_mounts.h"
 #include "virtcontainers/container/guest_container.h"
-#include "virtcontainers/container/guest_create.h"
+#include "virtcontainers/container/late_calls.h"
 #include "virtcontainers/network/network_namespace.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/sandbox/guest_clock.h"

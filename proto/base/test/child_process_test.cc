@@ -98,10 +98,16 @@ TEST(ChildProcess, WhatCannotBePreparedIsNamed) {
 
 TEST(ChildProcess, RefusedByItsParentLeavesNoProcess) {
   pid_t seen = 0;
-  auto child = StartChild(Shell("sleep 1000"), [&seen](pid_t pid) {
+  Pipe pipe;
+  ChildOptions options = Shell("echo it runs");
+  options.output = pipe.write.get();
+  auto child = StartChild(options, [&seen](pid_t pid) {
     seen = pid;
+    ::usleep(50000);  // time in which it could have run
     return absl::InternalError("no");
   });
+  pipe.write.reset();
+  EXPECT_EQ(ReadAll(pipe.read.get(), 65536).value_or("nothing"), "");
   EXPECT_EQ(child.status().message(), "no");
   ASSERT_GT(seen, 0);
   EXPECT_EQ(::kill(seen, 0), -1);
@@ -117,6 +123,28 @@ TEST(ChildProcess, EndsOnceAndLeavesNoZombie) {
   EXPECT_EQ(::waitpid(pid, nullptr, WNOHANG), -1);
   EXPECT_TRUE(EndChild(*child, "test", kTimeout).ok());
   ::kill(-pid, SIGKILL);  // its sleep
+}
+
+TEST(ChildProcess, ParentThatIsKilledBeforeItHasNotedTheChildLeavesNone) {
+  Pipe pipe;
+  const pid_t parent = ::fork();
+  ASSERT_GE(parent, 0);
+  if (parent == 0) {
+    ChildOptions options = Shell("echo it runs; exec sleep 1000");
+    options.output = pipe.write.get();
+    options.leads_session = true;
+    auto child = StartChild(options, [](pid_t) -> absl::Status {
+      ::raise(SIGKILL);
+      return absl::OkStatus();
+    });
+    ::_exit(1);
+  }
+  pipe.write.reset();
+  int status = 0;
+  ASSERT_EQ(::waitpid(parent, &status, 0), parent);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  // End of file comes when nobody holds the pipe any more.
+  EXPECT_EQ(ReadAll(pipe.read.get(), 65536).value_or("nothing"), "");
 }
 
 TEST(ChildProcess, LeadsASessionAndDiesWithItsParent) {
