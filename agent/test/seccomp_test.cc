@@ -95,7 +95,9 @@ SeccompProfile AllowOnlyExit(const std::string& default_action) {
   SeccompProfile profile;
   profile.default_action = default_action;
   profile.architectures = {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"};
-  profile.rules.push_back({.names = {"exit_group"}, .action = "SCMP_ACT_ALLOW", .errno_ret = {}, .args = {}});
+  // A sanitizer's runtime asks for its stack before the process ends.
+  profile.rules.push_back(
+      {.names = {"exit_group", "sigaltstack"}, .action = "SCMP_ACT_ALLOW", .errno_ret = {}, .args = {}});
   return profile;
 }
 

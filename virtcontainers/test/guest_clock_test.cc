@@ -135,7 +135,8 @@ class KeepClockTest : public testing::Test {
       if (++test->corrections_ > 1) test->between_corrections_ = now - test->corrected_at_;
       test->corrected_at_ = now;
       test->calls_at_correction_ = test->calls_;
-      test->ahead_ns_ += request.correction_ns();
+      // A lie of any size is answered by a correction of its size.
+      if (test->lie_ns_ == 0) test->ahead_ns_ += request.correction_ns();
       if (test->corrections_ >= test->corrections_wanted_ && test->calls_wanted_ == 0) test->enough_.Set();
     }
     agent::v1::SyncClockResponse response;
