@@ -10,6 +10,7 @@ import tarfile
 import pytest
 
 TOOLS = pathlib.Path(__file__).resolve().parents[2] / "tools"
+CONFIG = TOOLS / "lib/kernel_config.py"
 AGENT = b"\x7fELF" + b"agent" * 100
 
 
@@ -128,3 +129,94 @@ def test_prefix_that_the_machines_user_cannot_reach_is_refused_at_once(tmp_path)
     assert done.returncode == 1
     # The directories of pytest above it are closed as well: the first one on the way is named.
     assert "cannot be reached by QEMU's user" in done.stderr and "chmod o+x" in done.stderr
+
+
+def test_kernel_key_covers_the_users_fragments(tmp_path):
+    keys = set()
+    for line in ("CONFIG_KSM=n", "CONFIG_KSM=y", "CONFIG_NR_CPUS=8"):
+        (tmp_path / "own.config").write_text(line + "\n", encoding="utf-8")
+        done = run(TOOLS / "build-kernel", "--fragment", tmp_path / "own.config", "--key")
+        assert done.returncode == 0, done.stderr
+        keys.add(done.stdout)
+
+    assert len(keys) == 3
+    assert run(TOOLS / "build-kernel", "--key").stdout in keys  # KSM=y is what the fragments say already
+
+
+@pytest.mark.parametrize("arguments", [(), ("--key", "out"), ("--fragment",), ("--no-such-option", "out"),
+                                       ("--source", "../x", "--key")])
+def test_kernel_builder_refuses_wrong_arguments(arguments):
+    assert run(TOOLS / "build-kernel", *arguments).returncode != 0
+
+
+def test_kernel_fragment_that_is_not_there_is_named(tmp_path):
+    done = run(TOOLS / "build-kernel", "--fragment", tmp_path / "none.config", "--key")
+
+    assert done.returncode != 0
+    assert str(tmp_path / "none.config") in done.stderr
+
+
+@pytest.mark.parametrize("text, complaint", [
+    ("CONFIG_A=m", "CONFIG_A=m"), ("CONFIG_A=maybe", "CONFIG_A=maybe"), ("A=y", "A=y"), ("CONFIG_A", "CONFIG_A"),
+    ('CONFIG_A="x', 'CONFIG_A="x'), ("CONFIG_A=y\nCONFIG_A=n", "CONFIG_A stands there twice")])
+def test_kernel_fragment_with_a_bad_line_is_refused(tmp_path, text, complaint):
+    fragment = tmp_path / "own.config"
+    fragment.write_text(f"# comment\n{text}\n", encoding="utf-8")
+
+    done = run(CONFIG, "merge", fragment)
+
+    assert done.returncode != 0
+    assert complaint in done.stderr
+    assert f"{fragment}:{2 + text.count(chr(10))}:" in done.stderr
+
+
+def test_later_kernel_fragment_wins(tmp_path):
+    (tmp_path / "one").write_text('CONFIG_A=y\nCONFIG_B="x y"\nCONFIG_C=n\n', encoding="utf-8")
+    (tmp_path / "two").write_text("# CONFIG_A is not set\nCONFIG_C=-7\n", encoding="utf-8")
+
+    done = run(CONFIG, "merge", tmp_path / "one", tmp_path / "two")
+
+    assert done.stdout.splitlines() == ["CONFIG_A=n", 'CONFIG_B="x y"', "CONFIG_C=-7"]
+
+
+@pytest.fixture
+def configured_tree(tmp_path):
+    """What a kernel's source is after its configuration."""
+    tree = tmp_path / "tree"
+    (tree / "net").mkdir(parents=True)
+    (tree / "Kconfig").write_text("config YES\n\tbool\nconfig NO\n\tbool\nconfig COUNT\n\tint\n", encoding="utf-8")
+    (tree / "net/Kconfig").write_text("menuconfig TEXT\n\tstring\nconfig HIDDEN\n\tbool\n", encoding="utf-8")
+    (tree / ".config").write_text('CONFIG_YES=y\n# CONFIG_NO is not set\nCONFIG_COUNT=64\nCONFIG_TEXT="a b"\n', encoding="utf-8")
+    return tree
+
+
+@pytest.mark.parametrize("option, complaint", [
+    ("CONFIG_YES=y", ""), ("CONFIG_NO=n", ""), ("CONFIG_HIDDEN=n", ""), ("CONFIG_COUNT=64", ""), ('CONFIG_TEXT="a b"', ""),
+    ("CONFIG_YES=n", "CONFIG_YES=n of own.config: the kernel took y"),
+    ("CONFIG_NO=y", "CONFIG_NO=y of own.config: the kernel took n"),
+    ("CONFIG_HIDDEN=y", "CONFIG_HIDDEN=y of own.config: the kernel took n"),
+    ("CONFIG_COUNT=8", "CONFIG_COUNT=8 of own.config: the kernel took 64"),
+    ('CONFIG_TEXT="a"', 'CONFIG_TEXT="a" of own.config: the kernel took "a b"'),
+    ("CONFIG_NONE=y", "CONFIG_NONE=y of own.config: this kernel has no such option"),
+    ("CONFIG_NONE=n", "CONFIG_NONE=n of own.config: this kernel has no such option")])
+def test_kernel_option_that_was_not_taken_is_named(tmp_path, configured_tree, option, complaint):
+    (tmp_path / "own.config").write_text(option + "\n", encoding="utf-8")
+
+    done = run(CONFIG, "check", configured_tree, tmp_path / "own.config")
+
+    assert done.returncode == (1 if complaint else 0)
+    assert complaint in done.stderr
+
+
+def test_kernel_topics_are_the_fragments_that_there_are():
+    directory = TOOLS.parent / "configs/kernel"
+    listed = {line for line in (directory / "topics.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")}
+
+    assert listed == {path.stem for path in directory.glob("*.config") if not path.stem.startswith("x86_64")}
+
+
+def test_optional_kernel_fragments_and_topics_are_documented():
+    document = (TOOLS.parent / "docs/guest-kernel.md").read_text(encoding="utf-8")
+
+    for path in (TOOLS.parent / "configs/kernel").rglob("*.config"):
+        assert f"`{path.stem}`" in document or f"optional/{path.name}`" in document, path
