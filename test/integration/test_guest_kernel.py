@@ -31,9 +31,10 @@ table inet t {
     tcp dport 1 queue num 0
     socket transparent 1 accept
     tcp dport 2 reject with tcp reset
-    fib saddr type local accept }
-  chain pre { type filter hook prerouting priority mangle; tcp dport 3 tproxy ip to 127.0.0.1:3 }
-  chain post { type nat hook postrouting priority srcnat; masquerade }
+    fib saddr type local accept
+  }
+  chain pre { type filter hook prerouting priority mangle; tcp dport 3 tproxy ip to 127.0.0.1:3; }
+  chain post { type nat hook postrouting priority srcnat; masquerade; }
 }
 """
 
@@ -85,9 +86,9 @@ CONDITIONS = {
     "nft": "nft -f /probe/rules.nft",
     "iptables-nft": "sh -e /probe/iptables-nft",
     "iptables-legacy": "sh -e /probe/iptables-legacy",
-    "wireguard": "ip link add wg0 type wireguard",
-    "macvtap": "ip link add d0 type dummy && ip link add link d0 name mt0 type macvtap",
-    "IPsec": "ip xfrm state add src 10.0.0.1 dst 10.0.0.2 proto esp spi 1 mode tunnel aead 'rfc4106(gcm(aes))' "
+    "wireguard": "/usr/bin/ip link add wg0 type wireguard",
+    "macvtap": "/usr/bin/ip link add d0 type dummy && /usr/bin/ip link add link d0 name mt0 type macvtap",
+    "IPsec": "/usr/bin/ip xfrm state add src 10.0.0.1 dst 10.0.0.2 proto esp spi 1 mode tunnel aead 'rfc4106(gcm(aes))' "
              "0x0102030405060708090a0b0c0d0e0f1011121314 128",
 }
 
@@ -106,7 +107,8 @@ def probe(tmp_path_factory):
         (directory / name).write_text(IPTABLES_RULES.format(ipt=name), encoding="utf-8")
     script = ["ln -s usr/lib /lib; ln -s usr/lib64 /lib64; mkdir -p /tracing", "export PATH=/bin:/usr/sbin:/usr/bin"]
     for name, condition in CONDITIONS.items():
-        script.append(f"( {condition} ) >/tmp/said 2>&1 && echo 'yes: {name}' || {{ echo 'NO: {name}:' $(cat /tmp/said); }}")
+        script.append(f"( {condition} ) >/tmp/said 2>&1 && echo \"yes: {name}\" || "
+                      f"{{ echo \"NO: {name}:\" $(cat /tmp/said); }}")
     (directory / "script").write_text("\n".join(script) + "\n", encoding="utf-8")
     return directory
 
