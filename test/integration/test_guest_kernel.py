@@ -3,6 +3,7 @@
 
 nft, iptables, ipset and ip are the host's own, seen through a bind mount of /usr.
 """
+import os
 import pathlib
 import subprocess
 
@@ -16,10 +17,10 @@ ELF32 = bytes.fromhex(
     "01000000000000000080040800800408600000006000000005000000" "00100000"
     "b801000000bb2a000000cd80")
 
-PROBE = ("landlock memfd_secret mempolicy ldt iopl pkey ksm perf bpf_kprobe alg_hash alg_xts audit xfrm pf_key mptcp sctp bbr tls "
+PROBE = ("landlock memfd_secret mempolicy ldt iopl pkey ksm perf alg_hash alg_xts audit xfrm pf_key mptcp bbr tls "
          "dm_crypt log_is_closed").split()
 
-FILE_SYSTEMS = "overlay fuse virtiofs ext2 ext4 xfs btrfs erofs squashfs iso9660 vfat nfs nfs4 cifs 9p autofs tracefs".split()
+FILE_SYSTEMS = "overlay fuse virtiofs ext2 ext4 xfs erofs squashfs iso9660 vfat 9p autofs".split()
 
 NFT_RULES = """
 table inet t {
@@ -57,7 +58,6 @@ IPTABLES_RULES = """
 CONDITIONS = {
     "pressure": "grep -q some /proc/pressure/memory",
     "pressure of a container": "grep -q some /sys/fs/cgroup/memory.pressure",
-    "BTF": 'test "$(head -c 2 /sys/kernel/btf/vmlinux | od -An -tx1)" = " 9f eb"',
     "no configuration": "test ! -e /proc/config.gz",
     "a 32-bit program": "/probe/elf32; test $? = 42",
     "vsyscall of old programs": "grep -q vsyscall /proc/self/maps",
@@ -73,10 +73,7 @@ CONDITIONS = {
     "files of the firmware": "test -s /sys/firmware/qemu_fw_cfg/rev",
     "machine generation": "test -d /sys/bus/acpi/drivers/vmgenid",
     "PCIe hot-plug": "test -d /sys/bus/pci_express/drivers/pciehp",
-    "thunks against Spectre": "grep -q ' __x86_indirect_thunk_rax$' /proc/kallsyms",
-    "perf's kprobes": "test -d /sys/bus/event_source/devices/kprobe",
-    "kprobe events": "mount -t tracefs none /tracing && echo 'p:k do_exit' >/tracing/kprobe_events && "
-                     "grep -q kprobes/k /tracing/kprobe_events",
+    "page tables apart (Meltdown)": "grep -q ' pti_finalize$' /proc/kallsyms",
     "congestion": "test \"$(tr ' ' '\\n' </proc/sys/net/ipv4/tcp_available_congestion_control | sort | xargs)\" = 'bbr cubic reno'",
     "cubic by default": "grep -qx cubic /proc/sys/net/ipv4/tcp_congestion_control",
     "IPVS": "test -e /proc/net/ip_vs",
@@ -91,6 +88,26 @@ CONDITIONS = {
     "IPsec": "/usr/bin/ip xfrm state add src 10.0.0.1 dst 10.0.0.2 proto esp spi 1 mode tunnel aead 'rfc4106(gcm(aes))' "
              "0x0102030405060708090a0b0c0d0e0f1011121314 128",
 }
+
+# By the name of the fragment in configs/kernel/optional; KATA_KERNEL_FRAGMENTS tells which the kernel was built with.
+OPTIONAL = {
+    "btrfs": {"btrfs": "grep -qw btrfs /proc/filesystems"},
+    "cifs": {"CIFS": "grep -qw cifs /proc/filesystems"},
+    "nfs": {"NFS": "grep -qw nfs /proc/filesystems && grep -qw nfs4 /proc/filesystems"},
+    "sctp": {"SCTP": "/probe/probe sctp"},
+    "btf": {"BTF": 'test "$(head -c 2 /sys/kernel/btf/vmlinux | od -An -tx1)" = " 9f eb"'},
+    "ftrace": {"function tracer": "mount -t tracefs none /tracing && grep -qw function /tracing/available_tracers"},
+    "retpoline-6.1": {"thunks": "grep -q ' __x86_indirect_thunk_rax$' /proc/kallsyms"},
+    "retpoline-6.12": {"thunks": "grep -q ' __x86_indirect_thunk_rax$' /proc/kallsyms"},
+    "trace": {
+        "perf's kprobes": "test -d /sys/bus/event_source/devices/kprobe",
+        "kprobe events": "mount -t tracefs none /tracing && echo 'p:k do_exit' >/tracing/kprobe_events && "
+                         "grep -q kprobes/k /tracing/kprobe_events",
+        "BPF on kprobes": "/probe/probe bpf_kprobe",
+    },
+}
+for fragment in os.environ.get("KATA_KERNEL_FRAGMENTS", "").split():
+    CONDITIONS |= OPTIONAL[fragment]
 
 
 @pytest.fixture(scope="module")
