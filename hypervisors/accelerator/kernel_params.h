@@ -9,7 +9,7 @@ namespace kata::hypervisors {
 // Without no_timer_check a guest on a busy host panics: it takes a late timer interrupt for a missing one.
 // secretmem.enable: memfd_secret, which Linux before 6.5 refuses otherwise.
 inline constexpr char kKernelParams[] =
-    "console=ttyS0 quiet panic=-1 noreplace-smp no_timer_check tsc=reliable cryptomgr.notests "
+    "console=ttyS0 quiet panic=-1 noreplace-smp no_timer_check tsc=reliable "
     "rcupdate.rcu_expedited=1 8250.nr_uarts=1 dummy.numdummies=0 secretmem.enable=1";
 // Added to an emulated machine; begins with a blank. Measures the host's TSC: blocking for some milliseconds.
 std::string TcgKernelParams();

@@ -10,6 +10,7 @@
 #include <linux/if_alg.h>
 #include <linux/netlink.h>
 #include <linux/perf_event.h>
+#include <linux/vm_sockets.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
@@ -136,11 +137,19 @@ static long dm_crypt(void) {
   return memmem(&list, sizeof list, "crypt", 6) != NULL ? 0 : -1;
 }
 
+// The agent's port would be reached through it.
+static long no_vsock_loopback(void) {
+  const struct sockaddr_vm agent = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_LOCAL, .svm_port = 1024};
+  const int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+  return fd >= 0 && connect(fd, (const struct sockaddr *)&agent, sizeof agent) != 0 && errno == ENODEV ? 0 : -1;
+}
+
 static const struct { const char *name; long (*ask)(void); } kQuestions[] = {
     {"landlock", landlock}, {"memfd_secret", memfd_secret_holds_a_secret}, {"mempolicy", mempolicy}, {"ldt", ldt},
     {"iopl", iopl_off}, {"pkey", pkey}, {"ksm", merge_pages}, {"perf", perf}, {"bpf_kprobe", bpf_kprobe},
     {"alg_hash", alg_hash}, {"alg_xts", alg_xts}, {"audit", audit}, {"xfrm", xfrm}, {"pf_key", pf_key}, {"mptcp", mptcp},
     {"sctp", sctp}, {"bbr", bbr}, {"tls", tls}, {"dm_crypt", dm_crypt}, {"log_is_closed", log_is_closed},
+    {"no_vsock_loopback", no_vsock_loopback},
 };
 
 int main(int argc, char **argv) {

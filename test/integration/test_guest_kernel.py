@@ -18,7 +18,7 @@ ELF32 = bytes.fromhex(
     "b801000000bb2a000000cd80")
 
 PROBE = ("landlock memfd_secret mempolicy ldt iopl pkey ksm perf alg_hash alg_xts audit xfrm pf_key mptcp bbr tls "
-         "dm_crypt log_is_closed").split()
+         "dm_crypt log_is_closed no_vsock_loopback").split()
 
 FILE_SYSTEMS = "overlay fuse virtiofs ext2 ext4 xfs erofs squashfs iso9660 vfat 9p autofs".split()
 
@@ -70,7 +70,8 @@ CONDITIONS = {
     "plugged memory is online": "grep -qx online /sys/devices/system/memory/auto_online_blocks",
     "no loop devices": "! ls -d /sys/block/loop*",
     "loop devices on demand": "grep -q loop-control /proc/misc",
-    "files of the firmware": "test -s /sys/firmware/qemu_fw_cfg/rev",
+    "the host's words by the firmware": "test $(wc -c </sys/firmware/qemu_fw_cfg/by_name/opt/org.katacontainers/token_sha256/raw) = 64",
+    "no word of the boot on the command line": "! grep -q token /proc/cmdline",
     "machine generation": "test -d /sys/bus/acpi/drivers/vmgenid",
     "PCIe hot-plug": "test -d /sys/bus/pci_express/drivers/pciehp",
     "page tables apart (Meltdown)": "grep -q ' pti_finalize$' /proc/kallsyms",
@@ -85,8 +86,7 @@ CONDITIONS = {
     "iptables-legacy": "sh -e /probe/iptables-legacy",
     "wireguard": "/usr/bin/ip link add wg0 type wireguard",
     "macvtap": "/usr/bin/ip link add d0 type dummy && /usr/bin/ip link add link d0 name mt0 type macvtap",
-    "IPsec": "/usr/bin/ip xfrm state add src 10.0.0.1 dst 10.0.0.2 proto esp spi 1 mode tunnel aead 'rfc4106(gcm(aes))' "
-             "0x0102030405060708090a0b0c0d0e0f1011121314 128",
+    "policies of IPsec": "/usr/bin/ip xfrm policy add src 10.0.0.1 dst 10.0.0.2 dir out action block",
 }
 
 # By the name of the fragment in configs/kernel/optional; KATA_KERNEL_FRAGMENTS tells which the kernel was built with.
@@ -94,6 +94,8 @@ OPTIONAL = {
     "btrfs": {"btrfs": "grep -qw btrfs /proc/filesystems"},
     "cifs": {"CIFS": "grep -qw cifs /proc/filesystems"},
     "nfs": {"NFS": "grep -qw nfs /proc/filesystems && grep -qw nfs4 /proc/filesystems"},
+    "ipsec": {"ESP": "/usr/bin/ip xfrm state add src 10.0.0.1 dst 10.0.0.2 proto esp spi 1 mode tunnel aead "
+                     "'rfc4106(gcm(aes))' 0x0102030405060708090a0b0c0d0e0f1011121314 128"},
     "sctp": {"SCTP": "/probe/probe sctp"},
     "btf": {"BTF": 'test "$(head -c 2 /sys/kernel/btf/vmlinux | od -An -tx1)" = " 9f eb"'},
     "ftrace": {"function tracer": "mount -t tracefs none /tracing && grep -qw function /tracing/available_tracers"},
@@ -145,6 +147,7 @@ def everything(spec, probe):
         if mount["destination"] == "/proc":
             mount["options"] = [option for option in mount.get("options", []) if option != "ro"]
     spec["mounts"] += [
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid", "noexec", "nodev"]},
         {"destination": "/usr", "type": "bind", "source": "/usr", "options": ["rbind", "ro"]},
         {"destination": "/probe", "type": "bind", "source": str(probe), "options": ["rbind", "ro"]}]
     return spec
