@@ -149,7 +149,7 @@ Co<absl::Status> ServeVsock(Service* service, uint32_t port, uint32_t ready_port
       log::Warn("{}", ErrnoStatus(error, "accepting a vsock connection").message());
       co_await Sleep(kAcceptPause);
     }
-    // Containers reach the port too, through the loopback.
+    // With a loopback, which the guest's kernel does not have, containers would reach the port too.
     if (!fd.valid() || peer.svm_cid != VMADDR_CID_HOST) continue;
     auto transport = ttrpc::MakeFdTransport(executor, std::move(fd));
     CO_RETURN_IF_ERROR(co_await ServeOne(service, std::move(transport), &map));

@@ -13,6 +13,7 @@
 
 #include "agent/base/paths.h"
 #include "agent/guest.h"
+#include "agent/host_words.h"
 #include "agent/listener.h"
 #include "agent/process/exit_table.h"
 #include "agent/service.h"
@@ -60,8 +61,9 @@ void Run() {
 
   asio::io_context context(1);
   ExitTable exits;
-  if (words["agent.token_sha256"].empty()) log::Warn("no agent.token_sha256 on the command line: no host can connect");
-  Service service(context.get_executor(), &exits, words["agent.token_sha256"]);
+  absl::StatusOr<std::string> token = ReadHostWord("token_sha256");
+  if (!token.ok()) log::Error("no host can connect: {}", std::string(token.status().message()));
+  Service service(context.get_executor(), &exits, token.value_or(""));
   if (absl::Status listening = service.Start(); !listening.ok())
     log::Warn("devices will be found late: {}", listening.message());
   Spawn(context.get_executor(), "reaper", RunOrReboot("reaper", exits.Run()));

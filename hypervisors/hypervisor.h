@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +37,9 @@ struct VmSpec {
   std::string kernel;
   std::string initrd;
   std::string kernel_params;  // kernel_params.h and more; an emulated machine gets TcgKernelParams() besides
+  // What the guest finds by name below kGuestWords of the firmware's configuration, not on its command line, which is a
+  // part of its memory: a machine cloned from another has words of its own.
+  std::map<std::string, std::string> guest_words;
   uint32_t vcpus = 1;
   uint64_t memory_mib = 512;
   Accelerator accelerator = Accelerator::kAuto;
@@ -47,6 +51,9 @@ struct VmSpec {
   uint32_t root_ports = 0;      // how many more can be attached at a time; at most kRootPortsMax
   std::string cache_dir;  // host-wide, 0700 root: libvirt's capability files, verdicts of probe boots; empty = none
 };
+
+// QEMU's users are asked to stay below "opt/" and a name of their own.
+inline constexpr char kGuestWords[] = "opt/org.katacontainers/";
 
 inline constexpr uint32_t kRootPortsMax = 32;
 // libvirt itself waits for 5 s of it.

@@ -9,9 +9,9 @@ namespace kata::agent {
 namespace {
 
 TEST(ParseCommandLine, KeepsValuesWithEqualsSigns) {
-  auto words = ParseCommandLine("quiet agent.token_sha256=ab=c  agent.debug\n");
+  auto words = ParseCommandLine("quiet agent.key=ab=c  agent.debug\n");
 
-  EXPECT_EQ(words["agent.token_sha256"], "ab=c");
+  EXPECT_EQ(words["agent.key"], "ab=c");
   EXPECT_EQ(words.count("agent.debug"), 1u);
   EXPECT_EQ(words["quiet"], "");
 }

@@ -124,6 +124,15 @@ void WriteCpu(XmlWriter& xml, const std::string& architecture, bool is_kvm) {
   xml.Close();
 }
 
+void WriteGuestWords(XmlWriter& xml, const VmSpec& spec) {
+  if (spec.guest_words.empty()) return;
+  xml.Open("sysinfo", {{"type", "fwcfg"}});
+  for (const auto& [name, value] : spec.guest_words) {
+    xml.Leaf("entry", {{"name", absl::StrCat(kGuestWords, name)}}, value);
+  }
+  xml.Close();
+}
+
 absl::Status CheckDevices(const VmSpec& spec) {
   if (spec.root_ports > kRootPortsMax) {
     return absl::InvalidArgumentError(
@@ -200,6 +209,7 @@ absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& pa
   xml.Leaf("initrd", {}, spec.initrd);
   xml.Leaf("cmdline", {}, spec.kernel_params);
   xml.Close();
+  WriteGuestWords(xml, spec);
   xml.Open("features");
   xml.Leaf("acpi", {});
   if (architecture == "x86_64") xml.Leaf("apic", {});

@@ -29,6 +29,7 @@ VmSpec FullSpec() {
   spec.kernel = "/opt/kata/vmlinux";
   spec.initrd = "/opt/kata/initrd.img";
   spec.kernel_params = "console=ttyS0 a=<&\"'>";
+  spec.guest_words["word"] = "value";
   spec.vcpus = 2;
   spec.memory_mib = 300;
   spec.devices.push_back({"share", VirtioFsShare{"kataShared", "/run/kata-containers/pod-1/virtiofs.sock"}});
@@ -52,6 +53,8 @@ TEST(DomainXmlTest, SaysWhatTheSpecSays) {
   EXPECT_THAT(xml, HasSubstr("<loader readonly=\"yes\" type=\"rom\">/usr/share/qemu/qboot.rom</loader>"));
   EXPECT_THAT(xml, HasSubstr("a=&lt;&amp;"));
   EXPECT_THAT(xml, HasSubstr("name=\"org.kata.agent\""));
+  EXPECT_THAT(xml, HasSubstr("<sysinfo type=\"fwcfg\">"));
+  EXPECT_THAT(xml, HasSubstr("<entry name=\"opt/org.katacontainers/word\">value</entry>"));
   EXPECT_THAT(xml, HasSubstr("<source type=\"memfd\"/>"));
   EXPECT_THAT(xml, HasSubstr("<target dir=\"kataShared\"/>"));
   EXPECT_THAT(xml, HasSubstr("/virtiofs.sock\""));

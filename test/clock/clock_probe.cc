@@ -25,11 +25,12 @@ long long Now() {
   return Nanoseconds(now);
 }
 
+// By a word that the machine gives to its kernel.
 bool IsGuest() {
   std::ifstream file("/proc/cmdline");
   std::string words;
   std::getline(file, words);
-  return words.find(" agent.token_sha256=") != std::string::npos;
+  return words.find(" dummy.numdummies=0") != std::string::npos;
 }
 
 long long FileAhead() {

@@ -32,7 +32,8 @@ absl::StatusOr<hypervisors::VmSpec> MachineSpec(const std::string& prefix, const
   spec.firmware = config.firmware;
   spec.kernel = config.kernel;
   spec.initrd = config.initrd;
-  spec.kernel_params = absl::StrCat(hypervisors::kKernelParams, " agent.token_sha256=", token.sha256_hex);
+  spec.kernel_params = hypervisors::kKernelParams;
+  spec.guest_words[virtcontainers::kTokenWord] = token.sha256_hex;
   spec.memory_mib = config.default_memory;
   spec.root_ports = config.pcie_root_port;
   spec.uid = kUserBase + static_cast<uid_t>(::getpid());

@@ -23,9 +23,12 @@ inline constexpr size_t kAgentFrameMax = 128u << 10;
 inline constexpr int kAgentFeaturesMax = 64;
 inline constexpr size_t kAgentFeatureSizeMax = 64;
 
+// The guest word (hypervisor.h) that holds its digest.
+inline constexpr char kTokenWord[] = "token_sha256";
+
 struct BootToken {
   std::string secret;      // 32 random bytes, given to the agent in Hello
-  std::string sha256_hex;  // on the guest's command line, which every container can read
+  std::string sha256_hex;  // the guest has this; a privileged container can read it
 };
 absl::StatusOr<BootToken> MakeBootToken();
 

@@ -50,8 +50,9 @@ hypervisors::VmSpec MakeMachineSpec(const SandboxOptions& options, const BootTok
   spec.initrd = config.initrd;
   spec.uid = kQemuUidBase + static_cast<uid_t>(::getpid());
   spec.gid = QemuGid(spec.uid);
-  spec.kernel_params = absl::StrCat(hypervisors::kKernelParams, " agent.token_sha256=", token.sha256_hex,
-                                    config.kernel_params.empty() ? "" : " ", config.kernel_params);
+  spec.kernel_params = hypervisors::kKernelParams;
+  if (!config.kernel_params.empty()) absl::StrAppend(&spec.kernel_params, " ", config.kernel_params);
+  spec.guest_words[kTokenWord] = token.sha256_hex;
   spec.vcpus = config.default_vcpus;
   spec.memory_mib = config.default_memory;
   spec.accelerator = config.accelerator;

@@ -266,7 +266,7 @@ class SandboxTest : public testing::Test {
   Co<absl::Status> Life() {
     CO_RETURN_IF_ERROR(co_await sandbox_->Start());
     EXPECT_EQ(agent_->token_size, 32u);
-    EXPECT_NE(machine_->spec().kernel_params.find(" agent.token_sha256="), std::string::npos);
+    EXPECT_EQ(machine_->spec().guest_words.at(kTokenWord).size(), 64u);
     auto made = co_await sandbox_->CreateContainer(Options("c1"));
     if (!made.ok()) co_return made.status();
     std::shared_ptr<Container> container = *made;
