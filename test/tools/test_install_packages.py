@@ -131,6 +131,32 @@ def test_a_program_in_path_stands_for_its_package(system):
     assert system.installed() == {"containerd.io", "tool"}
 
 
+def test_a_file_of_another_package_stands_for_one_that_apt_does_not_have(system):
+    system.add_package("emulator", program="daemon")
+
+    done = system.run("emulator", "daemon | file:/usr/bin/daemon")
+
+    assert done.returncode == 0, done.stderr
+    assert system.installed() == {"emulator"}
+
+
+def test_a_package_that_apt_has_comes_before_its_file_from_elsewhere(system):
+    system.add_package("daemon", program="daemon")
+
+    assert system.run("daemon | file:/usr/bin/daemon").returncode == 0
+
+    assert system.installed() == {"daemon"}
+
+
+def test_what_stays_missing_is_an_error(system):
+    system.add_package("emulator")
+
+    done = system.run("emulator", "daemon | file:/usr/bin/daemon")
+
+    assert done.returncode != 0
+    assert "daemon | file:/usr/bin/daemon" in done.stderr
+
+
 def test_removes_nothing(system):
     system.add_package("theirs", "Conflicts: ours")
     system.add_package("ours")

@@ -33,7 +33,7 @@ struct Config {
   uint32_t default_memory = 512;  // MiB
   uint32_t pcie_root_port = 0;
   SharedFs shared_fs = SharedFs::kVirtioFs;
-  std::string virtio_fs_daemon = "/usr/lib/qemu/virtiofsd";
+  std::string virtio_fs_daemon;  // empty: where distributions put it
   std::string virtio_fs_cache = "auto";
   AgentTransport agent_transport = AgentTransport::kAuto;
   std::string vhost_user_vsock_daemon;

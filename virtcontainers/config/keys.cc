@@ -69,7 +69,9 @@ std::vector<ConfigKey> MakeKeys() {
        "the machine's unprivileged user, so that a mount point which the image lacks cannot be made.",
        ""},
       {kQemu, "virtio_fs_daemon", TextKey{&Config::virtio_fs_daemon, true}, "",
-       "The virtiofsd program, an absolute path.", ""},
+       "The virtiofsd program, an absolute path; empty: where distributions put it. Both kinds will do, QEMU's and the "
+       "one in Rust.",
+       ""},
       {kQemu, "virtio_fs_cache",
        Choice<std::string>(&Config::virtio_fs_cache,
                            {{"auto", "auto"}, {"always", "always"}, {"none", "none"}, {"never", "none"}}),

@@ -205,6 +205,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   Co<absl::Status> PrepareShare(std::shared_ptr<hypervisors::VmSpec> spec) {
     auto options = std::make_shared<VirtiofsdOptions>();
     options->program = options_.config.virtio_fs_daemon;
+    options->cache_dir = spec->cache_dir;
     options->directory = ExportedDirectory(options_.id);
     options->cache = options_.config.virtio_fs_cache;
     options->socket_path = absl::StrCat(spec->runtime_dir, "/virtiofsd.sock");

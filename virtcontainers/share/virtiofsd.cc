@@ -19,12 +19,12 @@
 #include "proto/base/process.h"
 #include "proto/base/status.h"
 #include "virtcontainers/agent_client/listening_socket.h"
+#include "virtcontainers/share/virtiofsd_words.h"
 
 namespace kata::virtcontainers {
 namespace {
 
 constexpr int kSocketFd = 3;  // where virtiofsd finds its listening socket: the first that it is given
-constexpr char kThreadPoolSize[] = "--thread-pool-size=1";
 constexpr rlim_t kDescriptorsWanted = 1'000'000;  // one for each file that the guest knows
 constexpr rlim_t kDescriptorsLow = 100'000;
 
@@ -89,33 +89,24 @@ const char* Prepare(int mount_namespace, rlim_t descriptors) {
   return nullptr;
 }
 
+absl::StatusOr<std::string> Program(const std::string& configured) {
+  if (configured.empty()) return FindVirtiofsd();
+  if (::access(configured.c_str(), X_OK) == 0) return configured;
+  return ErrnoStatus(errno, absl::StrCat("virtiofsd \"", configured, "\" of configuration key \"virtio_fs_daemon\""));
+}
+
 }  // namespace
 
 absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
-  if (::access(options.program.c_str(), X_OK) != 0) {
-    return ErrnoStatus(errno,
-                       absl::StrCat("virtiofsd \"", options.program, "\" of configuration key \"virtio_fs_daemon\""));
-  }
+  ASSIGN_OR_RETURN(const std::string program, Program(options.program));
+  absl::StatusOr<VirtiofsdKind> kind = ProbeVirtiofsd(program, options.cache_dir);
+  if (!kind.ok()) return Annotate(kind.status(), absl::StrCat("asking \"", program, "\" for its options"));
   ASSIGN_OR_RETURN(UniqueFd socket, ListenFor(options.socket_path, options.uid, options.gid));
+  const rlim_t descriptors = RaiseDescriptorLimit();
   ChildOptions child;
   child.name = "virtiofsd";
-  child.words = {options.program,
-                 absl::StrCat("--fd=", kSocketFd),
-                 "-o",
-                 absl::StrCat("source=", options.directory),
-                 "-o",
-                 absl::StrCat("cache=", options.cache),
-                 "-o",
-                 "sandbox=namespace",
-                 "-o",
-                 "xattr",
-                 "-o",
-                 "posix_acl",
-                 "-o",
-                 "log_level=warn",
-                 "--rlimit-nofile=0",  // as we set it
-                 kThreadPoolSize};
-  const rlim_t descriptors = RaiseDescriptorLimit();
+  child.words = VirtiofsdWords(*kind, {options.directory, options.cache, kSocketFd, descriptors < kDescriptorsLow});
+  child.words.insert(child.words.begin(), program);
   child.descriptors = {socket.get()};
   ASSIGN_OR_RETURN(OutputPipe output, MakeOutputPipe());
   child.output = output.write.get();

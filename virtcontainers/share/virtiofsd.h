@@ -17,7 +17,8 @@
 namespace kata::virtcontainers {
 
 struct VirtiofsdOptions {
-  std::string program;
+  std::string program;       // empty: FindVirtiofsd() of virtiofsd_words.h
+  std::string cache_dir;     // keeps what the program has said of itself; empty: nothing is kept
   std::string directory;     // what it exports
   int mount_namespace = -1;  // where that is; a descriptor
   std::string cache;         // auto, always, none

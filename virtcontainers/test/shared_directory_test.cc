@@ -67,11 +67,14 @@ std::string CheckPropagation() {
   const pid_t child = ::fork();
   if (child == 0) {
     char byte = 0;
-    const bool is_ready = ::setns(share.space->fd(), CLONE_NEWNS) == 0 && ::unshare(CLONE_NEWNS) == 0 &&
+    // A sanitizer has a thread of its own here, with which the working directory is shared.
+    const bool is_ready = ::unshare(CLONE_FS) == 0 && ::setns(share.space->fd(), CLONE_NEWNS) == 0 &&
+                          ::unshare(CLONE_NEWNS) == 0 &&
                           ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) == 0;
     if (!is_ready || ::write(to_parent[1], "r", 1) != 1 || ::read(to_child[0], &byte, 1) != 1) ::_exit(1);
     ::_exit(Text(share.seen + "/file") == "text" ? 0 : 2);
   }
+  ::close(to_parent[1]);  // a child that fails ends what is read
   char byte = 0;
   if (::read(to_parent[0], &byte, 1) != 1) return "no child";
   if (absl::Status made = share.Export({}); !made.ok()) return Message(made);
