@@ -330,7 +330,7 @@ Co<absl::StatusOr<wire::Empty>> Service::RemoveProcess(ttrpc::CallContext, v1::P
 
 Co<absl::StatusOr<wire::Empty>> Service::RemoveContainer(ttrpc::CallContext, v1::ProcessId request) {
   CO_RETURN_IF_ERROR(RequireHello());
-  const std::string id = request.container_id();
+  const std::string& id = request.container_id();
   auto found = containers_.find(id);
   if (found == containers_.end()) co_return CheckStoragesAreFree(id);
   auto container = found->second;

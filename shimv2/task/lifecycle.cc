@@ -52,7 +52,7 @@ Answer<task::CreateTaskResponse> TaskService::Create(ttrpc::CallContext, task::C
   if (!request.checkpoint().empty()) {
     co_return absl::UnimplementedError("creating a container from a checkpoint is not supported");
   }
-  const std::string id = request.id();
+  const std::string& id = request.id();
   // It would boot a machine that nobody ends.
   if (shut_down_.is_set()) {
     co_return absl::UnavailableError(
