@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <absl/strings/str_cat.h>
+
 #include "agent/cgroup/stats.h"
 
 namespace kata::agent {

@@ -506,9 +506,8 @@ class UserNamespaceLive : public ContainerLive {
     spec_.mounts.push_back({"/dev/shm", "tmpfs", "shm", {"nosuid"}});
     spec_.mounts.push_back({"/dev/mqueue", "mqueue", "mqueue", {"nosuid"}});
     spec_.mounts.push_back({"/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", "ro"}});
-    spec_.process.capabilities = Capabilities{.bounding = {"CAP_SYS_ADMIN", "CAP_CHOWN"},
-                                              .effective = {"CAP_SYS_ADMIN", "CAP_CHOWN"},
-                                              .permitted = {"CAP_SYS_ADMIN", "CAP_CHOWN"}};
+    Capabilities& capabilities = spec_.process.capabilities.emplace();
+    capabilities.bounding = capabilities.effective = capabilities.permitted = {"CAP_SYS_ADMIN", "CAP_CHOWN"};
   }
   std::string ScriptOutput(const std::string& script) {
     spec_.process.args = {"/usr/bin/sh", "-c", "{ " + script + "; } >/out/text 2>&1"};

@@ -84,7 +84,10 @@ class Session : public LibvirtSession {
   }
 
   absl::Status Listen() {
-    const virConnectDomainEventGenericCallback function = VIR_DOMAIN_EVENT_CALLBACK(&Session::OnEvent);
+    // libvirt casts it back to what this event's callback is; by a type between, since compilers warn of the direct
+    // way.
+    const auto function =
+        reinterpret_cast<virConnectDomainEventGenericCallback>(reinterpret_cast<void (*)()>(&Session::OnEvent));
     callback_ = virConnectDomainEventRegisterAny(connection_, nullptr, VIR_DOMAIN_EVENT_ID_LIFECYCLE, function,
                                                  handler_, &Session::FreeHandler);
     return callback_ < 0 ? LastError("listen to domain events") : absl::OkStatus();
