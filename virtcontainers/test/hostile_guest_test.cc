@@ -72,6 +72,7 @@ class HostileGuestTest : public testing::Test {
     ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
     ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
     ASSERT_EQ(::mount("none", "/run", "tmpfs", 0, nullptr), 0);
+    ASSERT_EQ(::mount("none", "/var/cache", "tmpfs", 0, nullptr), 0);  // what is kept for the host's other sandboxes
     pool_ = std::make_unique<asio::thread_pool>(2);
     machine_ = std::make_shared<HostileMachine>(io_.get_executor());
     const std::string daemon = KATA_IDLE_DAEMON;
@@ -87,6 +88,7 @@ class HostileGuestTest : public testing::Test {
   void TearDown() override {
     if (pool_) pool_->join();
     ::umount2("/run", MNT_DETACH);
+    ::umount2("/var/cache", MNT_DETACH);
   }
 
   using Body = Co<absl::Status> (*)(HostileGuestTest*, std::shared_ptr<Container>);

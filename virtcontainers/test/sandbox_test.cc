@@ -203,6 +203,7 @@ class SandboxTest : public testing::Test {
     ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
     ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
     ASSERT_EQ(::mount("none", "/run", "tmpfs", 0, nullptr), 0);
+    ASSERT_EQ(::mount("none", "/var/cache", "tmpfs", 0, nullptr), 0);  // what is kept for the host's other sandboxes
     pool_ = std::make_unique<asio::thread_pool>(2);
     agent_ = std::make_unique<FakeAgent>(io_.get_executor());
     machine_ = std::make_shared<FakeMachine>(io_.get_executor(), agent_.get());
@@ -221,6 +222,7 @@ class SandboxTest : public testing::Test {
   void TearDown() override {
     if (pool_) pool_->join();
     ::umount2("/run", MNT_DETACH);
+    ::umount2("/var/cache", MNT_DETACH);
   }
   // Whether virtiofsd has `path` of the share; on the host there is none.
   static bool IsShared(const std::string& path) {
