@@ -58,6 +58,17 @@ Co<absl::Status> Drop(ExitTable* exits, const char* what) {
   co_return absl::OkStatus();
 }
 
+// How many files are known after it.
+Co<absl::StatusOr<uint64_t>> ForgetFiles(ExitTable* exits, uint64_t known) {
+  CO_RETURN_IF_ERROR(co_await Drop(exits, kForget));
+  CO_ASSIGN_OR_RETURN(uint64_t left, CountInodes());
+  if (left > known / 2) {
+    CO_RETURN_IF_ERROR(co_await Drop(exits, kForgetWithPages));
+    CO_ASSIGN_OR_RETURN(left, CountInodes());
+  }
+  co_return left;
+}
+
 }  // namespace
 
 bool ShareBudget::IsUsedUp(uint64_t known) {
@@ -80,12 +91,14 @@ Co<absl::Status> KeepShareLimit(ExitTable* exits, uint64_t files_max) {
     CO_ASSIGN_OR_RETURN(known, CountInodes());
     if (!budget.IsUsedUp(known)) continue;
     const uint64_t before = known;
-    CO_RETURN_IF_ERROR(co_await Drop(exits, kForget));
-    CO_ASSIGN_OR_RETURN(known, CountInodes());
-    if (known > before / 2) {
-      CO_RETURN_IF_ERROR(co_await Drop(exits, kForgetWithPages));
-      CO_ASSIGN_OR_RETURN(known, CountInodes());
+    const absl::StatusOr<uint64_t> left = co_await ForgetFiles(exits, before);
+    if (!left.ok()) {
+      // No process to be had, say: the next look tries again.
+      log::Warn("the share's files are not forgotten for now: {}", left.status().message());
+      co_await Sleep(kLookMax);
+      continue;
     }
+    known = *left;
     log::Debug("forgot {} of {} files for the share's limit of {}", before - std::min(before, known), before,
                files_max);
     budget.Forgotten(known);

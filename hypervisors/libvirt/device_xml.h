@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <absl/status/statusor.h>
 
@@ -19,12 +20,12 @@ enum class DevicePlace { kRootComplex, kRootPort };
 // InvalidArgument when the id or a value has a form that it may not have.
 absl::Status CheckDevice(const Device& device);
 
-// Writes the element; nothing for a device that libvirt has no words for (WriteDeviceArguments has). `index` tells
+// Writes the element; nothing for a device that libvirt has no words for (DeviceArguments has). `index` tells
 // disks of one machine apart.
 void WriteDevice(XmlWriter& xml, const Device& device, const MachinePaths& paths, DevicePlace place, int index);
 
-// The same through QEMU's own command line: libvirt has no words for a vhost-user vsock.
-void WriteDeviceArguments(XmlWriter& xml, const Device& device, const MachinePaths& paths);
+// What libvirt has no words for, as words of QEMU's own command line.
+std::vector<std::string> DeviceArguments(const Device& device, const MachinePaths& paths);
 
 // The element alone, for a machine that runs; FailedPrecondition for a kind that comes with the start only. A disk's
 // files are expected in the set FileSetOf(index).

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -95,9 +96,13 @@ void WriteDevices(XmlWriter& xml, const VmSpec& spec, const MachinePaths& paths)
 }
 
 void WriteArguments(XmlWriter& xml, const VmSpec& spec, const MachinePaths& paths) {
-  if (AgentChannelOf(spec) != AgentChannel::kVhostUserVsock) return;
+  std::vector<std::string> words;
+  for (const Device& device : spec.devices) {
+    for (std::string& word : DeviceArguments(device, paths)) words.push_back(std::move(word));
+  }
+  if (words.empty()) return;
   xml.Open("qemu:commandline");
-  for (const Device& device : spec.devices) WriteDeviceArguments(xml, device, paths);
+  for (const std::string& word : words) xml.Leaf("qemu:arg", {{"value", word}});
   xml.Close();
 }
 

@@ -58,6 +58,7 @@ TEST(DomainXmlTest, SaysWhatTheSpecSays) {
   EXPECT_THAT(xml, HasSubstr("<source type=\"memfd\"/>"));
   EXPECT_THAT(xml, HasSubstr("<target dir=\"kataShared\"/>"));
   EXPECT_THAT(xml, HasSubstr("/virtiofs.sock\""));
+  EXPECT_THAT(xml, HasSubstr("<qemu:arg value=\"vhost-user-fs-device.event_idx=off\"/>"));
   EXPECT_THAT(xml, HasSubstr("<cpu mode=\"maximum\" check=\"none\">"));
   EXPECT_THAT(xml, HasSubstr("<feature policy=\"disable\" name=\"erms\"/>"));
   const std::string kvm = Xml(FullSpec(), true);
@@ -70,7 +71,7 @@ TEST(DomainXmlTest, LeavesOutWhatIsNotAsked) {
   spec.firmware.clear();
   spec.devices.clear();
   const std::string xml = Xml(spec, false);
-  for (const char* word : {"loader", "filesystem", "memoryBacking"}) EXPECT_THAT(xml, Not(HasSubstr(word)));
+  for (const char* word : {"loader", "filesystem", "memoryBacking", "qemu:arg"}) EXPECT_THAT(xml, Not(HasSubstr(word)));
 }
 
 TEST(DomainXmlTest, VsockOfTheHostReplacesThePort) {
@@ -79,8 +80,7 @@ TEST(DomainXmlTest, VsockOfTheHostReplacesThePort) {
   const std::string xml = Xml(spec, false);
   EXPECT_THAT(xml, HasSubstr("<vsock model=\"virtio\">"));
   EXPECT_THAT(xml, HasSubstr("<cid auto=\"yes\"/>"));
-  for (const char* word : {"virtio-serial", "org.kata.agent", "qemu:commandline"})
-    EXPECT_THAT(xml, Not(HasSubstr(word)));
+  for (const char* word : {"virtio-serial", "org.kata.agent", "vsock-pci"}) EXPECT_THAT(xml, Not(HasSubstr(word)));
 }
 
 TEST(DomainXmlTest, VhostUserVsockSharesMemory) {
