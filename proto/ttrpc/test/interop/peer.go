@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Go side of the interoperability test, over the ttrpc package for Go. The messages of test.proto are
-// described by struct tags, so nothing is generated.
+// described by struct tags, so nothing is generated: the package's generation up to 1.1 takes them as they are (gogo), later
+// ones want the descriptors that are made of them here.
 package main
 
 import (
@@ -8,14 +9,17 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/containerd/ttrpc"
-	"github.com/gogo/protobuf/proto"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/runtime/protoiface"
+	"google.golang.org/protobuf/runtime/protoimpl"
 )
 
 type EchoRequest struct {
@@ -24,17 +28,44 @@ type EchoRequest struct {
 	Code    int32  `protobuf:"varint,3,opt,name=code,proto3"`
 }
 
-func (m *EchoRequest) Reset()         { *m = EchoRequest{} }
-func (m *EchoRequest) String() string { return proto.CompactTextString(m) }
-func (*EchoRequest) ProtoMessage()    {}
+func (m *EchoRequest) Reset()                             { *m = EchoRequest{} }
+func (m *EchoRequest) String() string                     { return m.Text }
+func (*EchoRequest) ProtoMessage()                        {}
+func (m *EchoRequest) ProtoReflect() protoreflect.Message { return echoRequestInfo.MessageOf(m) }
 
 type EchoReply struct {
 	Text string `protobuf:"bytes,1,opt,name=text,proto3"`
 }
 
-func (m *EchoReply) Reset()         { *m = EchoReply{} }
-func (m *EchoReply) String() string { return proto.CompactTextString(m) }
-func (*EchoReply) ProtoMessage()    {}
+func (m *EchoReply) Reset()                             { *m = EchoReply{} }
+func (m *EchoReply) String() string                     { return m.Text }
+func (*EchoReply) ProtoMessage()                        {}
+func (m *EchoReply) ProtoReflect() protoreflect.Message { return echoReplyInfo.MessageOf(m) }
+
+// The same fields again: a descriptor is made of the tags of a type that has none yet.
+type echoRequestFields EchoRequest
+
+func (m *echoRequestFields) Reset()       { *m = echoRequestFields{} }
+func (*echoRequestFields) String() string { return "" }
+func (*echoRequestFields) ProtoMessage()  {}
+
+type echoReplyFields EchoReply
+
+func (m *echoReplyFields) Reset()       { *m = echoReplyFields{} }
+func (*echoReplyFields) String() string { return "" }
+func (*echoReplyFields) ProtoMessage()  {}
+
+var (
+	echoRequestInfo = messageInfo((*EchoRequest)(nil), (*echoRequestFields)(nil))
+	echoReplyInfo   = messageInfo((*EchoReply)(nil), (*echoReplyFields)(nil))
+)
+
+func messageInfo(message interface{}, fields protoiface.MessageV1) *protoimpl.MessageInfo {
+	return &protoimpl.MessageInfo{
+		GoReflectType: reflect.TypeOf(message),
+		Desc:          protoimpl.X.MessageDescriptorOf(fields),
+	}
+}
 
 const service = "kata.test.Echo"
 
