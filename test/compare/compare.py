@@ -109,9 +109,11 @@ def main():
     begin = time.monotonic()
     with runner.both_sides(prefix, probe, runtimes) as sides:
         texts = runner.run(sides, cases, progress=lambda text: print(text, file=sys.stderr, flush=True))
-    if options.keep:
-        pathlib.Path(options.keep).write_text(json.dumps(dict(zip(("runc", "here"), texts)), indent=1), encoding="utf-8")
-    code = report(options, cases, texts, table)
+        if options.keep:
+            pathlib.Path(options.keep).write_text(json.dumps(dict(zip(("runc", "here"), texts)), indent=1), encoding="utf-8")
+        # Before the look for what is left, which may fail.
+        code = report(options, cases, texts, table)
+        sys.stdout.flush()
     print(f"in {time.monotonic() - begin:.0f} s")
     return code
 

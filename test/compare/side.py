@@ -183,6 +183,7 @@ class Side(harness.Containerd):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     client.wait(30)
                 client.kill()
+            self.remove(identity)  # a client that was killed has left it
             client.stdout.close()
             client.stderr.close()
             client.wait()
@@ -196,8 +197,12 @@ class Side(harness.Containerd):
 
         The value is what came after the last text that was waited for, and the code.
         """
-        terminal = harness.Terminal(self.run_command(*words, flags=("--tty", *flags)), rows, columns)
-        return self._talk(terminal, steps)
+        identity = self.new_id()
+        command = self.run_command(*words, flags=("--tty", *flags), identity=identity)
+        try:
+            return self._talk(harness.Terminal(command, rows, columns), steps)
+        finally:
+            self.remove(identity)
 
     def exec_on_terminal(self, identity, steps, *words, rows=24, columns=80):
         return self._talk(harness.Terminal(self.exec_command(identity, *words, flags=("--tty",)), rows, columns), steps)

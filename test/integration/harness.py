@@ -374,10 +374,18 @@ class Terminal:
         """Waits for the program and returns its exit code."""
         return self.drain()[1]
 
-    def drain(self):
+    def drain(self, seconds=COMMAND_SECONDS):
         """Waits for the program and returns what it still said, and its exit code."""
+        deadline = time.monotonic() + seconds
         with contextlib.suppress(OSError):
-            while data := os.read(self.master, 65536):
+            while select.select([self.master], [], [], max(0, deadline - time.monotonic()))[0]:
+                data = os.read(self.master, 65536)
+                if not data:
+                    break
                 self.seen += data
+            else:
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+                raise AssertionError(f"the program on the terminal did not end, saw {self.seen!r}")
         os.close(self.master)
         return self.seen, os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])

@@ -67,10 +67,10 @@ def _until_it_sleeps(_):
     time.sleep(1.5)  # nobody tells when a shell has given its terminal away
 
 
-@function("terminals/job-control", r"Stopped")
+@function("terminals/job-control", r"exit 7")
 def _jobs(side):
     return side.on_terminal(("# ", ("sleep 1000\n",), "sleep 1000", _until_it_sleeps, ("\x1a",), "Stopped",
-                             ("kill %1; wait; echo en''d; exit 7\n",), "end"), "sh", "-i")
+                             ("bg; kill %1; wait; echo en''d; exit 7\n",), "end"), "sh", "-i")
 
 
 @function("terminals/raw-mode", r"got x")
