@@ -147,7 +147,9 @@ absl::StatusOr<ProcessSpec> ReadProcess(const Json& json) {
   RETURN_IF_ERROR(ParseRlimits(At(json, "rlimits"), out.rlimits));
   RETURN_IF_ERROR(ReadScheduling(json, out));
   RETURN_IF_ERROR(CheckEnvironment(out.env));
-  if (out.args.empty() || out.args[0].empty()) return absl::InvalidArgumentError("process.args: empty");
+  if (out.args.empty()) return absl::InvalidArgumentError("process.args: empty");
+  // The words that engines look for.
+  if (out.args[0].empty()) return absl::InvalidArgumentError("exec: \"\": executable file not found in $PATH");
   if (out.cwd.empty() || out.cwd[0] != '/') {
     return absl::InvalidArgumentError(absl::StrCat("process.cwd \"", out.cwd, "\": not absolute"));
   }

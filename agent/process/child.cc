@@ -34,6 +34,7 @@
 namespace kata::agent {
 namespace {
 
+// Where a program is looked for without a PATH; it gets none.
 constexpr char kDefaultPath[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr size_t kPasswdSizeMax = 1u << 20;
 constexpr int kExitSetupFailed = 127;
@@ -219,7 +220,6 @@ std::string HomeOf(uid_t uid) {
 
 std::vector<std::string> Environment(const ProcessSpec& spec) {
   std::vector<std::string> env = DistinctEnvironment(spec.env);
-  if (EnvironmentValue(env, "PATH").empty()) SetEnvironmentValue(env, "PATH", kDefaultPath);
   if (EnvironmentValue(env, "HOME").empty()) SetEnvironmentValue(env, "HOME", HomeOf(spec.uid));
   return env;
 }
@@ -284,7 +284,8 @@ absl::StatusOr<std::string> EnterProgramsPlace(const ProcessSpec& spec, const st
   RETURN_IF_ERROR(DropToUser(spec));
   // A directory may be open to root only or to the user only (a share that squashes root).
   if (absl::Status entered = EnterDirectory(spec.cwd); !entered.ok() && !entered_as_root.ok()) return entered;
-  return FindProgram(spec.args[0], EnvironmentValue(env, "PATH"));
+  const std::string path = EnvironmentValue(env, "PATH");
+  return FindProgram(spec.args[0], path.empty() ? kDefaultPath : path);
 }
 
 absl::Status ForbidNewPrivileges(const ProcessSpec& spec) {

@@ -66,8 +66,9 @@ absl::StatusOr<std::string> FindProgram(const std::string& name, const std::stri
     switch (Check(name)) {
       case 0:
         return name;
-      case ENOENT:
       case ENOTDIR:
+        return Failed(name, "not a directory");
+      case ENOENT:
         return Failed(name, "no such file or directory");
       case EISDIR:
         return Failed(name, "is a directory");

@@ -17,6 +17,7 @@ TEST(FindProgram, HasTheTextsThatEnginesLookFor) {
   EXPECT_EQ(FindProgram("no-such-program", "/bin").status().message(),
             "exec: \"no-such-program\": executable file not found in $PATH");
   EXPECT_EQ(FindProgram("/no/such", "/bin").status().message(), "exec: \"/no/such\": no such file or directory");
+  EXPECT_EQ(FindProgram("/etc/passwd/x", "/bin").status().message(), "exec: \"/etc/passwd/x\": not a directory");
   EXPECT_EQ(FindProgram("/etc", "/bin").status().message(), "exec: \"/etc\": is a directory");
   EXPECT_EQ(FindProgram("/etc/passwd", "/bin").status().message(), "exec: \"/etc/passwd\": permission denied");
 }

@@ -25,6 +25,7 @@ def both_sides(prefix, probe, runtimes=(RUNC, KATA)):
     """A containerd of our own and the two sides of it. At the end nothing may be left of the containers."""
     token = f"kt{os.getpid()}z"
     containerd = harness.Containerd(f"/run/{token}", prefix, token)
+    containerd.wrapper = ("prlimit", "--core=unlimited:unlimited")  # as its unit has it
     containerd.start()
     try:
         Side.make_image(containerd, probe)

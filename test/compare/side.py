@@ -16,11 +16,13 @@ IMAGE = "localhost/compare:latest"
 SHELL = ("sh", "-c")
 # What ctr's log lines add to its own errors.
 NOISE = re.compile(r'^(time="[^"]*" level=.*|Command requires root.*)$', re.MULTILINE)
-CAUSES = ("no such file or directory", "permission denied", "not a directory", "is a directory", "exec format error",
+CAUSES = ("executable file not found", "no such device", "no such file or directory", "permission denied", "not a directory", "is a directory", "exec format error",
           "invalid argument", "already exists", "not found", "operation not permitted", "too many levels", "file exists",
-          "read-only", "argument list too long", "file name too long", "executable file not found", "not running",
+          "read-only", "argument list too long", "file name too long", "not running",
           "process already finished", "process does not exist", "paused", "must be deleted", "unknown signal", "no such process",
           "device or resource busy", "failed precondition", "non running", "cannot")
+# The same said by another sentence or code.
+ALIKE = {"refused": ("invalid argument",), "in another state": ("cannot", "failed precondition", "paused", "not running", "non running")}
 
 
 class Side(harness.Containerd):
@@ -102,6 +104,8 @@ class Side(harness.Containerd):
         text = text.replace("\r\n", "\n")
         text = re.sub(rf"{self.token}-[a-z]\d{{4}}", "ID", text)
         text = text.replace(str(self.directory), "RUN").replace(self.token, "TOKEN")
+        text = re.sub(r"pipe:\[\d+\]", "pipe:[N]", text)
+        text = re.sub(r"containerd-mount\d+", "containerd-mountN", text)
         return NOISE.sub("", text).strip("\n")
 
     def outcome(self, result):
@@ -113,7 +117,8 @@ class Side(harness.Containerd):
     def failure(self, result, *names):
         """A refused request by its meaning: the client's code, the cause, which names it tells. The sentences differ."""
         text = self.clean(result.err).lower()
-        cause = next((cause for cause in CAUSES if cause in text), "another cause: " + text[-200:] if text else "no message")
+        cause = next((cause for cause in CAUSES if cause in text), "refused" if text else "no message")
+        cause = next((group for group, causes in ALIKE.items() if cause in causes), cause)
         told = [name for name in names if name.lower() in text]
         return "\n".join([f"exit {result.code}", f"cause {cause}", *[f"names {name}" for name in told]])
 

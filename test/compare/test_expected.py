@@ -98,3 +98,10 @@ def test_there_are_enough_cases_of_each_topic():
 
 def test_the_document_speaks_of_cases_that_there_are():
     assert not expected.unknown(compare.rows(), {case.name for case in compare.all_cases()})
+
+
+def test_a_row_of_any_admits_its_cases_and_no_other():
+    rows = table("| `views/x`, `views/y` | any | any | the kernel's configuration |")
+    found = [expected.Difference(name, ("a",), ("b",)) for name in ("views/x", "views/z")]
+
+    assert expected.judge(found, rows, {"views/x", "views/y", "views/z"}) == ([found[1]], [])

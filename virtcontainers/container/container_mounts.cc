@@ -83,9 +83,10 @@ absl::StatusOr<UniqueFd> OpenRootfs(const ContainerOptions& options, const std::
   }
   const std::string path = InBundle(options.bundle, root_path);
   struct stat info {};
-  if (::stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
-    return absl::NotFoundError(absl::StrCat("rootfs \"", path, "\" of \"", options.bundle,
-                                            "/config.json\": no such directory; correct root.path"));
+  const int error = ::stat(path.c_str(), &info) != 0 ? errno : S_ISDIR(info.st_mode) ? 0 : ENOTDIR;
+  if (error != 0) {
+    return ErrnoStatus(error,
+                       absl::StrCat("correct root.path of \"", options.bundle, "/config.json\": \"", path, "\""));
   }
   return CopyMount(path, /*is_recursive=*/true);
 }

@@ -13,6 +13,7 @@ namespace kata::virtcontainers {
 namespace {
 
 constexpr uint32_t kFailedStartStatus = 255;
+constexpr std::chrono::seconds kFailedStartWait{5};
 constexpr uint32_t kNeverStartedStatus = 0;  // deleted before its start: as runc's shim answers
 
 agent::v1::ProcessId IdOf(const std::string& container_id, const std::string& exec_id) {
@@ -66,7 +67,12 @@ Co<absl::Status> GuestContainer::Start() {
   agent::v1::AgentClient client(connection_);
   agent::v1::ProcessId request = IdOf(options_.id, "");
   auto response = co_await client.StartContainer(std::move(request), kAgentCallTimeout);
-  if (!response.ok()) co_return Annotate(response.status(), absl::StrCat("starting container \"", options_.id, "\""));
+  if (!response.ok()) {
+    // Its program could not be executed, and its process is at its end: the caller that now asks is to hear that.
+    const absl::StatusCode code = response.status().code();
+    if (code == absl::StatusCode::kInvalidArgument) co_await init_->WaitExitFor(kFailedStartWait);
+    co_return Annotate(response.status(), absl::StrCat("starting container \"", options_.id, "\""));
+  }
   init_->SetRunning();
   co_return absl::OkStatus();
 }

@@ -26,7 +26,6 @@ def _sysctl(spec):
 command("environment/default", ("env",), r"^PATH=")
 command("environment/given", ("env",), r"^WORD=x=y z$", flags=("--env", "WORD=x=y z", "--env", "EMPTY=", "--env", "PATH=/bin"))
 command("environment/repeated", ("/bin/env",), r"^A=", edit=environment("A=1", "B=2", "A=3", "PATH=/bin"))
-command("environment/without-equals", ("/bin/env",), r"^PATH=/bin$", edit=environment("PATH=/bin", "WORD"))
 command("environment/none", ("/bin/env",), r".", edit=environment())
 command("environment/many-lines", ("/bin/env",), r"^second$", edit=environment("A=first\nsecond", "PATH=/bin", "HOME=/x"))
 command("environment/program-by-path-of-container", ("echo", "found"), r"^found$", edit=environment("PATH=/nowhere:/bin"))

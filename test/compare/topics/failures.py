@@ -44,6 +44,7 @@ _start("unknown-namespace", ("true",), edit=lambda spec: spec["linux"]["namespac
 _start("sysctl-of-the-host", ("true",), "kernel.panic", edit=lambda spec: spec["linux"].update(sysctl={"kernel.panic": "1"}))
 _start("unknown-sysctl", ("true",), edit=lambda spec: spec["linux"].update(sysctl={"net.none.such": "1"}))
 _start("oom-score-adj-too-high", ("true",), edit=lambda spec: spec["process"].update(oomScoreAdj=5000))
+_start("environment-without-equals", ("true",), "WORD", edit=lambda spec: spec["process"].update(env=["PATH=/bin", "WORD"]))
 _start("no-arguments", ("true",), edit=lambda spec: spec["process"].update(args=[]))
 _start("relative-cwd", ("true",), edit=lambda spec: spec["process"].update(cwd="tmp"))
 _start("missing-root", ("true",), "/none-such-root", edit=lambda spec: spec["root"].update(path="/none-such-root"))
@@ -64,7 +65,7 @@ def _twice(side):
 
 @function("failures/bad-id", r"exit 1")
 def _bad_id(side):
-    return side.failure(side.run("true", identity="no/such id"))
+    return side.failure(side.run("true", identity=f"no/such {side.letter}"))
 
 
 @function("failures/good-start-afterwards", r"^works$")

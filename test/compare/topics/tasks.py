@@ -189,7 +189,7 @@ def _paused_killed(side):
 @function("tasks/list-of-processes", r"^\d+$")
 def _processes(side):
     with side.container("sh", "-c", "sleep 1000 & sleep 1000 & exec sleep 1000") as identity:
-        harness.wait_for(lambda: len(side.ctr("task", "ps", identity).out.splitlines()) == 4, "three processes")
+        harness.wait_for(lambda: len(side.exec(identity, "pidof", "sleep").out.split()) == 3, "three processes")
         return str(len(side.ctr("task", "ps", identity).out.splitlines()) - 1)
 
 

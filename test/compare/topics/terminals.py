@@ -7,6 +7,8 @@ from case import command, execute, function
 
 # Without the colours and moves that shells print.
 QUIET = ("sh", "-c")
+# ctr tells the size only when the program runs.
+SIZED = "until stty size >/dev/null 2>&1; do sleep 0.05; done; "
 
 command("terminals/none", ("probe", "terminal"), r"terminal 0: no")
 command("terminals/none-session", ("probe", "session"), r"/dev/tty: ENXIO")
@@ -34,13 +36,13 @@ _facts("terminals/mounts", (*QUIET, "awk '$2 ~ \"console|pts\" {print $2, $3}' /
 
 @function("terminals/size", r"^31 97")
 def _size(side):
-    return side.on_terminal((), *QUIET, "stty size", rows=31, columns=97)
+    return side.on_terminal((), *QUIET, "until size=$(stty size 2>/dev/null); do sleep 0.05; done; echo $size", rows=31, columns=97)
 
 
 @function("terminals/resize", r"50 120")
 def _resize(side):
-    return side.on_terminal(("ready", lambda terminal: terminal.resize(50, 120), "resized"), *QUIET,
-                            "trap 'stty size; echo resized; exit 3' WINCH; echo ready; while :; do sleep 0.1; done")
+    return side.on_terminal(("ready", lambda terminal: terminal.resize(50, 120)), *QUIET,
+                            SIZED + "trap 'stty size; exit 3' WINCH; echo ready; while :; do sleep 0.1; done")
 
 
 @function("terminals/echo", r"typed")
@@ -55,7 +57,7 @@ def _interrupt(side):
 
 @function("terminals/quit", r"quit")
 def _quit(side):
-    return side.on_terminal(("ready", ("\x1c",)), *QUIET, "trap 'echo quit; exit 6' QUIT; echo ready; while :; do sleep 0.1; done")
+    return side.on_terminal(("ready", ("\x1c",)), *QUIET, "trap 'echo quit; exit 6' QUIT; echo ready; while :; do :; done")  # a child would quit too
 
 
 @function("terminals/end-of-file", r"read 1")
@@ -98,13 +100,13 @@ def _after(side):
 @function("terminals/exec", r"terminal 0: yes")
 def _exec(side):
     with side.standing() as identity:
-        return side.exec_on_terminal(identity, (), "probe", "terminal", rows=20, columns=70)
+        return side.exec_on_terminal(identity, (), *QUIET, SIZED + "exec probe terminal", rows=20, columns=70)
 
 
 @function("terminals/exec-session", r"is in front: yes")
 def _exec_session(side):
     with side.standing() as identity:
-        return side.exec_on_terminal(identity, (), "probe", "session")
+        return side.exec_on_terminal(identity, (), *QUIET, SIZED + "exec probe session")
 
 
 @function("terminals/exec-interrupt", r"interrupted")
@@ -114,16 +116,16 @@ def _exec_interrupt(side):
                                      "trap 'echo interrupted; exit 5' INT; echo ready; while :; do sleep 0.1; done")
 
 
-@function("terminals/exec-two-at-once", r"/dev/pts/0")
+@function("terminals/exec-name", r"/dev/pts/0")
 def _exec_names(side):
     with side.container() as identity:
-        return "\n".join(side.exec_on_terminal(identity, (), "sh", "-c", "tty; ls /dev/pts") for _ in range(2))
+        return side.exec_on_terminal(identity, (), *QUIET, SIZED + "tty; ls /dev/pts")
 
 
 @function("terminals/as-user", r"owner: 1000")
 def _as_user(side):
     with side.standing() as identity:
-        terminal = harness.Terminal(side.exec_command(identity, "sh", "-c", "probe terminal; echo x >/dev/tty && echo may write", flags=("--tty", "--user", "1000")))
+        terminal = harness.Terminal(side.exec_command(identity, *QUIET, SIZED + "probe terminal; echo x >/dev/tty && echo may write", flags=("--tty", "--user", "1000")))
         rest, code = terminal.drain()
         return f"{side.clean(rest)}\nexit {code}"
 
