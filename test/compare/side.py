@@ -15,7 +15,7 @@ import harness
 IMAGE = "localhost/compare:latest"
 SHELL = ("sh", "-c")
 # What ctr's log lines add to its own errors.
-NOISE = re.compile(r'^(time="[^"]*" level=.*|Command requires root.*)$', re.MULTILINE)
+NOISE = re.compile(r'^(time="[^"]*" level=.*|Command requires root.*|.*resize pty .*)$', re.MULTILINE)
 CAUSES = ("executable file not found", "no such device", "no such file or directory", "permission denied", "not a directory", "is a directory", "exec format error",
           "invalid argument", "already exists", "not found", "operation not permitted", "too many levels", "file exists",
           "read-only", "argument list too long", "file name too long", "not running",

@@ -8,7 +8,7 @@ from case import command, execute, function
 # Without the colours and moves that shells print.
 QUIET = ("sh", "-c")
 # ctr tells the size only when the program runs.
-SIZED = "until stty size >/dev/null 2>&1; do sleep 0.05; done; "
+SIZED = "until stty size 2>/dev/null | grep -q [1-9]; do sleep 0.05; done; "
 
 command("terminals/none", ("probe", "terminal"), r"terminal 0: no")
 command("terminals/none-session", ("probe", "session"), r"/dev/tty: ENXIO")
@@ -22,7 +22,7 @@ def _facts(name, words, has, **more):
     return run
 
 
-_facts("terminals/settings", ("probe", "terminal"), r"terminal 0: yes", rows=31, columns=97)
+_facts("terminals/settings", (*QUIET, SIZED + "probe terminal; sleep 1"), r"terminal 0: yes", rows=31, columns=97)
 _facts("terminals/session", ("probe", "session"), r"is in front: yes")
 _facts("terminals/descriptors", ("probe", "descriptors"), r"^2: character device")
 _facts("terminals/console-device", (*QUIET, "tty; ls -l /dev/console | cut -c1-10; test -e /dev/console && echo there"), r"there")
@@ -36,7 +36,7 @@ _facts("terminals/mounts", (*QUIET, "awk '$2 ~ \"console|pts\" {print $2, $3}' /
 
 @function("terminals/size", r"^31 97")
 def _size(side):
-    return side.on_terminal((), *QUIET, "until size=$(stty size 2>/dev/null); do sleep 0.05; done; echo $size", rows=31, columns=97)
+    return side.on_terminal((), *QUIET, "until size=$(stty size 2>/dev/null | grep [1-9]); do sleep 0.05; done; echo $size; sleep 1", rows=31, columns=97)
 
 
 @function("terminals/resize", r"50 120")
@@ -87,7 +87,7 @@ def _backspace(side):
 
 @function("terminals/large-output", r"^END")
 def _large(side):
-    text = side.on_terminal((), *QUIET, "i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done; echo END")
+    text = side.on_terminal((), *QUIET, "i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done; echo END; sleep 1")
     lines = text.splitlines()
     return "\n".join((str(len(lines)), *lines[-2:]))
 
@@ -124,7 +124,7 @@ def _exec_names(side):
 
 @function("terminals/as-user", r"owner: 1000")
 def _as_user(side):
-    with side.standing() as identity:
+    with side.container() as identity:
         terminal = harness.Terminal(side.exec_command(identity, *QUIET, SIZED + "probe terminal; echo x >/dev/tty && echo may write", flags=("--tty", "--user", "1000")))
         rest, code = terminal.drain()
         return f"{side.clean(rest)}\nexit {code}"
