@@ -29,7 +29,7 @@ namespace kata::agent {
 namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
-constexpr const char* kFeatures[] = {"storage-blk", "rekey", "clock"};
+constexpr const char* kFeatures[] = {"storage-blk", "rekey", "clock", "network"};
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
 constexpr std::chrono::seconds kRemovalPause{1};
@@ -72,6 +72,7 @@ Service::Service(asio::any_io_executor executor, ExitTable* exits, std::string t
       exits_(exits),
       watcher_(executor_),
       uevents_(executor_),
+      network_(executor_, GuestNetworkOptions()),
       token_sha256_(std::move(token_sha256)) {}
 
 absl::Status Service::RequireHello() const {
@@ -168,6 +169,12 @@ Co<absl::StatusOr<wire::Empty>> Service::CreateSandbox(ttrpc::CallContext, v1::C
   }
   if (request.share_files_max() != 0)
     Spawn(executor_, "share limit", KeepShareLimit(exits_, request.share_files_max()));
+  co_return wire::Empty();
+}
+
+Co<absl::StatusOr<wire::Empty>> Service::SetNetwork(ttrpc::CallContext, v1::SetNetworkRequest request) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  CO_RETURN_IF_ERROR(co_await network_.Set(std::move(request)));
   co_return wire::Empty();
 }
 

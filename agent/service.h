@@ -10,6 +10,7 @@
 #include <string>
 
 #include "agent/container/container.h"
+#include "agent/network/guest_network.h"
 #include "agent/process/exit_table.h"
 #include "agent/storage/uevents.h"
 #include "proto/schema/agent.ttrpc.h"
@@ -41,6 +42,7 @@ class Service : public v1::AgentService {
   Co<absl::StatusOr<wire::Empty>> Rekey(ttrpc::CallContext, v1::RekeyRequest request) override;
   Co<absl::StatusOr<v1::SyncClockResponse>> SyncClock(ttrpc::CallContext, v1::SyncClockRequest request) override;
   Co<absl::StatusOr<wire::Empty>> CreateSandbox(ttrpc::CallContext, v1::CreateSandboxRequest request) override;
+  Co<absl::StatusOr<wire::Empty>> SetNetwork(ttrpc::CallContext, v1::SetNetworkRequest request) override;
   Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(ttrpc::CallContext,
                                                                   v1::CreateContainerRequest request) override;
   Co<absl::StatusOr<wire::Empty>> StartContainer(ttrpc::CallContext, v1::ProcessId request) override;
@@ -79,6 +81,7 @@ class Service : public v1::AgentService {
   ExitTable* exits_;
   FileWatcher watcher_;
   Uevents uevents_;
+  GuestNetwork network_;
   std::string token_sha256_;
   bool has_said_hello_ = false;
   std::chrono::steady_clock::time_point hello_answered_at_;

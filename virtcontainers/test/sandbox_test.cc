@@ -51,6 +51,7 @@ class FakeAgent final : public v1::AgentService {
     response.set_clock_realtime_ns(now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec + clock_ahead_ns);
     co_return response;
   }
+  Co<absl::StatusOr<wire::Empty>> SetNetwork(CallContext, v1::SetNetworkRequest) override { co_return wire::Empty(); }
   Co<absl::StatusOr<wire::Empty>> Rekey(CallContext, v1::RekeyRequest) override { co_return wire::Empty(); }
   Co<absl::StatusOr<v1::PingResponse>> Ping(CallContext, v1::PingRequest) override { co_return v1::PingResponse(); }
   Co<absl::StatusOr<wire::Empty>> CreateSandbox(CallContext, v1::CreateSandboxRequest request) override {
