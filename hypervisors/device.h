@@ -34,6 +34,16 @@ struct BlockDisk {
   bool is_read_only = false;
 };
 
+// A network card whose other end is a tap device. The tap is made by the caller, with IFF_MULTI_QUEUE, in the network
+// namespace that the machine starts in; it lives as long as the caller or the machine's process has it open.
+struct NetworkCard {
+  std::string tap;
+  std::string mac;      // aa:bb:cc:dd:ee:ff
+  uint32_t queues = 2;  // pairs, 2 to kCardQueuesMax: a tap of a single queue cannot be held open by both
+};
+
+inline constexpr uint32_t kCardQueuesMax = 16;
+
 // The vsock of the host's kernel; at start only. Its address is chosen at start.
 struct HostVsock {};
 
@@ -44,7 +54,7 @@ struct VhostUserVsock {
   int ready = -1;           // and a socket that listens for kAgentReadyPort; open as long as the machine
 };
 
-using DeviceKind = std::variant<VirtioFsShare, NinePShare, BlockDisk, HostVsock, VhostUserVsock>;
+using DeviceKind = std::variant<VirtioFsShare, NinePShare, BlockDisk, NetworkCard, HostVsock, VhostUserVsock>;
 
 struct Device {
   std::string id;  // 1 to 32 characters of [A-Za-z0-9-], one of a kind in its machine

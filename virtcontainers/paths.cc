@@ -27,6 +27,9 @@ bool IsValidSandboxId(const std::string& id) { return IsValid(id, kSandboxIdSize
 std::string RuntimeDirectory(const std::string& sandbox_id) {
   return absl::StrCat("/run/kata-containers/", sandbox_id);
 }
+std::string EndpointsRecord(const std::string& sandbox_id) {
+  return absl::StrCat(RuntimeDirectory(sandbox_id), "/network");
+}
 std::string SharedDirectory(const std::string& sandbox_id) {
   return absl::StrCat("/run/kata-containers/shared/", sandbox_id);
 }

@@ -18,5 +18,7 @@ bool IsValidSandboxId(const std::string& id);
 // Directories of a sandbox, as in the documents: /run/kata-containers/<id> and /run/kata-containers/shared/<id>.
 std::string RuntimeDirectory(const std::string& sandbox_id);
 std::string SharedDirectory(const std::string& sandbox_id);
+// A file of the first one: where the sandbox has joined a network (network/endpoints.h).
+std::string EndpointsRecord(const std::string& sandbox_id);
 
 }  // namespace kata::virtcontainers

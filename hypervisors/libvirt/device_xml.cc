@@ -81,6 +81,15 @@ class ElementWriter {
     xml_.Leaf("serial", {}, disk.serial);
     Finish();
   }
+  void operator()(const NetworkCard& card) {
+    xml_.Open("interface", {{"type", "ethernet"}});
+    xml_.Leaf("mac", {{"address", card.mac}});
+    xml_.Leaf("target", {{"dev", card.tap}, {"managed", "no"}});
+    xml_.Leaf("model", {{"type", "virtio"}});
+    xml_.Leaf("driver", {{"queues", absl::StrCat(card.queues)}});
+    xml_.Leaf("rom", {{"enabled", "no"}});
+    Finish();
+  }
   void operator()(const HostVsock&) {
     xml_.Open("vsock", {{"model", "virtio"}});
     xml_.Leaf("cid", {{"auto", "yes"}});

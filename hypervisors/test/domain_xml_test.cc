@@ -96,6 +96,15 @@ TEST(DomainXmlTest, VhostUserVsockSharesMemory) {
   for (const char* word : {"virtio-serial", "org.kata.agent", "<vsock"}) EXPECT_THAT(xml, Not(HasSubstr(word)));
 }
 
+TEST(DomainXmlTest, ACardIsATapOfTheCallers) {
+  VmSpec spec = FullSpec();
+  spec.devices.push_back({"net0", NetworkCard{"kata2", "02:00:00:00:00:01", 4}});
+  const std::string xml = Xml(spec, false);
+  EXPECT_THAT(xml, HasSubstr("<mac address=\"02:00:00:00:00:01\"/>"));
+  EXPECT_THAT(xml, HasSubstr("<target dev=\"kata2\" managed=\"no\"/>"));
+  EXPECT_THAT(xml, HasSubstr("<driver queues=\"4\"/>"));
+}
+
 TEST(DomainXmlTest, RootPortsAreThereForWhatComesLater) {
   VmSpec spec = FullSpec();
   spec.root_ports = 9;

@@ -16,6 +16,7 @@
 namespace kata::virtcontainers {
 
 enum class SharedFs { kVirtioFs, k9p };
+enum class NetworkModel { kTcFilter, kNone };
 enum class AgentTransport { kAuto, kVsock, kVirtioSerial, kVhostUserVsock };
 
 // With the defaults: what an empty file means. "@PREFIX@" is replaced while a file is read.
@@ -40,6 +41,7 @@ struct Config {
   std::vector<std::string> enable_annotations;
   // [runtime]
   bool enable_debug = false;
+  NetworkModel internetworking_model = NetworkModel::kTcFilter;
   uint32_t create_container_timeout = 60;  // s, for the guest's part of Create
   // [agent.kata]
   uint32_t dial_timeout = 13;  // s, until the agent of a booting VM answers

@@ -98,6 +98,13 @@ std::vector<ConfigKey> MakeKeys() {
        "their keys; none of them can choose a file, a program or kernel parameters.",
        ""},
       {kRuntime, "enable_debug", SwitchKey{&Config::enable_debug}, "", "Debug lines in containerd's log.", ""},
+      {kRuntime, "internetworking_model",
+       Choice<NetworkModel>(&Config::internetworking_model,
+                            {{"tcfilter", NetworkModel::kTcFilter}, {"none", NetworkModel::kNone}}),
+       "",
+       "How the interfaces of the pod's network namespace reach the machine. \"tcfilter\": each beside a tap, with a "
+       "filter that sends on what the other receives. \"none\": not at all, the pod has loopback only.",
+       ""},
       {kRuntime, "create_container_timeout", NumberKey{&Config::create_container_timeout, 1, kSecondsMax}, "s",
        "For the guest's part of making a container. Large images on slow disks may need more.",
        "runtime.create_container_timeout"},

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <future>
 #include <thread>
 
 #include "proto/base/status.h"
@@ -53,6 +54,16 @@ absl::StatusOr<UniqueFd> MakeNamespace() {
 }
 
 }  // namespace
+
+absl::Status NetworkNamespace::Run(const std::function<absl::Status()>& job) const {
+  return std::async(std::launch::async,
+                    [this, &job]() -> absl::Status {
+                      if (::setns(fd_.get(), CLONE_NEWNET) != 0)
+                        return ErrnoStatus(errno, "entering the network namespace");
+                      return job();
+                    })
+      .get();
+}
 
 absl::StatusOr<std::shared_ptr<const NetworkNamespace>> NetworkNamespace::Open(const std::string& path) {
   auto fd = path.empty() ? MakeNamespace() : OpenNamespaceFile(path);

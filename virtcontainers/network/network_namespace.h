@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The network namespace that a sandbox's machine runs in, held open for as long as the sandbox lives: what its caller
-// unmounts meanwhile stays reachable. Open blocks: pool threads.
+// unmounts meanwhile stays reachable. Blocks: pool threads.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -18,6 +19,8 @@ class NetworkNamespace {
   // descriptor uses it.
   static absl::StatusOr<std::shared_ptr<const NetworkNamespace>> Open(const std::string& path);
 
+  // Runs `job` in it, on a thread of its own.
+  absl::Status Run(const std::function<absl::Status()>& job) const;
   int fd() const { return fd_.get(); }
 
  private:

@@ -5,6 +5,7 @@
 
 #include "hypervisors/hypervisor.h"
 #include "proto/base/status.h"
+#include "virtcontainers/network/endpoints.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/sandbox.h"
 #include "virtcontainers/share/shared_directory.h"
@@ -30,6 +31,7 @@ absl::Status CleanUpSandbox(const std::string& sandbox_id, std::chrono::millisec
   status.Update(CleanUpVirtiofsd(absl::StrCat(runtime_dir, "/virtiofsd.pid"), std::max(left, kShortestWait)));
   // Its mounts were in a namespace that has gone with those two.
   status.Update(RemoveSharedDirectory(sandbox_id));
+  status.Update(RemoveEndpoints(EndpointsRecord(sandbox_id)));
   // It says where the rest is.
   if (status.ok()) status = RemoveTree(runtime_dir);
   return status;

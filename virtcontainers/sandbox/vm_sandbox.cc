@@ -21,6 +21,7 @@
 #include "virtcontainers/container/container_mounts.h"
 #include "virtcontainers/container/guest_container.h"
 #include "virtcontainers/container/late_calls.h"
+#include "virtcontainers/network/endpoints.h"
 #include "virtcontainers/network/network_namespace.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/sandbox/guest_clock.h"
@@ -35,6 +36,7 @@ namespace kata::virtcontainers {
 namespace {
 
 constexpr char kShareDevice[] = "share";
+constexpr char kNetworkFeature[] = "network";
 constexpr std::chrono::seconds kRemoveTimeout{2};
 constexpr std::chrono::seconds kVirtiofsdStopTimeout{2};
 constexpr std::chrono::seconds kVsockDaemonStopTimeout{2};
@@ -177,9 +179,13 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
     share_ready_.Set();
     log::Info("timeline: share ready");
+    absl::Status joined = co_await JoinNetwork(spec);
+    if (!joined.ok()) co_return joined;
+    if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
     const int netns_fd = network_->fd();
     absl::Status started = co_await hypervisor_->Start(std::move(*spec), netns_fd);
     if (!started.ok()) co_return started;
+    if (endpoints_ != nullptr) endpoints_->LetGo();
     log::Info("timeline: virtual machine started");
     Spawn(executor_, "watching the sandbox", WatchMachine(shared_from_this()));
     const std::chrono::seconds timeout(options_.config.dial_timeout);
@@ -189,6 +195,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     Spawn(executor_, "watching the agent", WatchConnection(shared_from_this()));
     absl::Status made = co_await SetUpGuest(peer->answered_at);
     if (!made.ok()) co_return made;
+    absl::Status reachable = co_await SetUpNetwork(peer->features);
+    if (!reachable.ok()) co_return reachable;
     if (peer->features.contains(kClockFeature)) Spawn(executor_, "keeping the guest's clock", KeepClock(connection_));
     log::Info("timeline: agent ready");
     asio::post(pool_, &hypervisors::TrimMemory);
@@ -253,6 +261,27 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     AddClock(hello_answered_at, request);
     auto response = co_await client.CreateSandbox(std::move(request), kAgentCallTimeout);
     co_return Annotate(response.status(), "setting up the guest");
+  }
+
+  // After the share: the record has its place in the runtime directory.
+  Co<absl::Status> JoinNetwork(std::shared_ptr<hypervisors::VmSpec> spec) {
+    if (options_.config.internetworking_model == NetworkModel::kNone) co_return absl::OkStatus();
+    std::function<absl::StatusOr<std::shared_ptr<Endpoints>>()> join = [network = network_, path = options_.netns_path,
+                                                                        record = EndpointsRecord(options_.id)] {
+      return Endpoints::Join(network, path, record);
+    };
+    CO_ASSIGN_OR_RETURN(endpoints_, co_await RunBlockingFor<std::shared_ptr<Endpoints>>(pool_, std::move(join)));
+    for (hypervisors::Device& card : endpoints_->Cards(spec->vcpus)) spec->devices.push_back(std::move(card));
+    co_return absl::OkStatus();
+  }
+
+  Co<absl::Status> SetUpNetwork(const std::set<std::string>& features) {
+    if (endpoints_ == nullptr || endpoints_->ForGuest().interfaces().empty()) co_return absl::OkStatus();
+    if (!features.contains(kNetworkFeature))
+      co_return absl::FailedPreconditionError("the agent in the guest's image is too old to set up a network");
+    agent::v1::AgentClient client(connection_);
+    auto response = co_await client.SetNetwork(endpoints_->ForGuest(), kAgentCallTimeout);
+    co_return Annotate(response.status(), "setting up the guest's network");
   }
 
   Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> MakeContainer(std::shared_ptr<ContainerMounts> host) {
@@ -368,9 +397,10 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     network_.reset();
     std::shared_ptr<Virtiofsd> daemon = virtiofsd_;
     std::function<absl::Status()> job = [id = options_.id, daemon, vsock = vsock_daemon_, stopped,
-                                         share = std::exchange(share_, nullptr)]() mutable {
+                                         share = std::exchange(share_, nullptr), endpoints = endpoints_]() mutable {
       // Each step whatever came of the one before.
       absl::Status released = stopped;
+      if (endpoints != nullptr) released.Update(endpoints->Remove());
       released.Update(StopVsockDaemon(*vsock, kVsockDaemonStopTimeout));
       if (daemon != nullptr) released.Update(StopVirtiofsd(*daemon, kVirtiofsdStopTimeout));
       // Its last user but virtiofsd: the mounts go here, which may take their time.
@@ -392,6 +422,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   absl::Status start_status_;
   std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
   std::shared_ptr<const NetworkNamespace> network_;
+  std::shared_ptr<Endpoints> endpoints_;
   std::shared_ptr<const ShareNamespace> share_;
   std::shared_ptr<Virtiofsd> virtiofsd_;
   bool is_virtiofsd_lost_ = false;

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the caller (a CNI plugin, Docker) has left in a pod's network namespace for the pod: interfaces with their
+// addresses, routes and permanent neighbours, as the guest is to have them. Blocking; pool threads.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+
+#include "proto/schema/agent.pb.h"
+#include "virtcontainers/network/netlink.h"
+
+namespace kata::virtcontainers {
+
+// More find no place on the machine's bus.
+inline constexpr size_t kInterfacesMax = 16;
+inline constexpr int kRoutesMax = 4096;
+inline constexpr int kNeighboursMax = 4096;
+
+struct PodInterface {
+  int index = 0;  // in the namespace
+  std::string name;
+  std::string mac;  // aa:bb:cc:dd:ee:ff
+  uint32_t mtu = 0;
+};
+
+struct PodNetwork {
+  std::vector<PodInterface> interfaces;
+  agent::v1::SetNetworkRequest for_guest;  // the same interfaces, with what belongs to them
+};
+
+// Of the namespace of `socket`. Interfaces that are down are not the pod's yet, loopback is the guest's own, and what
+// the kernel makes by itself (an unused tunnel, a route of an address) is left out. InvalidArgument for what cannot be
+// carried, with its name.
+absl::StatusOr<PodNetwork> ReadPodNetwork(nl_sock* socket);
+
+}  // namespace kata::virtcontainers

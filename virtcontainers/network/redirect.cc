@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtcontainers/network/redirect.h"
+
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <netlink/route/act/mirred.h>
+#include <netlink/route/action.h>
+#include <netlink/route/classifier.h>
+#include <netlink/route/cls/matchall.h>
+#include <netlink/route/cls/u32.h>
+#include <netlink/route/qdisc.h>
+#include <netlink/route/tc.h>
+
+#include <string_view>
+#include <utility>
+
+namespace kata::virtcontainers {
+namespace {
+
+constexpr uint32_t kIngress = 0xffff0000;  // the handle that the kernel gives it
+// By which ours is known. Filters of others come first, if they want.
+constexpr uint16_t kPriority = 0x4b43;
+
+using Qdisc = std::unique_ptr<rtnl_qdisc, NetlinkFree<rtnl_qdisc_put>>;
+using Filter = std::unique_ptr<rtnl_cls, NetlinkFree<rtnl_cls_put>>;
+using Action = std::unique_ptr<rtnl_act, NetlinkFree<rtnl_act_put>>;
+
+absl::Status OutOfMemory() { return absl::ResourceExhaustedError("making a filter: out of memory"); }
+
+absl::StatusOr<Qdisc> Ingress(int interface) {
+  Qdisc qdisc(rtnl_qdisc_alloc());
+  if (qdisc == nullptr) return OutOfMemory();
+  rtnl_tc_set_ifindex(TC_CAST(qdisc.get()), interface);
+  rtnl_tc_set_parent(TC_CAST(qdisc.get()), TC_H_INGRESS);
+  rtnl_tc_set_handle(TC_CAST(qdisc.get()), kIngress);
+  rtnl_tc_set_kind(TC_CAST(qdisc.get()), "ingress");
+  return qdisc;
+}
+
+absl::StatusOr<Filter> EmptyFilter(int interface) {
+  Filter filter(rtnl_cls_alloc());
+  if (filter == nullptr) return OutOfMemory();
+  rtnl_tc_set_ifindex(TC_CAST(filter.get()), interface);
+  rtnl_tc_set_parent(TC_CAST(filter.get()), kIngress);
+  rtnl_cls_set_prio(filter.get(), kPriority);
+  rtnl_cls_set_protocol(filter.get(), ETH_P_ALL);
+  return filter;
+}
+
+absl::StatusOr<Action> SendBy(int interface) {
+  Action action(rtnl_act_alloc());
+  if (action == nullptr) return OutOfMemory();
+  rtnl_tc_set_kind(TC_CAST(action.get()), "mirred");
+  rtnl_mirred_set_action(action.get(), TCA_EGRESS_REDIR);
+  rtnl_mirred_set_ifindex(action.get(), static_cast<uint32_t>(interface));
+  rtnl_mirred_set_policy(action.get(), TC_ACT_STOLEN);
+  return action;
+}
+
+absl::Status AddFilter(nl_sock* socket, int from, int to, const char* kind) {
+  ASSIGN_OR_RETURN(const Filter filter, EmptyFilter(from));
+  ASSIGN_OR_RETURN(const Action action, SendBy(to));
+  rtnl_tc_set_kind(TC_CAST(filter.get()), kind);
+  if (std::string_view(kind) == "u32") {
+    rtnl_u32_add_key_uint32(filter.get(), 0, 0, 0, 0);  // anything
+    rtnl_u32_set_cls_terminal(filter.get());
+    rtnl_u32_add_action(filter.get(), action.get());
+  } else {
+    rtnl_mall_append_action(filter.get(), action.get());
+  }
+  return NetlinkStatus(rtnl_cls_add(socket, filter.get(), NLM_F_CREATE | NLM_F_EXCL),
+                       absl::StrCat("adding a ", kind, " filter"));
+}
+
+// How many filters the ingress has, and of them ours.
+absl::StatusOr<std::pair<int, int>> CountFilters(nl_sock* socket, int interface) {
+  nl_cache* raw = nullptr;
+  RETURN_IF_ERROR(NetlinkStatus(rtnl_cls_alloc_cache(socket, interface, kIngress, &raw), "listing filters"));
+  const NetlinkCache filters(raw);
+  std::pair<int, int> count;
+  for (nl_object* at = nl_cache_get_first(raw); at != nullptr; at = nl_cache_get_next(at)) {
+    ++count.first;
+    if (rtnl_cls_get_prio(reinterpret_cast<rtnl_cls*>(at)) == kPriority) ++count.second;
+  }
+  return count;
+}
+
+}  // namespace
+
+absl::Status Redirect(nl_sock* socket, int from, int to) {
+  ASSIGN_OR_RETURN(const Qdisc qdisc, Ingress(from));
+  const absl::Status made =
+      NetlinkStatus(rtnl_qdisc_add(socket, qdisc.get(), NLM_F_CREATE | NLM_F_EXCL), "adding an ingress");
+  if (absl::IsAlreadyExists(made)) {
+    ASSIGN_OR_RETURN(const auto count, CountFilters(socket, from));
+    if (count.second != 0) return absl::AlreadyExistsError("it serves another machine already");
+  } else if (!made.ok()) {
+    return made;
+  }
+  // The simple one is a module that not every kernel has.
+  if (AddFilter(socket, from, to, "matchall").ok()) return absl::OkStatus();
+  const absl::Status added = AddFilter(socket, from, to, "u32");
+  if (!added.ok() && made.ok()) rtnl_qdisc_delete(socket, qdisc.get());
+  return added;
+}
+
+bool HasRedirect(nl_sock* socket, int from) {
+  const absl::StatusOr<std::pair<int, int>> count = CountFilters(socket, from);
+  return count.ok() && count->second != 0;
+}
+
+absl::Status RemoveRedirect(nl_sock* socket, int from) {
+  absl::StatusOr<std::pair<int, int>> count = CountFilters(socket, from);
+  // No ingress, no interface.
+  if (!count.ok() || count->second == 0) return absl::OkStatus();
+  if (count->first == count->second) {
+    ASSIGN_OR_RETURN(const Qdisc qdisc, Ingress(from));
+    return NetlinkStatus(rtnl_qdisc_delete(socket, qdisc.get()), "removing an ingress");
+  }
+  ASSIGN_OR_RETURN(const Filter filter, EmptyFilter(from));
+  return NetlinkStatus(rtnl_cls_delete(socket, filter.get(), 0), "removing a filter");
+}
+
+}  // namespace kata::virtcontainers

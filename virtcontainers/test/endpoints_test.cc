@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// A pod's interfaces in a network namespace that each test makes for itself. What there is then, ip and tc say. Needs
+// root and /dev/net/tun.
+#include "virtcontainers/network/endpoints.h"
+
+#include <fcntl.h>
+#include <linux/rtnetlink.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <map>
+#include <memory>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "virtcontainers/test/test_directory.h"
+
+namespace kata::virtcontainers {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class EndpointsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0 || ::access("/dev/net/tun", F_OK) != 0) GTEST_SKIP() << "not root, or no /dev/net/tun";
+    auto made = NetworkNamespace::Open("");
+    ASSERT_TRUE(made.ok()) << made.status();
+    place_ = *made;
+    path_ = absl::StrCat("/proc/", ::getpid(), "/fd/", place_->fd());
+    Do("ip link add eth0 index 40 mtu 1400 address 02:00:00:00:00:01 type veth peer name other");
+    Do("ip link set eth0 up");
+  }
+
+  // What a shell says, run in the namespace.
+  std::string Say(const std::string& words) const {
+    std::string text;
+    const absl::Status status = place_->Run([&] {
+      std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen((words + " 2>&1").c_str(), "r"), ::pclose);
+      char buffer[4096];
+      while (size_t size = ::fread(buffer, 1, sizeof(buffer), pipe.get())) text.append(buffer, size);
+      const int exit = ::pclose(pipe.release());
+      return exit == 0 ? absl::OkStatus() : absl::UnknownError(text);
+    });
+    EXPECT_TRUE(status.ok()) << words << ": " << status;
+    return text;
+  }
+  void Do(const std::string& words) const { Say(words); }
+
+  absl::StatusOr<std::shared_ptr<Endpoints>> Join() const { return Endpoints::Join(place_, path_, Record()); }
+  std::string Record() const { return directory_.path() + "/network"; }
+  std::string Ingress() const { return Say("tc qdisc show dev eth0 ingress; tc filter show dev eth0 ingress"); }
+
+  TestDirectory directory_;
+  std::shared_ptr<const NetworkNamespace> place_;
+  std::string path_;
+};
+
+TEST_F(EndpointsTest, JoinsAnInterfaceToATapBothWays) {
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  EXPECT_THAT(Say("ip link show kata40"), HasSubstr("mtu 1400"));
+  EXPECT_THAT(Say("ip link show kata40"), HasSubstr(",UP"));
+  EXPECT_EQ(Say("ip -6 addr show dev kata40"), "");  // the namespace's kernel is silent there
+  EXPECT_THAT(Ingress(), HasSubstr("Egress Redirect to device kata40"));
+  EXPECT_THAT(Say("tc filter show dev kata40 ingress"), HasSubstr("Egress Redirect to device eth0"));
+  const std::vector<hypervisors::Device> cards = (*endpoints)->Cards(4);
+  ASSERT_EQ(cards.size(), 1U);
+  const auto& card = std::get<hypervisors::NetworkCard>(cards[0].kind);
+  EXPECT_EQ(cards[0].id, "net40");
+  EXPECT_EQ(card.tap, "kata40");
+  EXPECT_EQ(card.mac, "02:00:00:00:00:01");
+  EXPECT_EQ(card.queues, 4U);
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+  EXPECT_EQ(Ingress(), "");
+  EXPECT_THAT(Say("ip link"), Not(HasSubstr("kata40")));
+  EXPECT_THAT(Say("ip link show eth0"), HasSubstr(",UP"));
+}
+
+TEST_F(EndpointsTest, TellsTheGuestWhatIsThere) {
+  Do("ip addr add 10.1.0.2/24 brd 10.1.0.255 dev eth0");
+  Do("ip addr add 2001:db8::2/64 dev eth0 nodad");
+  Do("ip route add default via 10.1.0.1 dev eth0 metric 7");
+  Do("ip route add 192.0.2.0/24 dev eth0 scope link src 10.1.0.2 mtu 1300");
+  Do("ip route add 198.51.100.0/24 via 203.0.113.1 dev eth0 onlink");
+  Do("ip route add blackhole 203.0.113.0/24");
+  Do("ip -6 route add default via fe80::1 dev eth0");
+  Do("ip neigh add 10.1.0.9 lladdr 02:00:00:00:00:09 dev eth0 nud permanent");
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  const agent::v1::SetNetworkRequest& request = (*endpoints)->ForGuest();
+  ASSERT_EQ(request.interfaces_size(), 1);
+  const agent::v1::NetworkInterface& interface = request.interfaces(0);
+  EXPECT_EQ(interface.mac(), std::string("\x02\0\0\0\0\x01", 6));
+  EXPECT_EQ(interface.name(), "eth0");
+  EXPECT_EQ(interface.mtu(), 1400U);
+  EXPECT_TRUE(interface.is_up());
+  std::map<std::string, agent::v1::NetworkAddress> addresses;
+  for (const agent::v1::NetworkAddress& address : interface.addresses()) addresses[address.address()] = address;
+  EXPECT_EQ(addresses["10.1.0.2"].prefix_length(), 24U);
+  EXPECT_EQ(addresses["10.1.0.2"].broadcast(), "10.1.0.255");
+  EXPECT_EQ(addresses["10.1.0.2"].peer(), "");
+  EXPECT_EQ(addresses["2001:db8::2"].prefix_length(), 64U);
+  std::map<std::string, agent::v1::NetworkRoute> routes;
+  bool is_gateway_seen = false;
+  for (const agent::v1::NetworkRoute& route : request.routes()) {
+    routes[absl::StrCat(route.family() == AF_INET ? "4 " : "6 ", route.destination())] = route;
+    EXPECT_TRUE(!is_gateway_seen || !route.gateway().empty()) << "a link's route after a gateway's";
+    is_gateway_seen = !route.gateway().empty();
+  }
+  EXPECT_EQ(routes.size(), 5U);  // without the kernel's own
+  EXPECT_EQ(routes["4 "].gateway(), "10.1.0.1");
+  EXPECT_EQ(routes["4 "].metric(), 7U);
+  EXPECT_EQ(routes["4 "].interface(), "eth0");
+  EXPECT_EQ(routes["4 192.0.2.0"].prefix_length(), 24U);
+  EXPECT_EQ(routes["4 192.0.2.0"].scope(), static_cast<uint32_t>(RT_SCOPE_LINK));
+  EXPECT_EQ(routes["4 192.0.2.0"].source(), "10.1.0.2");
+  EXPECT_EQ(routes["4 192.0.2.0"].mtu(), 1300U);
+  EXPECT_TRUE(routes["4 198.51.100.0"].is_onlink());
+  EXPECT_EQ(routes["4 203.0.113.0"].type(), static_cast<uint32_t>(RTN_BLACKHOLE));
+  EXPECT_EQ(routes["4 203.0.113.0"].interface(), "");
+  EXPECT_EQ(routes["6 "].gateway(), "fe80::1");
+  ASSERT_EQ(request.neighbours_size(), 1);
+  EXPECT_EQ(request.neighbours(0).address(), "10.1.0.9");
+  EXPECT_EQ(request.neighbours(0).mac(), std::string("\x02\0\0\0\0\x09", 6));
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+}
+
+TEST_F(EndpointsTest, WhatAKilledShimHasLeftIsTakenAway) {
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  endpoints->reset();  // as its end closes the descriptors, and does no more
+  EXPECT_THAT(Say("ip link"), Not(HasSubstr("kata40")));
+  EXPECT_THAT(Ingress(), HasSubstr("ingress"));
+  EXPECT_TRUE(RemoveEndpoints(Record()).ok());
+  EXPECT_EQ(Ingress(), "");
+  EXPECT_TRUE(RemoveEndpoints(Record()).ok());
+  EXPECT_TRUE(RemoveEndpoints(directory_.path() + "/nothing").ok());
+}
+
+TEST_F(EndpointsTest, AnotherNamespaceAtThePathIsLeftAlone) {
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  auto other = NetworkNamespace::Open("");
+  ASSERT_TRUE(other.ok());
+  // The same number of a descriptor, another namespace.
+  UniqueFd kept(::fcntl(place_->fd(), F_DUPFD_CLOEXEC, 0));
+  ASSERT_GE(::dup3((*other)->fd(), place_->fd(), O_CLOEXEC), 0);
+  EXPECT_TRUE(RemoveEndpoints(Record()).ok());
+  ASSERT_GE(::dup3(kept.get(), place_->fd(), O_CLOEXEC), 0);
+  EXPECT_THAT(Ingress(), HasSubstr("ingress"));
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+}
+
+TEST_F(EndpointsTest, FiltersOfOthersStay) {
+  Do("tc qdisc add dev eth0 ingress");
+  Do("tc filter add dev eth0 parent ffff: prio 9 protocol ip u32 match u32 0 0 classid 1:1");
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  EXPECT_THAT(Ingress(), HasSubstr("Egress Redirect"));
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+  EXPECT_THAT(Ingress(), Not(HasSubstr("Egress Redirect")));
+  EXPECT_THAT(Ingress(), HasSubstr("pref 9"));
+}
+
+TEST_F(EndpointsTest, TwoMachinesDoNotShareAnInterface) {
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  const auto second = Join();
+  EXPECT_THAT(std::string(second.status().message()), HasSubstr("it serves another pod's machine already"));
+  EXPECT_THAT(Ingress(), HasSubstr("Egress Redirect to device kata40"));
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+}
+
+TEST_F(EndpointsTest, ATapsNameMayBeTaken) {
+  Do("ip link add kata40 type veth peer name taken");
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  EXPECT_THAT(Ingress(), HasSubstr("Egress Redirect to device kata40-1"));
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+}
+
+TEST_F(EndpointsTest, WhatIsDownIsNotThePodsYet) {
+  Do("ip link set eth0 down");
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  EXPECT_EQ((*endpoints)->ForGuest().interfaces_size(), 0);
+  EXPECT_TRUE((*endpoints)->Cards(1).empty());
+  EXPECT_NE(::access(Record().c_str(), F_OK), 0);
+}
+
+TEST_F(EndpointsTest, WhatCannotBeCarriedIsNamed) {
+  Do("ip tuntap add tunnel mode tun");
+  Do("ip link set tunnel up");
+  EXPECT_THAT(std::string(Join().status().message()),
+              HasSubstr("interface \"tunnel\" (tun): only Ethernet can be carried into a machine"));
+  Do("ip link del tunnel");
+  Do("ip link add twin address 02:00:00:00:00:01 type veth peer name twins");
+  Do("ip link set twin up");
+  EXPECT_THAT(std::string(Join().status().message()),
+              HasSubstr("has the hardware address 02:00:00:00:00:01 of another"));
+  EXPECT_EQ(Ingress(), "");
+}
+
+}  // namespace
+}  // namespace kata::virtcontainers
