@@ -27,9 +27,9 @@ REWRITE_AGENT = ("set -- $(grep -m 1 r-xp /proc/1/maps | tr - ' '); size=$((0x$2
                  "dd if=/dev/shm/code of=/proc/1/mem bs=4096 seek=$((0x$1 / 4096)) conv=notrunc 2>/dev/null; "
                  "touch /rewritten; (true &); sleep 1000")
 BREAK_AGENT = REWRITE_AGENT.format("head -c $size /dev/zero")
-# Steps to nowhere, and at their end a jump to itself.
-LOOP_AGENT = REWRITE_AGENT.format(
-    r"(yes | tr -d '\n' | tr y '\220' | head -c $((size - 2)); printf '\353\376')")
+# Everywhere, and wherever in it the agent comes in: two steps to nowhere and a jump back to them, whose last byte is a step
+# too. It loops in what is written already, however far that is.
+LOOP_AGENT = REWRITE_AGENT.format(r"yes abcd | tr -d '\n' | tr abcd '\220\220\353\374' | head -c $size")
 
 
 def virtiofsd_pids(identity):
