@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -213,6 +214,22 @@ def test_a_killed_shim_leaves_the_interface_as_it_was(kata, network):
     kata.remove(identity)
 
     assert kata.run("ping", "-c", "1", "-W", "60", "10.88.0.1", flags=network.flags).code == 0
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.25, 0.4, 0.8])
+def test_a_shim_killed_in_the_middle_of_a_start_leaves_nothing(kata, network, seconds):
+    identity = kata.new_id()
+    with subprocess.Popen(kata.run_command("true", flags=network.flags, identity=identity), stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as client:
+        pids = harness.wait_for(lambda: kata.shim_pids(identity), "the shim")
+        time.sleep(seconds)  # somewhere in its work; what it leaves there must go
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        client.wait(harness.COMMAND_SECONDS)
+    kata.remove(identity)
+
+    harness.wait_for(lambda: network.of_the_host() == [], "the interface to be as it was")
 
 
 def test_a_namespace_serves_one_machine(kata, network):
