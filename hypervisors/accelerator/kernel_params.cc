@@ -7,9 +7,10 @@
 
 namespace kata::hypervisors {
 
-std::string TcgKernelParams() {
-  // A guest that shares nothing with the host's CPU has nothing there to protect.
-  std::string params = " nokaslr mitigations=off";
+std::string TcgKernelParams(uint32_t vcpus) {
+  // A guest that shares nothing with the host's CPU has nothing there to protect. nr_cpus: the emulator has room for
+  // more processors than it has (WriteVcpus), the guest needs none.
+  std::string params = absl::StrCat(" nokaslr mitigations=off nr_cpus=", vcpus);
   if (const uint32_t khz = HostTscKhz(); khz != 0) absl::StrAppend(&params, " tsc_early_khz=", khz);
   return params;
 }

@@ -2,6 +2,7 @@
 // The command line of the guest's kernel, as this project's kernel and machine want it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace kata::hypervisors {
@@ -11,7 +12,8 @@ namespace kata::hypervisors {
 inline constexpr char kKernelParams[] =
     "console=ttyS0 quiet panic=-1 noreplace-smp no_timer_check tsc=reliable "
     "rcupdate.rcu_expedited=1 8250.nr_uarts=1 dummy.numdummies=0 secretmem.enable=1";
-// Added to an emulated machine; begins with a blank. Measures the host's TSC: blocking for some milliseconds.
-std::string TcgKernelParams();
+// Added to an emulated machine of that many processors; begins with a blank. Measures the host's TSC: blocking for some
+// milliseconds.
+std::string TcgKernelParams(uint32_t vcpus);
 
 }  // namespace kata::hypervisors

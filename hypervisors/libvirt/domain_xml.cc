@@ -22,6 +22,7 @@ constexpr char kShortParent[] = "/run/kata-vm";
 // Slots of the root complex: devices of the start from 1 on, root ports here, the vhost-user vsock at 0x1e.
 constexpr uint32_t kRootPortSlot = 0x18;
 constexpr uint32_t kPortsPerSlot = 8;
+constexpr uint32_t kEmulatedVcpusRoom = 2;
 static_assert(kRootPortsMax <= (0x1e - kRootPortSlot) * kPortsPerSlot);
 
 // FNV-1a; a stable name, not a protection.
@@ -116,6 +117,14 @@ void WriteCapabilities(XmlWriter& xml, const std::string& architecture) {
   xml.Close();
 }
 
+// An emulator with room for one processor only translates the guest's locked instructions to plain ones: a barrier of
+// the guest's drivers is none for the devices, which are other threads and processes, and a request or its answer is
+// lost for good. With room for two it keeps them.
+void WriteVcpus(XmlWriter& xml, uint32_t vcpus, bool is_kvm) {
+  const uint32_t room = is_kvm ? vcpus : std::max(vcpus, kEmulatedVcpusRoom);
+  xml.Leaf("vcpu", {{"placement", "static"}, {"current", std::to_string(vcpus)}}, std::to_string(room));
+}
+
 // QEMU's own default is a processor of 2003, on which the images of today's distributions do not run (x86-64-v2 and
 // later). Under emulation all that QEMU can emulate is also the fastest: twice for string functions, but for the string
 // instructions of the processor itself, which are emulated byte by byte and which libc takes where they are said to be
@@ -206,7 +215,7 @@ absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& pa
     xml.Leaf("access", {{"mode", "shared"}});
     xml.Close();
   }
-  xml.Leaf("vcpu", {{"placement", "static"}}, std::to_string(spec.vcpus));
+  WriteVcpus(xml, spec.vcpus, is_kvm);
   xml.Open("os");
   xml.Leaf("type", {{"arch", architecture}, {"machine", spec.machine_type}}, "hvm");
   if (!spec.firmware.empty()) xml.Leaf("loader", {{"readonly", "yes"}, {"type", "rom"}}, spec.firmware);

@@ -229,7 +229,7 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
       return absl::FailedPreconditionError(absl::StrCat(
           "use hardware virtualization, as configuration key \"accelerator\" demands: ", choice.why_not_kvm));
     }
-    if (!choice.is_kvm) spec.kernel_params += TcgKernelParams();
+    if (!choice.is_kvm) spec.kernel_params += TcgKernelParams(spec.vcpus);
     job->warning = choice.why_not_kvm;
     ASSIGN_OR_RETURN(const std::string xml, DomainXml(spec, paths, choice.is_kvm));
     if (!spec.cache_dir.empty()) {

@@ -48,7 +48,7 @@ TEST(DomainXmlTest, SaysWhatTheSpecSays) {
   EXPECT_THAT(xml, HasSubstr("<qemu:del capability=\"cpu-unavailable-features\"/>"));
   EXPECT_THAT(xml, HasSubstr("<name>pod-1</name>"));
   EXPECT_THAT(xml, HasSubstr("<memory unit=\"MiB\">300</memory>"));
-  EXPECT_THAT(xml, HasSubstr(">2</vcpu>"));
+  EXPECT_THAT(xml, HasSubstr("<vcpu placement=\"static\" current=\"2\">2</vcpu>"));
   EXPECT_THAT(xml, HasSubstr("<type arch=\"x86_64\" machine=\"q35\">hvm</type>"));
   EXPECT_THAT(xml, HasSubstr("<loader readonly=\"yes\" type=\"rom\">/usr/share/qemu/qboot.rom</loader>"));
   EXPECT_THAT(xml, HasSubstr("a=&lt;&amp;"));
@@ -64,6 +64,13 @@ TEST(DomainXmlTest, SaysWhatTheSpecSays) {
   const std::string kvm = Xml(FullSpec(), true);
   EXPECT_THAT(kvm, HasSubstr("<domain type=\"kvm\" "));
   EXPECT_THAT(kvm, HasSubstr("<cpu mode=\"host-passthrough\" check=\"none\"/>"));
+}
+
+TEST(DomainXmlTest, AnEmulatedMachineHasRoomForTwoProcessors) {
+  VmSpec spec = FullSpec();
+  spec.vcpus = 1;
+  EXPECT_THAT(Xml(spec, false), HasSubstr("<vcpu placement=\"static\" current=\"1\">2</vcpu>"));
+  EXPECT_THAT(Xml(spec, true), HasSubstr("<vcpu placement=\"static\" current=\"1\">1</vcpu>"));
 }
 
 TEST(DomainXmlTest, LeavesOutWhatIsNotAsked) {
