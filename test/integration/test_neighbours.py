@@ -3,11 +3,15 @@
 import contextlib
 import json
 import subprocess
+import time
 
 import harness
-from test_resources import events, topics
+from test_resources import events, metrics, topics
 
 HOG = 'x=a; while :; do x=$x$x; done'
+# Forks until nothing more can be forked, and goes on; its first process does not fork.
+BOMB = "(bomb() { bomb | bomb & bomb; }; bomb) 2>/dev/null & exec sleep 100000"
+BOMBED = 1000  # processes at least that a machine of 512 MiB bears
 # Prints the number of the other container's init, and of a process that is stopped: the parent, outside, of one in the
 # other's pid namespace.
 PIN = """
@@ -70,6 +74,29 @@ def test_a_hog_whose_limit_is_larger_than_the_machine_dies_alone(kata):
         result = kata.run("sh", "-c", HOG, flags=(*annotations("container", pod), "--memory-limit", str(64 << 30)))
 
         assert result.code == 137, result
+        assert_notices_nothing(kata, pod)
+
+
+def at_the_bound(kata, bomb):
+    before = metrics(kata, bomb)["pids.current"]
+    time.sleep(1)
+    return before > BOMBED and metrics(kata, bomb)["pids.current"] == before
+
+
+def test_a_fork_bomb_takes_its_own_processes_only(kata):
+    bomb = kata.new_id("bomb")
+    with quiet_pod(kata) as pod:
+        kata.start_detached(bomb, "sh", "-c", BOMB, flags=annotations("container", pod))
+        harness.wait_for(lambda: at_the_bound(kata, bomb), "the bomb to get no further")
+
+        assert_notices_nothing(kata, pod)
+        with kata.container(flags=annotations("container", pod)) as later:
+            assert kata.exec(later, "true").code == 0
+        assert_notices_nothing(kata, pod)
+
+        assert kata.ctr("task", "kill", "-s", "SIGKILL", bomb).code == 0
+        wait_stopped(kata, bomb)
+        kata.remove(bomb)
         assert_notices_nothing(kata, pod)
 
 
