@@ -75,6 +75,7 @@ NlInterfaceAddress ToNl(const Link& link, const InterfaceAddress& address) {
   rtnl_addr_set_scope(out.get(), static_cast<int>(address.scope));
   // No search for others that have it: the host answers for that, and it would be of no use meanwhile.
   if (address.address.family == AF_INET6) rtnl_addr_set_flags(out.get(), IFA_F_NODAD);
+  if (address.has_no_route) rtnl_addr_set_flags(out.get(), IFA_F_NOPREFIXROUTE);
   return out;
 }
 
@@ -84,6 +85,7 @@ InterfaceAddress FromNl(rtnl_addr* from) {
   out.prefix_length = static_cast<uint32_t>(rtnl_addr_get_prefixlen(from));
   out.peer = FromNl(rtnl_addr_get_peer(from));
   if (out.peer == out.address) out.peer = IpAddress();
+  out.has_no_route = (rtnl_addr_get_flags(from) & IFA_F_NOPREFIXROUTE) != 0;
   if (out.address.family != AF_INET) return out;
   out.broadcast = FromNl(rtnl_addr_get_broadcast(from));
   out.scope = static_cast<uint32_t>(rtnl_addr_get_scope(from));

@@ -79,6 +79,7 @@ absl::StatusOr<InterfaceAddress> PlanAddress(const std::string& field, const v1:
   if (out.peer == out.address) out.peer = IpAddress();  // which is how the kernel tells none
   RETURN_IF_ERROR(CheckByte(field + ".scope", from.scope()));
   if (family == AF_INET) out.scope = from.scope();
+  out.has_no_route = from.has_no_route();
   return out;
 }
 

@@ -46,6 +46,7 @@ struct InterfaceAddress {
   uint32_t scope = 0;  // of IPv4; the other's is in the address
   // A later one of the same IPv4 network: the kernel removes it with the first, whose is the source of what is sent.
   bool is_secondary = false;
+  bool has_no_route = false;  // to its network, by the kernel
 
   std::string Text() const;
   auto operator<=>(const InterfaceAddress&) const = default;

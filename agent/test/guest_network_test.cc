@@ -245,6 +245,24 @@ TEST_F(GuestNetworkTest, SetsAddressesAndNoOthers) {
   EXPECT_EQ(ReadFile("/proc/sys/net/ipv6/conf/eth0/addr_gen_mode", 16).value_or(""), "1\n");
 }
 
+TEST_F(GuestNetworkTest, MakesNoRouteToANetworkThatIsNotThere) {
+  v1::SetNetworkRequest request;
+  auto& interface = AddInterface(request, kMac0, "eth0");
+  AddAddress(interface, "10.1.2.3", 24).set_has_no_route(true);
+  AddAddress(interface, "2001:db8::3", 64).set_has_no_route(true);
+  AddRoute(request, AF_INET, "10.1.2.1", 32, "", "eth0");
+  AddRoute(request, AF_INET, "10.1.2.0", 24, "10.1.2.1", "eth0");
+
+  SetAndCompare(request);
+
+  EXPECT_FALSE(absl::StrContains(Show("route"), "proto kernel")) << Show("route");
+  EXPECT_FALSE(absl::StrContains(Show("-6 route"), "2001:db8::/64")) << Show("-6 route");
+  interface.mutable_addresses(0)->set_has_no_route(false);
+  request.clear_routes();
+  SetAndCompare(request);
+  EXPECT_TRUE(absl::StrContains(Show("route"), "10.1.2.0/24 dev eth0 proto kernel")) << Show("route");
+}
+
 TEST_F(GuestNetworkTest, SetsMtuAndState) {
   v1::SetNetworkRequest request = OneInterface();
   request.mutable_interfaces(0)->set_mtu(1400);

@@ -14,6 +14,8 @@
 #include <cstring>
 #include <map>
 #include <set>
+#include <tuple>
+#include <utility>
 
 #include <absl/strings/match.h>
 #include <fmt/format.h>
@@ -22,6 +24,7 @@ namespace kata::virtcontainers {
 namespace {
 
 constexpr int kMacSize = ETH_ALEN;
+constexpr uint32_t kIpv4Bits = 32;
 
 template <typename T, typename Use>
 absl::Status ForEach(const NetlinkCache& cache, Use use) {
@@ -35,6 +38,18 @@ std::string MacText(const unsigned char* mac) {
   return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 }
 
+// An interface's index, bits of a network, how many.
+using Network = std::tuple<int, std::string, int>;
+
+Network NetworkOf(int interface, nl_addr* address, int prefix_length) {
+  std::string bits(static_cast<const char*>(nl_addr_get_binary_addr(address)), nl_addr_get_len(address));
+  for (size_t i = 0; i < bits.size(); ++i) {
+    const int kept = std::clamp(prefix_length - static_cast<int>(i) * 8, 0, 8);
+    bits[i] = static_cast<char>(bits[i] & (0xff00 >> kept));
+  }
+  return {interface, std::move(bits), prefix_length};
+}
+
 class Reader {
  public:
   explicit Reader(nl_sock* socket) : socket_(socket) {}
@@ -43,6 +58,7 @@ class Reader {
     RETURN_IF_ERROR(ReadLinks());
     RETURN_IF_ERROR(ReadAddresses());
     RETURN_IF_ERROR(ReadRoutes());
+    MarkAddressesWithoutRoute();
     RETURN_IF_ERROR(ReadNeighbours());
     return std::move(network_);
   }
@@ -109,6 +125,9 @@ class Reader {
       out.set_broadcast(AddressText(rtnl_addr_get_broadcast(address)));
       const std::string peer = AddressText(rtnl_addr_get_peer(address));
       if (peer != out.address()) out.set_peer(peer);
+      networks_.push_back({&out, NetworkOf(rtnl_addr_get_ifindex(address),
+                                           rtnl_addr_get_peer(address) != nullptr ? rtnl_addr_get_peer(address) : local,
+                                           rtnl_addr_get_prefixlen(address))});
       out.set_scope(static_cast<uint32_t>(rtnl_addr_get_scope(address)));
       return absl::OkStatus();
     });
@@ -129,13 +148,29 @@ class Reader {
     return absl::OkStatus();
   }
 
-  absl::Status AddRoute(rtnl_route* route, std::vector<agent::v1::NetworkRoute>& found) const {
+  // Of an address that the caller keeps for one host only, the kernel's route to its network is gone (CNI's ptp).
+  void MarkAddressesWithoutRoute() {
+    for (const auto& [address, network] : networks_) {
+      // To itself alone IPv4 has none.
+      const bool is_alone = address->peer().empty() && address->prefix_length() == kIpv4Bits;
+      if (!is_alone && routed_.count(network) == 0) address->set_has_no_route(true);
+    }
+  }
+
+  absl::Status AddRoute(rtnl_route* route, std::vector<agent::v1::NetworkRoute>& found) {
     const uint8_t type = rtnl_route_get_type(route);
     const bool has_no_link =
         type == RTN_BLACKHOLE || type == RTN_UNREACHABLE || type == RTN_PROHIBIT || type == RTN_THROW;
+    if (rtnl_route_get_table(route) == RT_TABLE_LOCAL) return absl::OkStatus();
     // The kernel makes these in the guest too, of the addresses.
-    if (rtnl_route_get_protocol(route) == RTPROT_KERNEL || rtnl_route_get_table(route) == RT_TABLE_LOCAL)
+    if (rtnl_route_get_protocol(route) == RTPROT_KERNEL) {
+      nl_addr* network = rtnl_route_get_dst(route);
+      if (network != nullptr && rtnl_route_get_nnexthops(route) == 1) {
+        routed_.insert(NetworkOf(rtnl_route_nh_get_ifindex(rtnl_route_nexthop_n(route, 0)), network,
+                                 static_cast<int>(nl_addr_get_prefixlen(network))));
+      }
       return absl::OkStatus();
+    }
     if (type != RTN_UNICAST && !has_no_link) return absl::OkStatus();
     agent::v1::NetworkRoute out;
     nl_addr* destination = rtnl_route_get_dst(route);
@@ -197,6 +232,8 @@ class Reader {
 
   nl_sock* socket_;
   PodNetwork network_;
+  std::vector<std::pair<agent::v1::NetworkAddress*, Network>> networks_;  // of each address
+  std::set<Network> routed_;                                              // to which the kernel has made a route
   std::set<std::string> macs_;
   std::map<int, std::string> names_;  // of the interfaces that are carried, by index
   std::map<int, int> at_;             // and where they are in the request

@@ -8,6 +8,7 @@
 #include <netlink/route/classifier.h>
 #include <netlink/route/cls/matchall.h>
 #include <netlink/route/cls/u32.h>
+#include <netlink/route/link.h>
 #include <netlink/route/qdisc.h>
 #include <netlink/route/tc.h>
 
@@ -23,6 +24,7 @@ constexpr uint16_t kPriority = 0x4b43;
 
 using Qdisc = std::unique_ptr<rtnl_qdisc, NetlinkFree<rtnl_qdisc_put>>;
 using Filter = std::unique_ptr<rtnl_cls, NetlinkFree<rtnl_cls_put>>;
+using Link = std::unique_ptr<rtnl_link, NetlinkFree<rtnl_link_put>>;
 using Action = std::unique_ptr<rtnl_act, NetlinkFree<rtnl_act_put>>;
 
 absl::Status OutOfMemory() { return absl::ResourceExhaustedError("making a filter: out of memory"); }
@@ -85,12 +87,27 @@ absl::StatusOr<std::pair<int, int>> CountFilters(nl_sock* socket, int interface)
   return count;
 }
 
+// A kernel gives an interface without a queue's length one with its first discipline.
+absl::Status AddIngress(nl_sock* socket, rtnl_qdisc* qdisc, int interface) {
+  rtnl_link* raw = nullptr;
+  RETURN_IF_ERROR(NetlinkStatus(rtnl_link_get_kernel(socket, interface, nullptr, &raw), "looking at it"));
+  const Link before(raw);
+  RETURN_IF_ERROR(NetlinkStatus(rtnl_qdisc_add(socket, qdisc, NLM_F_CREATE | NLM_F_EXCL), "adding an ingress"));
+  if (rtnl_link_get_txqlen(before.get()) != 0) return absl::OkStatus();
+  const Link change(rtnl_link_alloc());
+  if (change == nullptr) return OutOfMemory();
+  rtnl_link_set_txqlen(change.get(), 0);
+  const absl::Status set =
+      NetlinkStatus(rtnl_link_change(socket, before.get(), change.get(), 0), "setting its queue's length");
+  if (!set.ok()) rtnl_qdisc_delete(socket, qdisc);
+  return set;
+}
+
 }  // namespace
 
 absl::Status Redirect(nl_sock* socket, int from, int to) {
   ASSIGN_OR_RETURN(const Qdisc qdisc, Ingress(from));
-  const absl::Status made =
-      NetlinkStatus(rtnl_qdisc_add(socket, qdisc.get(), NLM_F_CREATE | NLM_F_EXCL), "adding an ingress");
+  const absl::Status made = AddIngress(socket, qdisc.get(), from);
   if (absl::IsAlreadyExists(made)) {
     ASSIGN_OR_RETURN(const auto count, CountFilters(socket, from));
     if (count.second != 0) return absl::AlreadyExistsError("it serves another machine already");

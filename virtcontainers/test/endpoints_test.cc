@@ -128,6 +128,32 @@ TEST_F(EndpointsTest, TellsTheGuestWhatIsThere) {
   EXPECT_TRUE((*endpoints)->Remove().ok());
 }
 
+TEST_F(EndpointsTest, SaysWhichAddressHasNoRouteToItsNetwork) {
+  Do("ip addr add 10.1.0.2/24 dev eth0");
+  Do("ip addr add 10.2.0.2/24 dev eth0");
+  Do("ip addr add 10.3.0.2/32 dev eth0");
+  Do("ip addr add 10.4.0.2 peer 10.5.0.1/24 dev eth0");
+  Do("ip addr add 2001:db8::2/60 dev eth0 nodad");
+  Do("ip addr add 2001:db9::2/64 dev eth0 nodad noprefixroute");
+  Do("ip route del 10.2.0.0/24");
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  std::vector<std::string> without;
+  for (const agent::v1::NetworkAddress& address : (*endpoints)->ForGuest().interfaces(0).addresses()) {
+    if (address.has_no_route()) without.push_back(address.address());
+  }
+  EXPECT_THAT(without, testing::UnorderedElementsAre("10.2.0.2", "2001:db9::2"));
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+}
+
+TEST_F(EndpointsTest, LeavesTheQueuesLength) {
+  Do("ip link set eth0 txqlen 0");
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  EXPECT_THAT(Say("ip link show eth0"), Not(HasSubstr("qlen")));
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+}
+
 TEST_F(EndpointsTest, WhatAKilledShimHasLeftIsTakenAway) {
   auto endpoints = Join();
   ASSERT_TRUE(endpoints.ok()) << endpoints.status();
