@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shimv2/stdio/relay.h"
 
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,6 +31,11 @@ using Channel = StdioMessage::Channel;
 // Between two looks for the reader of a fifo.
 constexpr std::chrono::milliseconds kReaderPollMin{2};
 constexpr std::chrono::milliseconds kReaderPollMax{100};
+
+// A fifo that still holds output stays open for so long, and is looked at again after these pauses.
+constexpr std::chrono::seconds kUnreadPatience{1};
+constexpr std::chrono::microseconds kUnreadPollMin{500};
+constexpr std::chrono::microseconds kUnreadPollMax{20'000};
 
 // A slow reader that goes on is waited for, but not for ever.
 constexpr int kDrainFactorMax = 5;
@@ -238,6 +244,20 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
     co_return status;
   }
 
+  // Some clients (containerd 1.6) give up what they have not read when they hear of the exit: a relay is drained when
+  // its fifos are empty.
+  static Co<void> WaitUntilRead(std::shared_ptr<Relay> self, size_t index) {
+    Output& output = self->outputs_[index];
+    const auto end = std::chrono::steady_clock::now() + kUnreadPatience;
+    std::chrono::microseconds pause = kUnreadPollMin;
+    while (output.file.is_open() && std::chrono::steady_clock::now() < end) {
+      int unread = 0;
+      if (::ioctl(output.file.native_handle(), FIONREAD, &unread) != 0 || unread == 0) co_return;
+      co_await Sleep(pause);
+      pause = std::min(2 * pause, kUnreadPollMax);
+    }
+  }
+
   static Co<absl::Status> OutputLoop(std::shared_ptr<Relay> self, size_t index) {
     Output& output = self->outputs_[index];
     bool can_write = true;
@@ -268,6 +288,7 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
         if (&self->OutputOf(channel) == &output) co_await ReturnCredit(self, channel, output.queue.empty());
       }
     }
+    co_await WaitUntilRead(self, index);
     output.is_closed = true;
     CloseFile(output.file);
     self->CheckDrained();

@@ -22,8 +22,9 @@ class StdioRelay {
   // CloseIO: closes our write end of stdin's fifo; the process sees end of file once the client's end is closed as well
   // and all data has passed. Idempotent.
   virtual void CloseStdin() = 0;
-  // True once every output byte is written and the fifos are closed. False when nothing was written for `timeout`, or
-  // when it takes five times as long altogether.
+  // True once every output byte is written, read by the client where a fifo took it, and the fifos are closed. A fifo
+  // that nobody reads any more is closed after a second. False when nothing was written for `timeout`, or when it takes
+  // five times as long altogether.
   virtual Co<bool> WaitDrained(std::chrono::nanoseconds timeout) = 0;
   // Ends everything at once, written or not. Idempotent.
   virtual void Close() = 0;

@@ -13,7 +13,11 @@ namespace task = containerd::task;
 namespace vc = virtcontainers;
 
 // The execs of a container end with its init; how long the init's exit event waits for theirs.
-constexpr std::chrono::seconds kExecExitTimeout{1};
+constexpr std::chrono::seconds kExecExitTimeout{2};
+
+// How long an exit is kept back for output that does not go on. It comes another way than the exit, and a client may
+// give up what has not come when it hears of that.
+constexpr std::chrono::seconds kOutputPatience{1};
 
 // How long the start of an exec waits for the readers of its fifos.
 constexpr std::chrono::milliseconds kReaderPatience{500};
@@ -154,10 +158,21 @@ Answer<wire::Empty> TaskService::CloseIO(ttrpc::CallContext, task::CloseIOReques
   co_return wire::Empty();
 }
 
+Co<vc::ExitStatus> TaskService::WaitExitAndOutput(std::shared_ptr<ProcessRecord> record) {
+  vc::ExitStatus exit = co_await record->process->WaitExit();
+  if (record->is_starting) {
+    std::shared_ptr<Latch> settled = record->start_settled;
+    co_await settled->Wait();
+  }
+  std::shared_ptr<StdioRelay> relay = record->relay;
+  if (relay != nullptr) co_await relay->WaitDrained(kOutputPatience);
+  co_return exit;
+}
+
 Answer<task::WaitResponse> TaskService::Wait(ttrpc::CallContext, task::WaitRequest request) {
   CO_ASSIGN_OR_RETURN(std::shared_ptr<TaskRecord> entry, Find(request.id()));
   CO_ASSIGN_OR_RETURN(std::shared_ptr<ProcessRecord> record, FindProcess(entry, request.exec_id()));
-  vc::ExitStatus exit = co_await record->process->WaitExit();
+  vc::ExitStatus exit = co_await WaitExitAndOutput(record);
   task::WaitResponse response;
   response.set_exit_status(exit.status);
   SetTimestamp(response.mutable_exited_at(), exit.exited_at_ns);
@@ -179,13 +194,9 @@ Co<void> TaskService::WaitForExecExits(std::shared_ptr<TaskRecord> entry) {
 
 Co<absl::Status> TaskService::WatchExit(std::shared_ptr<TaskService> self, std::shared_ptr<TaskRecord> entry,
                                         std::shared_ptr<ProcessRecord> record) {
-  vc::ExitStatus exit = co_await record->process->WaitExit();
+  vc::ExitStatus exit = co_await WaitExitAndOutput(record);
   const bool is_init = record->exec_id.empty();
   if (is_init) log::Info("timeline: container exited with status {}", exit.status);
-  if (record->is_starting) {
-    std::shared_ptr<Latch> settled = record->start_settled;
-    co_await settled->Wait();
-  }
   if (is_init) co_await WaitForExecExits(entry);
   // An exec that never ran has no exit that a caller could know of.
   if (is_init || record->has_started) self->events_.Exited(*entry, *record);

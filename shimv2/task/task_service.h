@@ -90,6 +90,8 @@ class TaskService final : public containerd::task::v2::TaskService, public std::
 
   Co<absl::Status> OpenExecStdio(std::shared_ptr<ProcessRecord> record, std::shared_ptr<StdioFiles> files);
   Co<absl::Status> StartExec(std::shared_ptr<TaskRecord> entry, std::shared_ptr<ProcessRecord> record);
+  // The exit as a caller may hear of it: a start under way is over, and the output is with the client.
+  static Co<virtcontainers::ExitStatus> WaitExitAndOutput(std::shared_ptr<ProcessRecord> record);
   static Co<absl::Status> WatchExit(std::shared_ptr<TaskService> self, std::shared_ptr<TaskRecord> entry,
                                     std::shared_ptr<ProcessRecord> record);
   static Co<void> WaitForExecExits(std::shared_ptr<TaskRecord> entry);

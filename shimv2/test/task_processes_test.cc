@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "shimv2/test/task_service_fixture.h"
 
@@ -103,6 +105,51 @@ TEST_F(TaskServiceTest, CloseIoBeforeTheStartIsRemembered) {
   std::shared_ptr<GuestEnd> guest = Fake("box")->execs.at("e")->guest;
   ASSERT_TRUE(RunUntil([&] { return !guest->to_guest.empty(); }));
   EXPECT_EQ(guest->to_guest[0].kind_case(), StdioMessage::kEnd);
+}
+
+TEST_F(TaskServiceTest, ExitIsToldOnceTheClientHasReadTheOutput) {
+  ASSERT_TRUE(Create("box").ok());
+  ASSERT_TRUE(Start("box").ok());
+  task::ExecProcessRequest request = Of<task::ExecProcessRequest>("box", "e");
+  request.set_stdout(directory_ + "/out");
+  ASSERT_EQ(::mkfifo(request.stdout().c_str(), 0600), 0);
+  UniqueFd client(::open(request.stdout().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_TRUE(Call(tasks_->Exec({}, request)).ok());
+  ASSERT_TRUE(Start("box", "e").ok());
+  auto waited = Begin(tasks_->Wait({}, Of<task::WaitRequest>("box", "e")));
+
+  std::shared_ptr<FakeProcess> process = Fake("box")->execs.at("e");
+  process->guest->SayData(StdioMessage::STDOUT, "last words");
+  process->Stop(3);
+  int unread = 0;
+  ASSERT_TRUE(RunUntil([&] { return ::ioctl(client.get(), FIONREAD, &unread) == 0 && unread == 10; }));
+  EXPECT_EQ(State("box", "e").status(), task::STOPPED);
+  io_.restart();
+  io_.run_for(std::chrono::milliseconds(50));
+  EXPECT_FALSE(HasEvent("/tasks/exit"));
+  EXPECT_FALSE(waited->has_value());
+  char buffer[32];
+  EXPECT_EQ(::read(client.get(), buffer, sizeof(buffer)), 10);
+
+  EXPECT_TRUE(RunUntil([&] { return HasEvent("/tasks/exit") && waited->has_value(); }));
+  EXPECT_EQ((**waited)->exit_status(), 3u);
+}
+
+TEST_F(TaskServiceTest, ExitDoesNotWaitForAClientThatReadsNoMore) {
+  ASSERT_TRUE(Create("box").ok());
+  ASSERT_TRUE(Start("box").ok());
+  task::ExecProcessRequest request = Of<task::ExecProcessRequest>("box", "e");
+  request.set_stdout(directory_ + "/out");
+  ASSERT_EQ(::mkfifo(request.stdout().c_str(), 0600), 0);
+  UniqueFd client(::open(request.stdout().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_TRUE(Call(tasks_->Exec({}, request)).ok());
+  ASSERT_TRUE(Start("box", "e").ok());
+
+  std::shared_ptr<FakeProcess> process = Fake("box")->execs.at("e");
+  process->guest->SayData(StdioMessage::STDOUT, "nobody hears it");
+  process->Stop(0);
+
+  EXPECT_TRUE(RunUntil([&] { return HasEvent("/tasks/exit"); }));
 }
 
 TEST_F(TaskServiceTest, SizeOfATerminalIsPassedOnUntilItsProcessHasStopped) {
