@@ -35,7 +35,7 @@ struct BlockDisk {
 };
 
 // A network card whose other end is a tap device. The tap is made by the caller, with IFF_MULTI_QUEUE, in the network
-// namespace that the machine starts in; it lives as long as the caller or the machine's process has it open.
+// namespace that the machine starts in, and lives as long as the caller or the machine's process has it open.
 struct NetworkCard {
   std::string tap;
   std::string mac;      // aa:bb:cc:dd:ee:ff

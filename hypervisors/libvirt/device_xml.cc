@@ -150,7 +150,8 @@ std::vector<std::string> DeviceArguments(const Device& device, const MachinePath
 
 absl::StatusOr<std::string> DeviceXml(const Device& device, const MachinePaths& paths, int index) {
   RETURN_IF_ERROR(CheckDevice(device));
-  if (!std::holds_alternative<VirtioFsShare>(device.kind) && !std::holds_alternative<BlockDisk>(device.kind)) {
+  if (!std::holds_alternative<VirtioFsShare>(device.kind) && !std::holds_alternative<BlockDisk>(device.kind) &&
+      !std::holds_alternative<NetworkCard>(device.kind)) {
     return absl::FailedPreconditionError("a device of this kind comes with the machine's start only");
   }
   XmlWriter xml;

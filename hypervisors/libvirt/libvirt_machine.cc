@@ -78,7 +78,18 @@ absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml,
   return status;
 }
 
-absl::Status AttachNow(LibvirtSession& session, const std::string& xml, const Device& device, int index) {
+// libvirt opens a tap in the namespace of the thread that calls.
+absl::Status AttachCard(LibvirtSession& session, const std::string& xml, int netns) {
+  absl::Status status;
+  std::thread thread([&session, &xml, &status, netns] {
+    status = setns(netns, CLONE_NEWNET) == 0 ? session.Attach(xml) : ErrnoStatus(errno, "enter the network namespace");
+  });
+  thread.join();
+  return status;
+}
+
+absl::Status AttachNow(LibvirtSession& session, const std::string& xml, const Device& device, int index, int netns) {
+  if (std::holds_alternative<NetworkCard>(device.kind)) return AttachCard(session, xml, netns);
   const auto* disk = std::get_if<BlockDisk>(&device.kind);
   if (disk == nullptr) return session.Attach(xml);
   const int set = FileSetOf(index);
@@ -153,6 +164,8 @@ absl::Status LibvirtMachine::RequireState(State state, absl::string_view action)
 Co<absl::Status> LibvirtMachine::Start(VmSpec spec, int netns) {
   auto self = shared_from_this();
   CO_RETURN_IF_ERROR(RequireState(State::kDefined, "start"));
+  netns_ = std::make_shared<UniqueFd>(::fcntl(netns, F_DUPFD_CLOEXEC, 0));
+  if (!netns_->valid()) co_return ErrnoStatus(errno, "keep the network namespace");
   state_ = State::kStarting;
   domain_ = DomainName(spec.name);
   paths_ = std::make_unique<MachinePaths>(spec.runtime_dir);
@@ -332,8 +345,8 @@ Co<absl::Status> LibvirtMachine::Attach(Device device) {
   const std::string id = device.id;
   attached_[id] = index;  // before the wait: ids and ports are counted from here on
   std::shared_ptr<LibvirtSession> session = session_;
-  std::function<absl::Status()> job = [session, xml = *xml, device, index] {
-    return AttachNow(*session, xml, device, index);
+  std::function<absl::Status()> job = [session, xml = *xml, device, index, netns = netns_] {
+    return AttachNow(*session, xml, device, index, netns->get());
   };
   absl::Status status = co_await RunBlocking(Pool(), std::move(job));
   if (!status.ok()) attached_.erase(id);

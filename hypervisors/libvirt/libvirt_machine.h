@@ -67,9 +67,10 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   bool is_cleaning_ = false;
   pid_t pid_ = 0;
   std::shared_ptr<const VmSpec> spec_;
-  std::map<std::string, int> attached_;  // devices on root ports: id → index
-  int next_index_ = 0;                   // of disks; those of the start have the first
-  uint32_t vsock_cid_ = 0;               // of the host kernel's vsock
+  std::shared_ptr<const UniqueFd> netns_;  // in which it was started
+  std::map<std::string, int> attached_;    // devices on root ports: id → index
+  int next_index_ = 0;                     // of disks; those of the start have the first
+  uint32_t vsock_cid_ = 0;                 // of the host kernel's vsock
   std::string domain_;
   absl::Status clean_status_;
 };

@@ -12,6 +12,7 @@ import time
 import pytest
 
 import harness
+from test_neighbours import annotations
 
 RUNC = "io.containerd.runc.v2"
 MIB = 1 << 20
@@ -230,6 +231,50 @@ def test_a_shim_killed_in_the_middle_of_a_start_leaves_nothing(kata, network, se
     kata.remove(identity)
 
     harness.wait_for(lambda: network.of_the_host() == [], "the interface to be as it was")
+
+
+def interfaces_of(kata, identity):
+    return set(kata.exec(identity, "ls", "/sys/class/net").out.decode().split()) - {"lo"}
+
+
+def test_what_comes_and_goes_while_a_container_runs(kata, network):
+    with kata.container(flags=network.flags) as identity:
+        network.make(index=1)
+        run("ip", "-n", network.pod, "route", "add", "192.0.2.0/24", "via", "10.88.1.1")
+        harness.wait_for(lambda: interfaces_of(kata, identity) == {"eth0", "eth1"}, "the second interface")
+        for address in ("10.88.0.1", "10.88.1.1", "fd88:1::1"):
+            assert kata.exec(identity, "ping", "-c", "1", "-W", "60", address).code == 0, address
+        harness.wait_for(lambda: b"192.0.2.0/24 via 10.88.1.1" in kata.exec(identity, "ip", "route").out, "its route")
+
+        run("ip", "-n", network.pod, "addr", "add", "10.88.1.9/24", "dev", "eth1")
+        harness.wait_for(lambda: b"10.88.1.9/24" in kata.exec(identity, "ip", "addr").out, "its address")
+        run("ip", "-n", network.pod, "link", "set", "eth0", "down")
+        harness.wait_for(lambda: b"UP" not in kata.exec(identity, "ip", "link", "show", "eth0").out, "it to go down")
+        run("ip", "-n", network.pod, "link", "set", "eth0", "up")
+        harness.wait_for(lambda: kata.exec(identity, "ping", "-c", "1", "-W", "1", "10.88.0.1").code == 0, "it to go up")
+
+        for _ in range(3):
+            run("ip", "-n", network.pod, "link", "del", "eth1")
+            harness.wait_for(lambda: interfaces_of(kata, identity) == {"eth0"}, "the second interface to go")
+            assert "kata3" not in run("ip", "-n", network.pod, "link")
+            network.make(index=1)
+            harness.wait_for(lambda: kata.exec(identity, "ping", "-c", "1", "-W", "1", "10.88.1.1").code == 0,
+                             "the second interface")
+        # Another hardware address is another card.
+        for words in ("down", "address 02:00:00:00:77:01", "up"):
+            run("ip", "-n", network.pod, "link", "set", "eth1", *words.split())
+        harness.wait_for(lambda: kata.exec(identity, "ping", "-c", "1", "-W", "1", "10.88.1.1").code == 0, "another card")
+        assert b"02:00:00:00:77:01" in kata.exec(identity, "ip", "link", "show", "eth1").out
+        run("ip", "-n", network.pod, "link", "del", "eth1")
+
+
+def test_what_came_is_there_before_the_next_container_starts(kata, network):
+    pod = kata.new_id("pod")
+    with kata.container(identity=pod, flags=(*annotations("sandbox", pod), *network.flags)):
+        network.make(index=1)
+        result = kata.run("ip", "-o", "addr", "show", "dev", "eth1", flags=annotations("container", pod))
+        assert b"10.88.1.2/24" in result.out, result
+        assert b"fd88:1::2/64" in result.out, result
 
 
 def test_a_namespace_serves_one_machine(kata, network):

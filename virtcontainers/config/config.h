@@ -32,7 +32,7 @@ struct Config {
   hypervisors::Accelerator accelerator = hypervisors::Accelerator::kAuto;
   uint32_t default_vcpus = 1;
   uint32_t default_memory = 512;  // MiB
-  uint32_t pcie_root_port = 0;
+  uint32_t pcie_root_port = 2;
   SharedFs shared_fs = SharedFs::kVirtioFs;
   std::string virtio_fs_daemon;  // empty: where distributions put it
   std::string virtio_fs_cache = "auto";

@@ -64,6 +64,10 @@ Co<absl::Status> GuestContainer::Start() {
     co_return absl::FailedPreconditionError(
         absl::StrCat("starting container \"", options_.id, "\": it was started already"));
   }
+  if (start_handler_) {
+    absl::Status prepared = co_await start_handler_();
+    if (!prepared.ok()) co_return Annotate(prepared, absl::StrCat("starting container \"", options_.id, "\""));
+  }
   agent::v1::AgentClient client(connection_);
   agent::v1::ProcessId request = IdOf(options_.id, "");
   auto response = co_await client.StartContainer(std::move(request), kAgentCallTimeout);

@@ -53,6 +53,8 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
   std::shared_ptr<GuestProcess> guest_init() const { return init_; }
   // Whether other containers live in the machine, asked when it may have to be ended. Without it there are none.
   void OnNeighboursAsked(std::function<bool()> handler) { has_neighbours_ = std::move(handler); }
+  // Runs before its init does; a failure is the start's, which may be tried again.
+  void OnStart(std::function<Co<absl::Status>()> handler) { start_handler_ = std::move(handler); }
   // The agent has made the container: from now on its end and its OOM kills are waited for.
   void Watch();
   // Every process that has not stopped stops with `status`.
@@ -88,6 +90,7 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
   std::shared_ptr<ttrpc::Connection> connection_;
   ContainerOptions options_;
   std::shared_ptr<GuestProcess> init_;
+  std::function<Co<absl::Status>()> start_handler_;
   std::map<std::string, std::shared_ptr<Exec>> execs_;
   bool is_paused_ = false;
   bool is_freezing_ = false;  // a pause or resume is under way

@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <fstream>
+#include <map>
+#include <set>
+#include <utility>
 
 #include <absl/strings/numbers.h>
 
@@ -33,67 +35,80 @@ absl::Status WriteRecord(const std::string& record, uint64_t number, const std::
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<Endpoints>> Endpoints::Join(std::shared_ptr<const NetworkNamespace> place,
-                                                           const std::string& path, const std::string& record) {
-  auto endpoints = std::make_shared<Endpoints>();
-  endpoints->place_ = place;
-  absl::Status status = place->Run([&] { return endpoints->JoinAll(path, record); });
-  if (!status.ok()) {
-    status.Update(endpoints->Remove());
-    return Annotate(status, absl::StrCat("joining the network \"", path, "\""));
-  }
-  return endpoints;
+Endpoints::Endpoints(std::shared_ptr<const NetworkNamespace> place, std::string path, std::string record)
+    : place_(std::move(place)), path_(std::move(path)), record_(std::move(record)) {}
+
+absl::Status Endpoints::Follow() {
+  return Annotate(place_->Run([this] { return FollowHere(); }), absl::StrCat("joining the network \"", path_, "\""));
 }
 
-absl::Status Endpoints::JoinAll(const std::string& path, const std::string& record) {
-  ASSIGN_OR_RETURN(socket_, OpenNetlink());
-  ASSIGN_OR_RETURN(PodNetwork network, ReadPodNetwork(socket_.get()));
-  if (network.interfaces.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const uint64_t number, NamespaceNumber(place_->fd()));
-  RETURN_IF_ERROR(WriteRecord(record, number, path));
-  network_.for_guest = std::move(network.for_guest);
-  // Taps of another machine are among them: which one it is says nothing to a user.
-  for (const PodInterface& interface : network.interfaces) {
-    if (HasRedirect(socket_.get(), interface.index))
-      return absl::AlreadyExistsError("it serves another pod's machine already");
+absl::Status Endpoints::FollowHere() {
+  if (socket_ == nullptr) {
+    ASSIGN_OR_RETURN(socket_, OpenNetlink());
   }
+  std::set<int> taps;
+  std::map<int, Endpoint*> carried;
+  for (const auto& endpoint : endpoints_) {
+    taps.insert(endpoint->tap.index);
+    carried[endpoint->interface.index] = endpoint.get();
+  }
+  ASSIGN_OR_RETURN(PodNetwork network,
+                   ReadPodNetwork(socket_.get(), taps, [&carried](int index) { return carried.count(index) != 0; }));
+  std::map<int, std::string> macs;
+  for (const PodInterface& interface : network.interfaces) macs[interface.index] = interface.mac;
+  absl::Status left;
+  std::erase_if(endpoints_, [this, &macs, &carried, &left](const std::unique_ptr<Endpoint>& endpoint) {
+    const PodInterface& before = endpoint->interface;
+    const auto now = macs.find(before.index);
+    // The card has the hardware address for good.
+    if (now != macs.end() && now->second == before.mac) return false;
+    left.Update(Leave(*endpoint));
+    carried.erase(before.index);
+    return true;
+  });
+  RETURN_IF_ERROR(left);
   for (PodInterface& interface : network.interfaces) {
-    const std::string what = absl::StrCat("interface \"", interface.name, "\"");
-    absl::StatusOr<Tap> tap = MakeTap(socket_.get(), interface);
-    if (!tap.ok()) return Annotate(tap.status(), what);
-    RETURN_IF_ERROR(Annotate(Redirect(socket_.get(), tap->index, interface.index), what));
-    // Last: from here on the namespace's own kernel receives nothing.
-    RETURN_IF_ERROR(Annotate(Redirect(socket_.get(), interface.index, tap->index), what));
-    taps_.push_back(std::move(*tap));
-    network_.interfaces.push_back(std::move(interface));
+    if (carried.count(interface.index) == 0) RETURN_IF_ERROR(Join(std::move(interface)));
   }
+  for_guest_ = std::move(network.for_guest);
   return absl::OkStatus();
 }
 
-std::vector<hypervisors::Device> Endpoints::Cards(uint32_t vcpus) const {
-  std::vector<hypervisors::Device> cards;
-  for (size_t i = 0; i < taps_.size(); ++i) {
-    hypervisors::NetworkCard card;
-    card.tap = taps_[i].name;
-    card.mac = network_.interfaces[i].mac;
-    card.queues = std::clamp(vcpus, card.queues, hypervisors::kCardQueuesMax);
-    cards.push_back({absl::StrCat("net", network_.interfaces[i].index), card});
-  }
-  return cards;
+absl::Status Endpoints::Join(PodInterface interface) {
+  RETURN_IF_ERROR(PrepareRecord());
+  const std::string what = absl::StrCat("interface \"", interface.name, "\"");
+  if (HasRedirect(socket_.get(), interface.index))
+    return Annotate(absl::AlreadyExistsError("it serves another pod's machine already"), what);
+  absl::StatusOr<Tap> tap = MakeTap(socket_.get(), interface);
+  if (!tap.ok()) return Annotate(tap.status(), what);
+  RETURN_IF_ERROR(Annotate(Redirect(socket_.get(), tap->index, interface.index), what));
+  // Last: from here on the namespace's own kernel receives nothing.
+  RETURN_IF_ERROR(Annotate(Redirect(socket_.get(), interface.index, tap->index), what));
+  endpoints_.push_back(std::make_unique<Endpoint>(Endpoint{std::move(interface), std::move(*tap)}));
+  return absl::OkStatus();
+}
+
+absl::Status Endpoints::PrepareRecord() {
+  if (is_recorded_) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const uint64_t number, NamespaceNumber(place_->fd()));
+  RETURN_IF_ERROR(WriteRecord(record_, number, path_));
+  is_recorded_ = true;
+  return absl::OkStatus();
 }
 
 void Endpoints::LetGo() {
-  for (Tap& tap : taps_) tap.fd.reset();
+  for (const auto& endpoint : endpoints_) endpoint->tap.fd.reset();
+}
+
+absl::Status Endpoints::Leave(const Endpoint& endpoint) const {
+  return Annotate(RemoveRedirect(socket_.get(), endpoint.interface.index),
+                  absl::StrCat("leaving interface \"", endpoint.interface.name, "\""));
 }
 
 absl::Status Endpoints::Remove() {
-  LetGo();
   absl::Status status;
-  for (const PodInterface& interface : network_.interfaces) {
-    status.Update(Annotate(RemoveRedirect(socket_.get(), interface.index),
-                           absl::StrCat("leaving interface \"", interface.name, "\"")));
-  }
-  network_.interfaces.clear();
+  for (const auto& endpoint : endpoints_) status.Update(Leave(*endpoint));
+  endpoints_.clear();
   return status;
 }
 

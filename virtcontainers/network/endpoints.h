@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A pod's interfaces, each joined to a tap that the machine's card is behind: what comes in at one goes out at the
-// other, both ways. Blocking; pool threads.
+// other, both ways. Blocking; pool threads, one at a time.
 #pragma once
 
 #include <memory>
@@ -9,35 +9,48 @@
 
 #include <absl/status/statusor.h>
 
-#include "hypervisors/device.h"
 #include "virtcontainers/network/network_namespace.h"
 #include "virtcontainers/network/tap.h"
 
 namespace kata::virtcontainers {
 
+// An interface's card is known by its tap's name: `kata` and the interface's index.
+struct Endpoint {
+  PodInterface interface;
+  Tap tap;
+};
+
 class Endpoints {
  public:
-  // Of all that the namespace has. `record` is a file that tells RemoveEndpoints after a crash where they are; written
-  // before anything is changed, and not at all for a namespace without interfaces. On failure nothing stays.
-  static absl::StatusOr<std::shared_ptr<Endpoints>> Join(std::shared_ptr<const NetworkNamespace> place,
-                                                         const std::string& path, const std::string& record);
+  // Of the namespace `place`, at `path`. `record` is a file that tells RemoveEndpoints after a crash where they are;
+  // written before anything is changed, and not at all for a namespace without interfaces.
+  Endpoints(std::shared_ptr<const NetworkNamespace> place, std::string path, std::string record);
 
-  // For the machine's start.
-  std::vector<hypervisors::Device> Cards(uint32_t vcpus) const;
-  // What the guest is to be told; no interfaces when there is nothing to tell.
-  const agent::v1::SetNetworkRequest& ForGuest() const { return network_.for_guest; }
+  // Joins all that the namespace has now, and leaves what it has no more. A failure is about what is new; the rest
+  // stays.
+  absl::Status Follow();
   // The machine has the taps open: from here on they die with it.
   void LetGo();
   // Leaves the pod's interfaces as they were.
   absl::Status Remove();
 
+  const std::vector<std::unique_ptr<Endpoint>>& all() const { return endpoints_; }
+  // What the guest is to be told, as of the last Follow.
+  const agent::v1::SetNetworkRequest& ForGuest() const { return for_guest_; }
+
  private:
-  absl::Status JoinAll(const std::string& path, const std::string& record);
+  absl::Status FollowHere();
+  absl::Status Join(PodInterface interface);
+  absl::Status PrepareRecord();
+  absl::Status Leave(const Endpoint& endpoint) const;
 
   std::shared_ptr<const NetworkNamespace> place_;
+  std::string path_;
+  std::string record_;
+  bool is_recorded_ = false;
   NetlinkSocket socket_;
-  PodNetwork network_;
-  std::vector<Tap> taps_;
+  std::vector<std::unique_ptr<Endpoint>> endpoints_;
+  agent::v1::SetNetworkRequest for_guest_;
 };
 
 // What a killed shim has left in the namespace that `record` names, if that is still the same one.

@@ -52,7 +52,8 @@ Network NetworkOf(int interface, nl_addr* address, int prefix_length) {
 
 class Reader {
  public:
-  explicit Reader(nl_sock* socket) : socket_(socket) {}
+  Reader(nl_sock* socket, const std::set<int>& taps, const std::function<bool(int)>& was_carried)
+      : socket_(socket), taps_(taps), was_carried_(was_carried) {}
 
   absl::StatusOr<PodNetwork> Read() {
     RETURN_IF_ERROR(ReadLinks());
@@ -73,9 +74,11 @@ class Reader {
 
   absl::Status AddLink(rtnl_link* link) {
     const unsigned int flags = rtnl_link_get_flags(link);
-    if ((flags & IFF_LOOPBACK) != 0 || (flags & IFF_UP) == 0) return absl::OkStatus();
     PodInterface interface;
     interface.index = rtnl_link_get_ifindex(link);
+    if ((flags & IFF_LOOPBACK) != 0 || taps_.count(interface.index) != 0) return absl::OkStatus();
+    const bool is_up = (flags & IFF_UP) != 0;
+    if (!is_up && !was_carried_(interface.index)) return absl::OkStatus();
     interface.name = rtnl_link_get_name(link);
     interface.mtu = rtnl_link_get_mtu(link);
     const char* kind = rtnl_link_get_type(link);
@@ -104,7 +107,7 @@ class Reader {
     out.set_mac(bytes, kMacSize);
     out.set_name(interface.name);
     out.set_mtu(interface.mtu);
-    out.set_is_up(true);
+    out.set_is_up(is_up);
     names_[interface.index] = interface.name;
     at_[interface.index] = network_.for_guest.interfaces_size() - 1;
     network_.interfaces.push_back(std::move(interface));
@@ -231,6 +234,8 @@ class Reader {
   }
 
   nl_sock* socket_;
+  const std::set<int>& taps_;
+  const std::function<bool(int)>& was_carried_;
   PodNetwork network_;
   std::vector<std::pair<agent::v1::NetworkAddress*, Network>> networks_;  // of each address
   std::set<Network> routed_;                                              // to which the kernel has made a route
@@ -241,6 +246,9 @@ class Reader {
 
 }  // namespace
 
-absl::StatusOr<PodNetwork> ReadPodNetwork(nl_sock* socket) { return Reader(socket).Read(); }
+absl::StatusOr<PodNetwork> ReadPodNetwork(nl_sock* socket, const std::set<int>& taps,
+                                          const std::function<bool(int)>& was_carried) {
+  return Reader(socket, taps, was_carried).Read();
+}
 
 }  // namespace kata::virtcontainers

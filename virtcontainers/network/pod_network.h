@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,9 +33,11 @@ struct PodNetwork {
   agent::v1::SetNetworkRequest for_guest;  // the same interfaces, with what belongs to them
 };
 
-// Of the namespace of `socket`. Interfaces that are down are not the pod's yet, loopback is the guest's own, and what
-// the kernel makes by itself (an unused tunnel, a route of an address) is left out. InvalidArgument for what cannot be
+// Of the namespace of `socket`. Interfaces that are down are not the pod's yet (but those that
+// `was_carried`, by their indices), loopback is the guest's own, the indices of `taps` are not the pod's, and what the
+// kernel makes by itself (an unused tunnel, a route of an address) is left out. InvalidArgument for what cannot be
 // carried, with its name.
-absl::StatusOr<PodNetwork> ReadPodNetwork(nl_sock* socket);
+absl::StatusOr<PodNetwork> ReadPodNetwork(nl_sock* socket, const std::set<int>& taps,
+                                          const std::function<bool(int)>& was_carried);
 
 }  // namespace kata::virtcontainers

@@ -21,12 +21,11 @@
 #include "virtcontainers/container/container_mounts.h"
 #include "virtcontainers/container/guest_container.h"
 #include "virtcontainers/container/late_calls.h"
-#include "virtcontainers/network/endpoints.h"
-#include "virtcontainers/network/network_namespace.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/sandbox/guest_clock.h"
 #include "virtcontainers/sandbox/guest_setup.h"
 #include "virtcontainers/sandbox/machine_spec.h"
+#include "virtcontainers/sandbox/sandbox_network.h"
 #include "virtcontainers/share/daemon_log.h"
 #include "virtcontainers/share/share_namespace.h"
 #include "virtcontainers/share/shared_directory.h"
@@ -65,6 +64,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
         pool_(pool),
         options_(std::move(options)),
         hypervisor_(std::move(hypervisor)),
+        network_(std::make_shared<SandboxNetwork>(executor, pool, hypervisor_)),
         share_ready_(executor),
         settled_(executor) {}
 
@@ -166,11 +166,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
  private:
   Co<absl::Status> Boot() {
     if (!IsValidSandboxId(options_.id)) co_return absl::InvalidArgumentError("this is no sandbox id");
-    std::function<absl::StatusOr<std::shared_ptr<const NetworkNamespace>>()> open = [path = options_.netns_path] {
-      return NetworkNamespace::Open(path);
-    };
-    CO_ASSIGN_OR_RETURN(network_,
-                        co_await RunBlockingFor<std::shared_ptr<const NetworkNamespace>>(pool_, std::move(open)));
+    absl::Status opened = co_await network_->Open(options_.netns_path);
+    if (!opened.ok()) co_return opened;
     log::Info("timeline: network namespace ready");
     CO_ASSIGN_OR_RETURN(BootToken token, MakeBootToken());
     auto spec = std::make_shared<hypervisors::VmSpec>(MakeMachineSpec(options_, token));
@@ -179,13 +176,15 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
     share_ready_.Set();
     log::Info("timeline: share ready");
-    absl::Status joined = co_await JoinNetwork(spec);
-    if (!joined.ok()) co_return joined;
+    if (options_.config.internetworking_model != NetworkModel::kNone) {
+      absl::Status joined = co_await network_->Join(options_.netns_path, EndpointsRecord(options_.id), spec);
+      if (!joined.ok()) co_return joined;
+    }
     if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
     const int netns_fd = network_->fd();
     absl::Status started = co_await hypervisor_->Start(std::move(*spec), netns_fd);
     if (!started.ok()) co_return started;
-    if (endpoints_ != nullptr) endpoints_->LetGo();
+    network_->LetGo();
     log::Info("timeline: virtual machine started");
     Spawn(executor_, "watching the sandbox", WatchMachine(shared_from_this()));
     const std::chrono::seconds timeout(options_.config.dial_timeout);
@@ -195,7 +194,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     Spawn(executor_, "watching the agent", WatchConnection(shared_from_this()));
     absl::Status made = co_await SetUpGuest(peer->answered_at);
     if (!made.ok()) co_return made;
-    absl::Status reachable = co_await SetUpNetwork(peer->features);
+    absl::Status reachable = co_await network_->Connect(connection_, peer->features.contains(kNetworkFeature));
     if (!reachable.ok()) co_return reachable;
     if (peer->features.contains(kClockFeature)) Spawn(executor_, "keeping the guest's clock", KeepClock(connection_));
     log::Info("timeline: agent ready");
@@ -263,27 +262,6 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     co_return Annotate(response.status(), "setting up the guest");
   }
 
-  // After the share: the record has its place in the runtime directory.
-  Co<absl::Status> JoinNetwork(std::shared_ptr<hypervisors::VmSpec> spec) {
-    if (options_.config.internetworking_model == NetworkModel::kNone) co_return absl::OkStatus();
-    std::function<absl::StatusOr<std::shared_ptr<Endpoints>>()> join = [network = network_, path = options_.netns_path,
-                                                                        record = EndpointsRecord(options_.id)] {
-      return Endpoints::Join(network, path, record);
-    };
-    CO_ASSIGN_OR_RETURN(endpoints_, co_await RunBlockingFor<std::shared_ptr<Endpoints>>(pool_, std::move(join)));
-    for (hypervisors::Device& card : endpoints_->Cards(spec->vcpus)) spec->devices.push_back(std::move(card));
-    co_return absl::OkStatus();
-  }
-
-  Co<absl::Status> SetUpNetwork(const std::set<std::string>& features) {
-    if (endpoints_ == nullptr || endpoints_->ForGuest().interfaces().empty()) co_return absl::OkStatus();
-    if (!features.contains(kNetworkFeature))
-      co_return absl::FailedPreconditionError("the agent in the guest's image is too old to set up a network");
-    agent::v1::AgentClient client(connection_);
-    auto response = co_await client.SetNetwork(endpoints_->ForGuest(), kAgentCallTimeout);
-    co_return Annotate(response.status(), "setting up the guest's network");
-  }
-
   Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> MakeContainer(std::shared_ptr<ContainerMounts> host) {
     co_await share_ready_.Wait();
     if (state_ != State::kBooting && state_ != State::kRunning) co_return NotRunning();
@@ -305,6 +283,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       auto self = weak.lock();
       return self != nullptr && self->OthersLive(id);
     });
+    container->OnStart([network = network_] { return network->CatchUp(); });
     container->Watch();
     co_return container;
   }
@@ -394,13 +373,13 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     }
     for (auto& [id, entry] : containers_) entry.container->StopAll(kVmDiedStatus);
     containers_.clear();
-    network_.reset();
+    absl::Status left = co_await network_->Release();
     std::shared_ptr<Virtiofsd> daemon = virtiofsd_;
     std::function<absl::Status()> job = [id = options_.id, daemon, vsock = vsock_daemon_, stopped,
-                                         share = std::exchange(share_, nullptr), endpoints = endpoints_]() mutable {
+                                         share = std::exchange(share_, nullptr), left]() mutable {
       // Each step whatever came of the one before.
       absl::Status released = stopped;
-      if (endpoints != nullptr) released.Update(endpoints->Remove());
+      released.Update(left);
       released.Update(StopVsockDaemon(*vsock, kVsockDaemonStopTimeout));
       if (daemon != nullptr) released.Update(StopVirtiofsd(*daemon, kVirtiofsdStopTimeout));
       // Its last user but virtiofsd: the mounts go here, which may take their time.
@@ -421,8 +400,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   State state_ = State::kNew;
   absl::Status start_status_;
   std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
-  std::shared_ptr<const NetworkNamespace> network_;
-  std::shared_ptr<Endpoints> endpoints_;
+  const std::shared_ptr<SandboxNetwork> network_;
   std::shared_ptr<const ShareNamespace> share_;
   std::shared_ptr<Virtiofsd> virtiofsd_;
   bool is_virtiofsd_lost_ = false;

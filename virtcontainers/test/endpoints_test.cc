@@ -2,6 +2,7 @@
 // A pod's interfaces in a network namespace that each test makes for itself. What there is then, ip and tc say. Needs
 // root and /dev/net/tun.
 #include "virtcontainers/network/endpoints.h"
+#include "virtcontainers/network/network_monitor.h"
 
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
@@ -49,7 +50,13 @@ class EndpointsTest : public ::testing::Test {
   }
   void Do(const std::string& words) const { Say(words); }
 
-  absl::StatusOr<std::shared_ptr<Endpoints>> Join() const { return Endpoints::Join(place_, path_, Record()); }
+  absl::StatusOr<std::shared_ptr<Endpoints>> Join() const {
+    auto endpoints = std::make_shared<Endpoints>(place_, path_, Record());
+    absl::Status status = endpoints->Follow();
+    if (status.ok()) return endpoints;
+    endpoints->Remove().IgnoreError();
+    return status;
+  }
   std::string Record() const { return directory_.path() + "/network"; }
   std::string Ingress() const { return Say("tc qdisc show dev eth0 ingress; tc filter show dev eth0 ingress"); }
 
@@ -66,13 +73,9 @@ TEST_F(EndpointsTest, JoinsAnInterfaceToATapBothWays) {
   EXPECT_EQ(Say("ip -6 addr show dev kata40"), "");  // the namespace's kernel is silent there
   EXPECT_THAT(Ingress(), HasSubstr("Egress Redirect to device kata40"));
   EXPECT_THAT(Say("tc filter show dev kata40 ingress"), HasSubstr("Egress Redirect to device eth0"));
-  const std::vector<hypervisors::Device> cards = (*endpoints)->Cards(4);
-  ASSERT_EQ(cards.size(), 1U);
-  const auto& card = std::get<hypervisors::NetworkCard>(cards[0].kind);
-  EXPECT_EQ(cards[0].id, "net40");
-  EXPECT_EQ(card.tap, "kata40");
-  EXPECT_EQ(card.mac, "02:00:00:00:00:01");
-  EXPECT_EQ(card.queues, 4U);
+  ASSERT_EQ((*endpoints)->all().size(), 1U);
+  EXPECT_EQ((*endpoints)->all()[0]->tap.name, "kata40");
+  EXPECT_EQ((*endpoints)->all()[0]->interface.mac, "02:00:00:00:00:01");
   EXPECT_TRUE((*endpoints)->Remove().ok());
   EXPECT_EQ(Ingress(), "");
   EXPECT_THAT(Say("ip link"), Not(HasSubstr("kata40")));
@@ -154,6 +157,66 @@ TEST_F(EndpointsTest, LeavesTheQueuesLength) {
   EXPECT_TRUE((*endpoints)->Remove().ok());
 }
 
+TEST_F(EndpointsTest, FollowsWhatComesAndGoes) {
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  Do("ip link add eth1 index 50 address 02:00:00:00:00:05 type veth peer name peer1");
+  Do("ip link set eth1 up");
+  Do("ip addr add 10.9.0.2/24 dev eth1");
+  ASSERT_TRUE((*endpoints)->Follow().ok());
+  EXPECT_EQ((*endpoints)->all().size(), 2U);  // not the taps themselves
+  EXPECT_THAT(Say("tc filter show dev eth1 ingress"), HasSubstr("Egress Redirect to device kata50"));
+  EXPECT_EQ((*endpoints)->ForGuest().interfaces_size(), 2);
+  Do("ip link set eth1 down");
+  ASSERT_TRUE((*endpoints)->Follow().ok());
+  ASSERT_EQ((*endpoints)->ForGuest().interfaces_size(), 2);
+  EXPECT_FALSE((*endpoints)->ForGuest().interfaces(1).is_up());
+  // Another hardware address is another card.
+  Do("ip link set eth1 address 02:00:00:00:00:06 up");
+  ASSERT_TRUE((*endpoints)->Follow().ok());
+  ASSERT_EQ((*endpoints)->all().size(), 2U);
+  EXPECT_EQ((*endpoints)->all()[1]->interface.mac, "02:00:00:00:00:06");
+  EXPECT_THAT(Say("tc filter show dev eth1 ingress"), HasSubstr("Egress Redirect to device kata50"));
+  Do("ip link del eth1");
+  ASSERT_TRUE((*endpoints)->Follow().ok());
+  EXPECT_EQ((*endpoints)->all().size(), 1U);
+  EXPECT_THAT(Say("ip link"), Not(HasSubstr("kata50")));
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+  EXPECT_EQ(Ingress(), "");
+}
+
+TEST_F(EndpointsTest, WhatCannotBeCarriedLeavesTheRest) {
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  Do("ip link add eth2 index 60 type veth peer name peer2");
+  Do("ip link set eth2 address 02:00:00:00:00:01 up");
+  EXPECT_THAT(std::string((*endpoints)->Follow().message()), HasSubstr("\"eth2\" has the hardware address"));
+  EXPECT_EQ((*endpoints)->all().size(), 1U);
+  EXPECT_THAT(Ingress(), HasSubstr("Egress Redirect to device kata40"));
+  Do("ip link del eth2");
+  EXPECT_TRUE((*endpoints)->Follow().ok());
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+}
+
+TEST_F(EndpointsTest, AMonitorHasNews) {
+  absl::StatusOr<NetworkMonitor> monitor = absl::UnknownError("not run");
+  ASSERT_TRUE(place_
+                  ->Run([&monitor] {
+                    monitor = NetworkMonitor::Open();
+                    return monitor.status();
+                  })
+                  .ok());
+  EXPECT_FALSE(monitor->TakeNews());
+  Do("ip link set eth0 mtu 1300");
+  EXPECT_TRUE(monitor->TakeNews());
+  EXPECT_FALSE(monitor->TakeNews());
+  for (int i = 0; i < 4; ++i) Do("ip addr add 10.1.0." + std::to_string(2 + i) + "/24 dev eth0");
+  EXPECT_TRUE(monitor->TakeNews());
+  Do("ip route add 10.8.0.0/16 dev eth0");
+  EXPECT_TRUE(monitor->TakeNews());
+  EXPECT_FALSE(monitor->TakeNews());
+}
+
 TEST_F(EndpointsTest, WhatAKilledShimHasLeftIsTakenAway) {
   auto endpoints = Join();
   ASSERT_TRUE(endpoints.ok()) << endpoints.status();
@@ -213,7 +276,7 @@ TEST_F(EndpointsTest, WhatIsDownIsNotThePodsYet) {
   auto endpoints = Join();
   ASSERT_TRUE(endpoints.ok()) << endpoints.status();
   EXPECT_EQ((*endpoints)->ForGuest().interfaces_size(), 0);
-  EXPECT_TRUE((*endpoints)->Cards(1).empty());
+  EXPECT_TRUE((*endpoints)->all().empty());
   EXPECT_NE(::access(Record().c_str(), F_OK), 0);
 }
 

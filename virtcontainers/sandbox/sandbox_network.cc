@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtcontainers/sandbox/sandbox_network.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include <absl/strings/escaping.h>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_replace.h>
+
+#include "proto/base/log.h"
+#include "proto/base/status.h"
+#include "proto/schema/agent.ttrpc.h"
+#include "virtcontainers/container/guest_container.h"
+
+namespace kata::virtcontainers {
+
+SandboxNetwork::SandboxNetwork(asio::any_io_executor executor, asio::thread_pool& pool,
+                               std::shared_ptr<hypervisors::Hypervisor> hypervisor)
+    : executor_(executor), pool_(pool), hypervisor_(std::move(hypervisor)), news_(executor) {}
+
+Co<absl::Status> SandboxNetwork::Open(std::string path) {
+  auto self = shared_from_this();
+  std::function<absl::StatusOr<std::shared_ptr<const NetworkNamespace>>()> open = [path = std::move(path)] {
+    return NetworkNamespace::Open(path);
+  };
+  CO_ASSIGN_OR_RETURN(place_, co_await RunBlockingFor<std::shared_ptr<const NetworkNamespace>>(pool_, std::move(open)));
+  co_return absl::OkStatus();
+}
+
+Co<absl::Status> SandboxNetwork::Join(std::string path, std::string record, std::shared_ptr<hypervisors::VmSpec> spec) {
+  auto self = shared_from_this();
+  vcpus_ = spec->vcpus;
+  endpoints_ = std::make_shared<Endpoints>(place_, std::move(path), std::move(record));
+  auto monitor = std::make_shared<std::shared_ptr<NetworkMonitor>>();
+  // What changes after the look is news.
+  std::function<absl::Status()> join = [place = place_, endpoints = endpoints_, monitor]() -> absl::Status {
+    RETURN_IF_ERROR(place->Run([&monitor]() -> absl::Status {
+      ASSIGN_OR_RETURN(NetworkMonitor opened, NetworkMonitor::Open());
+      *monitor = std::make_shared<NetworkMonitor>(std::move(opened));
+      return absl::OkStatus();
+    }));
+    return endpoints->Follow();
+  };
+  absl::Status joined = co_await RunBlocking(pool_, std::move(join));
+  if (!joined.ok()) co_return joined;
+  monitor_ = *monitor;
+  UniqueFd news(::fcntl(monitor_->fd(), F_DUPFD_CLOEXEC, 0));
+  if (!news.valid()) co_return ErrnoStatus(errno, "keeping a descriptor of netlink");
+  news_.assign(news.release());
+  for (const auto& endpoint : endpoints_->all()) {
+    spec->devices.push_back(CardOf(*endpoint));
+    cards_[endpoint->tap.name] = {endpoint->interface.mac, false};
+  }
+  co_return absl::OkStatus();
+}
+
+hypervisors::Device SandboxNetwork::CardOf(const Endpoint& endpoint) const {
+  hypervisors::NetworkCard card;
+  card.tap = endpoint.tap.name;
+  card.mac = endpoint.interface.mac;
+  card.queues = std::clamp(vcpus_, card.queues, hypervisors::kCardQueuesMax);
+  return {endpoint.tap.name, card};
+}
+
+void SandboxNetwork::LetGo() {
+  if (endpoints_ == nullptr) return;
+  endpoints_->LetGo();
+  Spawn(executor_, "following the pod's network", Watch(shared_from_this()));
+}
+
+Co<absl::Status> SandboxNetwork::Connect(std::shared_ptr<ttrpc::Connection> agent, bool can_set_network) {
+  auto self = shared_from_this();
+  if (endpoints_ == nullptr) co_return absl::OkStatus();
+  agent_ = std::move(agent);
+  can_set_network_ = can_set_network;
+  co_return co_await CatchUp();
+}
+
+Co<absl::Status> SandboxNetwork::CatchUp() {
+  auto self = shared_from_this();
+  while (following_ != nullptr) {
+    std::shared_ptr<Latch> other = following_;
+    co_await other->Wait();
+  }
+  if (monitor_ == nullptr || is_over_) co_return absl::OkStatus();
+  auto mine = std::make_shared<Latch>(executor_);
+  following_ = mine;
+  absl::Status status = co_await Follow();
+  following_ = nullptr;
+  mine->Set();
+  co_return status;
+}
+
+Co<absl::Status> SandboxNetwork::Follow() {
+  if (monitor_->TakeNews()) must_look_ = true;
+  absl::Status followed;
+  if (must_look_) {
+    std::function<absl::Status()> follow = [endpoints = endpoints_] { return endpoints->Follow(); };
+    followed = co_await RunBlocking(pool_, std::move(follow));
+    must_look_ = !followed.ok();
+  }
+  if (agent_ == nullptr || is_over_) co_return followed;
+  // What went goes whatever came.
+  absl::Status status = co_await Unplug();
+  if (!followed.ok()) status = followed;
+  if (status.ok() && !is_over_) status = co_await Plug();
+  if (status.ok() && !is_over_) status = co_await Tell();
+  co_return status;
+}
+
+bool SandboxNetwork::IsCarried(const std::string& tap, const Card& card) const {
+  return std::any_of(endpoints_->all().begin(), endpoints_->all().end(), [&tap, &card](const auto& endpoint) {
+    return endpoint->tap.name == tap && endpoint->interface.mac == card.mac;
+  });
+}
+
+Co<absl::Status> SandboxNetwork::Unplug() {
+  std::vector<std::string> gone;
+  for (const auto& [tap, card] : cards_) {
+    if (card.can_be_unplugged && !IsCarried(tap, card)) gone.push_back(tap);
+  }
+  absl::Status status;
+  for (const std::string& tap : gone) {
+    if (is_over_) break;
+    absl::Status detached = co_await hypervisor_->Detach(tap);
+    if (detached.ok()) cards_.erase(tap);
+    status.Update(detached);
+  }
+  co_return status;
+}
+
+Co<absl::Status> SandboxNetwork::Plug() {
+  std::vector<hypervisors::Device> added;
+  for (const auto& endpoint : endpoints_->all()) {
+    const auto card = cards_.find(endpoint->tap.name);
+    if (card == cards_.end()) {
+      added.push_back(CardOf(*endpoint));
+    } else if (card->second.mac != endpoint->interface.mac) {
+      co_return absl::FailedPreconditionError(
+          absl::StrCat("the hardware address of interface \"", endpoint->interface.name, "\" is not ", card->second.mac,
+                       " any more, which its card has as long as the machine runs"));
+    }
+  }
+  for (const hypervisors::Device& card : added) {
+    absl::Status attached = co_await hypervisor_->Attach(card);
+    if (!attached.ok()) co_return attached;
+    cards_[card.id] = {std::get<hypervisors::NetworkCard>(card.kind).mac, true};
+  }
+  endpoints_->LetGo();
+  co_return absl::OkStatus();
+}
+
+Co<absl::Status> SandboxNetwork::Tell() {
+  agent::v1::SetNetworkRequest request = endpoints_->ForGuest();
+  // A card that stays for good is silent, and its name free.
+  for (const auto& [tap, card] : cards_) {
+    if (IsCarried(tap, card)) continue;
+    agent::v1::NetworkInterface& left = *request.add_interfaces();
+    left.set_mac(absl::HexStringToBytes(absl::StrReplaceAll(card.mac, {{":", ""}})));
+    left.set_name(tap);
+  }
+  const std::string now = request.SerializeAsString();
+  if (now == told_) co_return absl::OkStatus();
+  if (!can_set_network_)
+    co_return absl::FailedPreconditionError("the agent in the guest's image is too old to set up a network");
+  agent::v1::AgentClient client(agent_);
+  auto response = co_await client.SetNetwork(std::move(request), kAgentCallTimeout);
+  if (response.ok()) told_ = now;
+  co_return Annotate(response.status(), "setting up the guest's network");
+}
+
+Co<absl::Status> SandboxNetwork::Watch(std::shared_ptr<SandboxNetwork> self) {
+  for (;;) {
+    auto [error] = co_await self->news_.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
+    if (error || self->is_over_) co_return absl::OkStatus();
+    co_await Sleep(kNetworkSettle);
+    absl::Status status = co_await self->CatchUp();
+    // Before there is an agent, Connect meets it again.
+    if (!status.ok() && !self->is_over_ && self->agent_ != nullptr)
+      log::Warn("following the pod's network: {}", status.message());
+  }
+}
+
+Co<absl::Status> SandboxNetwork::Release() {
+  auto self = shared_from_this();
+  is_over_ = true;
+  boost::system::error_code ignored;
+  news_.close(ignored);
+  while (following_ != nullptr) {
+    std::shared_ptr<Latch> other = following_;
+    co_await other->Wait();
+  }
+  place_.reset();
+  if (endpoints_ == nullptr) co_return absl::OkStatus();
+  std::function<absl::Status()> remove = [endpoints = std::exchange(endpoints_, nullptr)] {
+    return endpoints->Remove();
+  };
+  co_return co_await RunBlocking(pool_, std::move(remove));
+}
+
+}  // namespace kata::virtcontainers

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pod's network for as long as its sandbox lives: the namespace, what it has, the machine's cards for that, and
+// what the guest is told. Interfaces that come while the machine runs are plugged in, those that go are unplugged. Io
+// thread only.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "hypervisors/hypervisor.h"
+#include "proto/ttrpc/connection.h"
+#include "virtcontainers/network/endpoints.h"
+#include "virtcontainers/network/network_monitor.h"
+#include "virtcontainers/sandbox.h"
+
+namespace kata::virtcontainers {
+
+// From the first of several changes that come together to the look at them.
+inline constexpr std::chrono::milliseconds kNetworkSettle{20};
+
+class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
+ public:
+  SandboxNetwork(asio::any_io_executor executor, asio::thread_pool& pool,
+                 std::shared_ptr<hypervisors::Hypervisor> hypervisor);
+
+  // Opens the pod's namespace, or makes one where there is no path.
+  Co<absl::Status> Open(std::string path);
+  // Joins what is there already and adds its cards to the machine's spec. The runtime directory is there.
+  Co<absl::Status> Join(std::string path, std::string record, std::shared_ptr<hypervisors::VmSpec> spec);
+  int fd() const { return place_->fd(); }
+  // The machine runs with the cards of its spec. From now on changes are looked at.
+  void LetGo();
+  // The agent has answered, and can set up a network or not: the guest is told, now and when something changes.
+  Co<absl::Status> Connect(std::shared_ptr<ttrpc::Connection> agent, bool can_set_network);
+  // What the namespace has when this is called is in the guest when it returns.
+  Co<absl::Status> CatchUp();
+  // Once the machine has ended. Leaves the pod's interfaces as they were.
+  Co<absl::Status> Release();
+
+ private:
+  struct Card {
+    std::string mac;
+    bool can_be_unplugged = false;  // those of the machine's start cannot
+  };
+
+  Co<absl::Status> Follow();
+  Co<absl::Status> Unplug();
+  Co<absl::Status> Plug();
+  Co<absl::Status> Tell();
+  static Co<absl::Status> Watch(std::shared_ptr<SandboxNetwork> self);
+  hypervisors::Device CardOf(const Endpoint& endpoint) const;
+  bool IsCarried(const std::string& tap, const Card& card) const;
+
+  asio::any_io_executor executor_;
+  asio::thread_pool& pool_;
+  std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
+  std::shared_ptr<const NetworkNamespace> place_;
+  std::shared_ptr<Endpoints> endpoints_;  // null: the model is none
+  std::shared_ptr<NetworkMonitor> monitor_;
+  asio::posix::stream_descriptor news_;
+  std::shared_ptr<ttrpc::Connection> agent_;
+  bool can_set_network_ = false;
+  uint32_t vcpus_ = 1;
+  std::map<std::string, Card> cards_;  // that the machine has, by their taps' names
+  std::string told_;                   // the last request that the guest has taken
+  bool must_look_ = false;             // there was news, and the look at it failed
+  bool is_over_ = false;
+  std::shared_ptr<Latch> following_;  // null: nobody does
+};
+
+}  // namespace kata::virtcontainers
