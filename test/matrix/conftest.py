@@ -12,11 +12,10 @@ import docker_harness  # noqa: E402  (found through the line above)
 import harness  # noqa: E402
 
 
-@pytest.fixture(scope="session")
-def session_docker():
+def running(kind, token):
+    """A Docker of `kind` while a session's fixture is in use."""
     prefix = pathlib.Path(os.environ.get("KATA_PREFIX", harness.REPOSITORY / "build/stage"))
-    token = f"kt{os.getpid()}z"
-    docker = docker_harness.Docker(f"/run/{token}", prefix, token)
+    docker = kind(f"/run/{token}", prefix, token)
     try:
         docker.start()
         docker.import_busybox()
@@ -26,8 +25,17 @@ def session_docker():
         shutil.rmtree(docker.directory, ignore_errors=True)
 
 
-@pytest.fixture
-def docker(session_docker):
+@pytest.fixture(scope="session")
+def session_docker():
+    yield from running(docker_harness.Docker, f"kt{os.getpid()}z")
+
+
+@pytest.fixture(scope="session")
+def session_networked_docker():
+    yield from running(docker_harness.NetworkedDocker, f"kt{os.getpid()}n")
+
+
+def checked(session_docker):
     """The session's Docker. After the test nothing that the test made may be there any more."""
     session_docker.begin_test()
     sockets = session_docker.shim_sockets()
@@ -41,3 +49,13 @@ def docker(session_docker):
         session_docker.force_clean()
         pytest.fail("left behind:\n  " + "\n  ".join(left) + f"\ncontainerd's log ends:\n{tail}", pytrace=False)
     assert not forgotten, f"the test did not remove its containers {forgotten}"
+
+
+@pytest.fixture
+def docker(session_docker):
+    yield from checked(session_docker)
+
+
+@pytest.fixture
+def networked(session_networked_docker):
+    yield from checked(session_networked_docker)

@@ -24,6 +24,12 @@ START_SECONDS = 120
 class Docker(harness.Containerd):
     """One dockerd and its containerd with everything below `directory`, using the shim of `prefix`."""
 
+    # Of dockerd, and what `docker run` says first.
+    network_options = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
+                       "--ip-masq=false")
+    network = "none"
+    place = ()  # what runs it elsewhere
+
     def __init__(self, directory, prefix, token):
         super().__init__(directory, prefix, token)
         self.host = f"unix://{self.directory}/docker.sock"
@@ -42,10 +48,10 @@ class Docker(harness.Containerd):
         (self.directory / "daemon.json").write_text("{}", encoding="utf-8")  # not the host's
         command = [DOCKERD, "--config-file", self.directory / "daemon.json", "--data-root", self.directory / "docker",
                    "--exec-root", self.directory / "exec", "--pidfile", self.directory / "docker.pid",
-                   "--host", self.host, "--group", "root", "--containerd", self.address, "--bridge=none",
-                   "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false",
+                   "--host", self.host, "--group", "root", "--containerd", self.address, *self.network_options,
                    "--userland-proxy=false", "--storage-driver=overlay2", "--exec-opt", "native.cgroupdriver=cgroupfs",
                    "--live-restore"]
+        command = [*self.place, *command]
         with open(self.daemon_log, "ab") as log:
             self.daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                            start_new_session=True)
@@ -97,7 +103,8 @@ class Docker(harness.Containerd):
 
     def run_command(self, *command, flags=()):
         self._runs += 1
-        return self.docker_command("run", "--runtime", harness.RUNTIME, "--network", "none", "--cidfile",
+        network = () if "--network" in flags else ("--network", self.network)
+        return self.docker_command("run", "--runtime", harness.RUNTIME, *network, "--cidfile",
                                    self._ids / str(self._runs), *flags, harness.IMAGE, *command)
 
     def run(self, *command, flags=(), stdin=None):
@@ -206,3 +213,30 @@ class Docker(harness.Containerd):
         for line in sorted(self._cgroup_leftovers(), reverse=True):
             with contextlib.suppress(OSError):
                 pathlib.Path(line.split(" ", 1)[1]).rmdir()
+
+
+class NetworkedDocker(Docker):
+    """One whose bridges and filters are in a network namespace of its own, which plays the host."""
+
+    network_options = ()
+    network = "bridge"
+
+    def __init__(self, directory, prefix, token):
+        super().__init__(directory, prefix, token)
+        self.node = f"{token}-node"
+        self.place = ("nsenter", f"--net=/run/netns/{self.node}")
+
+    def start(self):
+        subprocess.run(["ip", "netns", "add", self.node], check=True)
+        subprocess.run(["ip", "-n", self.node, "link", "set", "lo", "up"], check=True)
+        super().start()
+
+    def stop(self, how=signal.SIGTERM):
+        try:
+            super().stop(how)
+        finally:
+            subprocess.run(["ip", "netns", "del", self.node], check=False)
+
+    def on_node(self, *words):
+        return subprocess.run(["ip", "netns", "exec", self.node, *[str(word) for word in words]], check=False,
+                              stdout=subprocess.PIPE, timeout=harness.COMMAND_SECONDS).stdout
