@@ -44,9 +44,9 @@ void ResetSignals() {
 }
 
 // The descriptors at 3, 4, … and `control` after them, to be closed by the execve; its new number.
-int PlaceDescriptors(std::vector<int>& descriptors, int output, int control) {
+int PlaceDescriptors(std::vector<int>& descriptors, int input, int output, int control) {
   const int null = ::open("/dev/null", O_RDWR);
-  ::dup2(null, STDIN_FILENO);
+  ::dup2(input >= 0 ? input : null, STDIN_FILENO);
   for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) ::dup2(output >= 0 ? output : null, fd);
   const int end = kFirstGiven + static_cast<int>(descriptors.size());
   // Out of the way of the numbers that are given, first.
@@ -73,7 +73,8 @@ absl::StatusOr<OutputPipe> MakeOutputPipe() {
 
 absl::StatusOr<ChildProcess> StartChild(const ChildOptions& options,
                                         const std::function<absl::Status(pid_t)>& on_made) {
-  const std::string what = absl::StrCat("starting ", options.name, " \"", options.words[0], "\"");
+  const std::string& program = options.program.empty() ? options.words[0] : options.program;
+  const std::string what = absl::StrCat("starting ", options.name, " \"", program, "\"");
   const std::vector<char*> argv = Pointers(options.words);
   const std::vector<char*> environment = Pointers(options.environment);
   std::vector<int> descriptors = options.descriptors;
@@ -96,8 +97,10 @@ absl::StatusOr<ChildProcess> StartChild(const ChildOptions& options,
     ResetSignals();
     Failure said;
     said.step = options.prepare ? options.prepare() : nullptr;
+    if (said.step == nullptr && !options.directory.empty() && ::chdir(options.directory.c_str()) != 0)
+      said.step = "entering its directory";
     const int prepare_error = errno;
-    const int report = PlaceDescriptors(descriptors, options.output, childs_control.get());
+    const int report = PlaceDescriptors(descriptors, options.input, options.output, childs_control.get());
     errno = prepare_error;
     // After a change of user, which clears it.
     if (said.step == nullptr && options.dies_with_parent) {
@@ -108,7 +111,7 @@ absl::StatusOr<ChildProcess> StartChild(const ChildOptions& options,
     if (said.step == nullptr) {
       // Nobody may know of it, or its parent has ended.
       if (::read(report, &go, sizeof(go)) != sizeof(go)) ::_exit(kNotStarted);
-      ::execve(argv[0], argv.data(), environment.data());
+      ::execve(program.c_str(), argv.data(), environment.data());
     }
     const bool is_unasked = said.step != nullptr;
     said.error = errno;

@@ -21,9 +21,12 @@ namespace kata {
 struct ChildOptions {
   std::string name;                      // what it is, for errors: "virtiofsd"
   std::vector<std::string> words;        // words[0]: the program's absolute path
+  std::string program;                   // its absolute path where words[0] is another name
   std::vector<std::string> environment;  // "NAME=value"; nothing is inherited
+  std::string directory;                 // where it runs; empty: where we do
   // Descriptors of ours that it finds at 3, 4, …
   std::vector<int> descriptors;
+  int input = -1;                 // what 0 is; -1: /dev/null
   int output = -1;                // what 1 and 2 are; -1: /dev/null
   bool leads_session = false;     // else it leads a process group
   bool dies_with_parent = false;  // SIGKILL when the calling thread ends

@@ -57,6 +57,28 @@ TEST(ChildProcess, HasItsWordsAndItsEnvironmentOnly) {
   EXPECT_EQ(OutputOf(std::move(options)), "word 1 \n3\n");  // sh adds PWD
 }
 
+TEST(ChildProcess, HasItsNameItsDirectoryAndItsInput) {
+  ChildOptions options = Shell("");
+  options.words = {"another", "-c", "cat /proc/$$/cmdline | tr '\\0' ' '; pwd; cat"};
+  options.program = "/bin/sh";
+  options.directory = "/usr/lib";
+  options.environment = {"PATH=/bin"};
+  Pipe pipe;
+  ASSERT_TRUE(WriteAll(pipe.write.get(), "given").ok());
+  pipe.write.reset();
+  options.input = pipe.read.get();
+  const std::string output = OutputOf(std::move(options));
+  EXPECT_EQ(output.substr(0, 11), "another -c ");
+  EXPECT_EQ(output.substr(output.size() - 14), "/usr/lib\ngiven");
+}
+
+TEST(ChildProcess, SaysThatItsDirectoryIsMissing) {
+  ChildOptions options = Shell("true");
+  options.directory = "/nowhere";
+  const std::string message(StartChild(options).status().message());
+  EXPECT_EQ(message.substr(0, 49), "starting test \"/bin/sh\": entering its directory: ");
+}
+
 TEST(ChildProcess, FindsItsDescriptorsFromThreeOnAndNoOthers) {
   Pipe first;
   Pipe second;
