@@ -29,7 +29,7 @@ namespace kata::agent {
 namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
-constexpr const char* kFeatures[] = {"storage-blk", "rekey", "clock", "network"};
+constexpr const char* kFeatures[] = {"storage-blk", "rekey", "clock", "network", "start-hooks"};
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
 constexpr std::chrono::seconds kRemovalPause{1};
@@ -222,6 +222,7 @@ Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(ttrpc::
 Co<absl::StatusOr<pid_t>> Service::MakeContainer(v1::CreateContainerRequest request) {
   const std::string id = request.container_id();
   CO_ASSIGN_OR_RETURN(ContainerSpec spec, ParseContainerSpec(request.spec_json()));
+  spec.hook_state = request.hook_state();
   auto container = std::make_shared<Container>(
       executor_,
       Container::Collaborators{

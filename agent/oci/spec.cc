@@ -432,6 +432,8 @@ absl::StatusOr<ContainerSpec> ReadContainer(const Json& json) {
     out.mounts.push_back(std::move(mount));
   }
   RETURN_IF_ERROR(ReadLinux(At(json, "linux"), out));
+  ASSIGN_OR_RETURN(Hooks hooks, ReadHooks(At(json, "hooks")));
+  out.start_hooks = std::move(hooks["startContainer"]);
   return out;
 }
 

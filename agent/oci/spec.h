@@ -19,6 +19,7 @@
 #include "agent/oci/scheduling.h"
 #include "agent/oci/seccomp.h"
 #include "agent/oci/user_namespace.h"
+#include "proto/base/hook.h"
 
 namespace kata::agent {
 
@@ -140,6 +141,8 @@ struct ContainerSpec {
   std::map<std::string, TimeOffset> time_offsets;
   std::optional<unsigned long> personality;
   std::optional<SeccompProfile> seccomp;
+  std::vector<Hook> start_hooks;
+  std::string hook_state;  // what they read; not of the document
 };
 
 // InvalidArgument with the reason for a document that is not a usable spec.

@@ -30,6 +30,8 @@
 #include "agent/process/lookup.h"
 #include "agent/rootfs/rootfs.h"
 #include "agent/stdio/terminal.h"
+#include "proto/base/run_hook.h"
+#include "proto/base/status.h"
 
 namespace kata::agent {
 namespace {
@@ -301,12 +303,24 @@ absl::Status SetPersonality(const ContainerSpec& spec) {
 
 // Without no_new_privs only CAP_SYS_ADMIN may load a filter; with it the filter comes as late as
 // possible.
-absl::Status ConfineAndRun(const ProcessSpec& spec, const SeccompProgram* filter, const std::string& program,
-                           const std::vector<std::string>& env) {
+absl::Status Confine(const ProcessSpec& spec, const SeccompProgram* filter) {
   if (filter != nullptr && !spec.no_new_privileges) RETURN_IF_ERROR(filter->Load());
   RETURN_IF_ERROR(ApplyCapabilities(spec));
   if (filter != nullptr && spec.no_new_privileges) RETURN_IF_ERROR(filter->Load());
-  return Execute(program, spec, env);
+  return absl::OkStatus();
+}
+
+// Their programs are the image's: they may do what the container may.
+absl::Status RunStartHooks(const ContainerSpec& container, const std::vector<std::string>& env) {
+  if (container.start_hooks.empty()) return absl::OkStatus();
+  const std::string state = WithStatus(container.hook_state, "created", ::getpid());
+  for (size_t i = 0; i < container.start_hooks.size(); ++i) {
+    Hook hook = container.start_hooks[i];
+    if (!hook.environment.has_value()) hook.environment = env;
+    const absl::Status run = RunHook(hook, state, {container.process.cwd, -1});
+    if (!run.ok()) return Annotate(run, absl::StrCat("running hooks.startContainer[", i, "]"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status BecomeInit(const LaunchOptions& options, int control) {
@@ -329,7 +343,9 @@ absl::Status BecomeInit(const LaunchOptions& options, int control) {
   RETURN_IF_ERROR(SetPersonality(*options.container));
   RETURN_IF_ERROR(ForbidNewPrivileges(spec));
   RETURN_IF_ERROR(RaisePermitted());
-  return ConfineAndRun(spec, filter ? &*filter : nullptr, program, env);
+  RETURN_IF_ERROR(Confine(spec, filter ? &*filter : nullptr));
+  RETURN_IF_ERROR(RunStartHooks(*options.container, env));
+  return Execute(program, spec, env);
 }
 
 absl::Status BecomeExec(const LaunchOptions& options, int control) {
@@ -347,7 +363,8 @@ absl::Status BecomeExec(const LaunchOptions& options, int control) {
   // The cgroup has taken away what the process had.
   RETURN_IF_ERROR(SetAffinity(options.cpus));
   RETURN_IF_ERROR(SetPersonality(*options.container));
-  return ConfineAndRun(spec, options.seccomp, program, env);
+  RETURN_IF_ERROR(Confine(spec, options.seccomp));
+  return Execute(program, spec, env);
 }
 
 absl::Status SetUpAndRun(const LaunchOptions& options, int control) {

@@ -129,6 +129,9 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
   if (document == nullptr) {
     ASSIGN_OR_RETURN(document, OciDocument::Read(options.bundle));
   }
+  auto hooks = HostHooks::Make(*document, options.id, options.bundle, HooksDirectory(mounts.sandbox_id));
+  if (!hooks.ok()) return Annotate(hooks.status(), absl::StrCat("reading \"", config_path, "\""));
+  mounts.hooks = std::make_shared<const HostHooks>(*std::move(hooks));
   const GuestSource guest_source = [&mounts](const std::string& source, const std::string& destination) {
     return FindInGuest(mounts, source, destination);
   };
@@ -160,10 +163,12 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
 absl::Status UndoContainer(const ContainerMounts& mounts) {
   if (mounts.share == nullptr) return absl::OkStatus();
   const std::string host_path = ContainerHostPath(mounts.sandbox_id, mounts.options.id);
-  return mounts.share->Run([&host_path]() -> absl::Status {
+  RETURN_IF_ERROR(mounts.share->Run([&host_path]() -> absl::Status {
     RETURN_IF_ERROR(UnmountBelow(host_path));
     return RemoveTree(host_path);
-  });
+  }));
+  if (mounts.hooks != nullptr) mounts.hooks->Stopped();
+  return absl::OkStatus();
 }
 
 }  // namespace kata::virtcontainers

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "virtcontainers/container.h"
+#include "virtcontainers/container/host_hooks.h"
 #include "virtcontainers/oci/spec.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/share/share_namespace.h"
@@ -23,10 +24,11 @@ struct ContainerMounts {
   std::string guest_spec;                                       // filled by Prepare
   std::vector<GuestSpec::ProcessNamespace> process_namespaces;  // as well
   std::vector<MemoryVolume> memory_volumes;
+  std::shared_ptr<const HostHooks> hooks;
 };
 
 absl::Status PrepareContainer(ContainerMounts& mounts);
-// Undoes also a half-made one. Idempotent.
+// Undoes also a half-made one, and runs its last hooks. Idempotent.
 absl::Status UndoContainer(const ContainerMounts& mounts);
 
 }  // namespace kata::virtcontainers

@@ -70,15 +70,22 @@ Co<absl::Status> GuestContainer::Start() {
   }
   agent::v1::AgentClient client(connection_);
   agent::v1::ProcessId request = IdOf(options_.id, "");
-  auto response = co_await client.StartContainer(std::move(request), kAgentCallTimeout);
+  auto response = co_await client.StartContainer(std::move(request), start_timeout_);
   if (!response.ok()) {
-    // Its program could not be executed, and its process is at its end: the caller that now asks is to hear that.
+    // Its program could not be executed, or a hook has failed, and its process is at its end: the caller that now asks
+    // is to hear that.
     const absl::StatusCode code = response.status().code();
-    if (code == absl::StatusCode::kInvalidArgument) co_await init_->WaitExitFor(kFailedStartWait);
+    const bool has_ended = code == absl::StatusCode::kInvalidArgument || code == absl::StatusCode::kInternal;
+    if (has_ended) co_await init_->WaitExitFor(kFailedStartWait);
     co_return Annotate(response.status(), absl::StrCat("starting container \"", options_.id, "\""));
   }
   init_->SetRunning();
-  co_return absl::OkStatus();
+  if (!started_handler_) co_return absl::OkStatus();
+  absl::Status hooked = co_await started_handler_();
+  if (hooked.ok()) co_return hooked;
+  absl::Status killed = co_await Kill("", SIGKILL, true);
+  if (killed.ok()) co_await init_->WaitExitFor(kSignalTimeout);
+  co_return Annotate(hooked, absl::StrCat("starting container \"", options_.id, "\""));
 }
 
 absl::StatusOr<std::shared_ptr<Process>> GuestContainer::AddExec(ExecOptions options) {

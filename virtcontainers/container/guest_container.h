@@ -55,6 +55,10 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
   void OnNeighboursAsked(std::function<bool()> handler) { has_neighbours_ = std::move(handler); }
   // Runs before its init does; a failure is the start's, which may be tried again.
   void OnStart(std::function<Co<absl::Status>()> handler) { start_handler_ = std::move(handler); }
+  // Hooks in the guest take their time before its init runs.
+  void AllowForStart(std::chrono::nanoseconds more) { start_timeout_ = kAgentCallTimeout + more; }
+  // Runs once its init does; on failure the init is killed, and the start fails.
+  void OnStarted(std::function<Co<absl::Status>()> handler) { started_handler_ = std::move(handler); }
   // The agent has made the container: from now on its end and its OOM kills are waited for.
   void Watch();
   // Every process that has not stopped stops with `status`.
@@ -90,7 +94,9 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
   std::shared_ptr<ttrpc::Connection> connection_;
   ContainerOptions options_;
   std::shared_ptr<GuestProcess> init_;
+  std::chrono::nanoseconds start_timeout_ = kAgentCallTimeout;
   std::function<Co<absl::Status>()> start_handler_;
+  std::function<Co<absl::Status>()> started_handler_;
   std::map<std::string, std::shared_ptr<Exec>> execs_;
   bool is_paused_ = false;
   bool is_freezing_ = false;  // a pause or resume is under way

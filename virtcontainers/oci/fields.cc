@@ -23,29 +23,8 @@ std::string Text(const Json& object, const char* key) {
   return at != object.end() && at->is_string() ? at->get<std::string>() : "";
 }
 
-// What engines put into every document to wire up a network, which a guest does not have yet: Docker's prestart hook
-// and nerdctl's. Without them the container runs as it does without a network.
-bool IsNetworkHook(const Json& hook) {
-  if (!hook.is_object()) return true;
-  std::vector<std::string> args;
-  if (auto at = hook.find("args"); at != hook.end() && at->is_array()) {
-    for (const Json& arg : *at) args.push_back(arg.is_string() ? arg.get<std::string>() : "");
-  }
-  const std::string path = Text(hook, "path");
-  const std::string program = path.substr(path.rfind('/') + 1);
-  if (!args.empty() && args[0] == "libnetwork-setkey") return true;
-  if (program != "nerdctl") return false;
-  for (size_t i = 0; i + 1 < args.size(); ++i) {
-    if (args[i] == "internal" && args[i + 1] == "oci-hook") return true;
-  }
-  return false;
-}
-
 bool IsDefaultPolicy(const Json& policy) { return policy.is_object() && Text(policy, "mode") == "MPOL_DEFAULT"; }
 
-constexpr char kHook[] =
-    "hooks do not run yet; only the network hooks of Docker (`libnetwork-setkey`) and nerdctl (`internal oci-hook`) "
-    "are passed over, since the guest has no network either";
 constexpr char kCgroup1[] = "the guest has cgroups of version 2, which have no such limit; leave it out";
 constexpr char kOtherSystem[] = "for another operating system";
 constexpr char kGuestLabels[] = "the guest's kernel has no such security module; the machine is the boundary";
@@ -103,12 +82,13 @@ std::vector<FieldRule> MakeRules() {
       {"process.ioPriority.priority", kDone, ""},
       {"process.execCPUAffinity.initial", kDone, "of an exec; as many processors of the guest stand for the host's"},
       {"process.execCPUAffinity.final", kDone, "as initial"},
-      {"hooks.prestart[]", kRefused, kHook, IsNetworkHook},
-      {"hooks.createRuntime[]", kRefused, kHook, IsNetworkHook},
-      {"hooks.createContainer[]", kRefused, kHook, IsNetworkHook},
-      {"hooks.startContainer[]", kRefused, kHook, IsNetworkHook},
-      {"hooks.poststart[]", kRefused, kHook, IsNetworkHook},
-      {"hooks.poststop[]", kRefused, kHook, IsNetworkHook},
+      {"hooks.prestart[]", kDone, "on the host, once the guest has made the container"},
+      {"hooks.createRuntime[]", kDone, "as prestart, after it"},
+      {"hooks.createContainer[]", kDone,
+       "as createRuntime, after it, in the pod's network namespace; the rootfs is not mounted on the host"},
+      {"hooks.startContainer[]", kDone, "in the guest, as the container's init"},
+      {"hooks.poststart[]", kDone, "on the host; one that fails ends the container"},
+      {"hooks.poststop[]", kDone, "on the host, also after a kill of the shim"},
       {"linux.uidMappings[].containerID", kDone, "needs a user namespace; container id 0 must be mapped"},
       {"linux.uidMappings[].hostID", kDone, "files of the rootfs and of volumes keep the host's numbers in the guest"},
       {"linux.uidMappings[].size", kDone, ""},

@@ -184,6 +184,13 @@ std::vector<std::string> InheritedOptions(const Json& mount) {
   return out;
 }
 
+// The others run on the host.
+void KeepGuestHooks(Json& spec) {
+  const Json hooks = spec.value("hooks", Json());
+  spec.erase("hooks");
+  if (hooks.is_object() && hooks.contains("startContainer")) spec["hooks"]["startContainer"] = hooks["startContainer"];
+}
+
 }  // namespace
 
 absl::StatusOr<GuestSpec> MakeGuestSpec(const OciDocument& document, const std::string& guest_dir, bool terminal,
@@ -196,7 +203,7 @@ absl::StatusOr<GuestSpec> MakeGuestSpec(const OciDocument& document, const std::
   out.rootfs_path = Text(spec["root"], "path");
   spec["root"]["path"] = absl::StrCat(guest_dir, "/rootfs");
   spec["process"]["terminal"] = terminal;
-  spec.erase("hooks");
+  KeepGuestHooks(spec);
   FindRootOptions(spec, out);
   if (absl::Status status = EditMounts(spec, guest_dir, guest_source, out); !status.ok()) return status;
   if (auto linux = spec.find("linux"); linux != spec.end() && linux->is_object()) {

@@ -52,8 +52,8 @@ using GuestSource = std::function<absl::StatusOr<std::optional<std::string>>(con
                                                                              const std::string& destination)>;
 
 // Puts the rootfs at <guest_dir>/rootfs and the sources of bind mounts at <guest_dir>/<share_name>;
-// but for those that `guest_source` knows. Host-only parts (hooks, the network
-// namespace's path) go. InvalidArgument also for a field that is refused (fields.h).
+// but for those that `guest_source` knows. Host-only parts (hooks but for startContainer, the
+// network namespace's path) go. InvalidArgument also for a field that is refused (fields.h).
 absl::StatusOr<GuestSpec> MakeGuestSpec(const OciDocument& document, const std::string& guest_dir, bool terminal,
                                         const GuestSource& guest_source);
 // Mounts at and below the bind with source <guest_dir>/<share_name> that are writable where it is read-only: `below`,

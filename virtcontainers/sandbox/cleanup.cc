@@ -5,6 +5,7 @@
 
 #include "hypervisors/hypervisor.h"
 #include "proto/base/status.h"
+#include "virtcontainers/container/host_hooks.h"
 #include "virtcontainers/network/endpoints.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/sandbox.h"
@@ -32,6 +33,8 @@ absl::Status CleanUpSandbox(const std::string& sandbox_id, std::chrono::millisec
   // Its mounts were in a namespace that has gone with those two.
   status.Update(RemoveSharedDirectory(sandbox_id));
   status.Update(RemoveEndpoints(EndpointsRecord(sandbox_id)));
+  const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+  RunRecordedHooks(HooksDirectory(sandbox_id), rest);
   // It says where the rest is.
   if (status.ok()) status = RemoveTree(runtime_dir);
   return status;

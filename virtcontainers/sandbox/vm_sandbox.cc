@@ -36,6 +36,7 @@ namespace {
 
 constexpr char kShareDevice[] = "share";
 constexpr char kNetworkFeature[] = "network";
+constexpr char kStartHooksFeature[] = "start-hooks";
 constexpr std::chrono::seconds kRemoveTimeout{2};
 constexpr std::chrono::seconds kVirtiofsdStopTimeout{2};
 constexpr std::chrono::seconds kVsockDaemonStopTimeout{2};
@@ -125,14 +126,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       co_return absl::FailedPreconditionError(absl::StrCat("deleting container \"", id, "\": it is running"));
     }
     auto host = std::make_shared<ContainerMounts>(at->second.host);
-    if (state_ == State::kRunning) {
-      agent::v1::AgentClient client(connection_);
-      agent::v1::ProcessId request;
-      request.set_container_id(id);
-      auto response = co_await client.RemoveContainer(std::move(request), kRemoveTimeout);
-      if (!response.ok()) log::Warn("removing container \"{}\" in the guest: {}", id, response.status().message());
-    }
-    container->StopAll(kVmDiedStatus);
+    co_await RemoveInGuest(container);
     std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
     absl::Status status = co_await RunBlocking(pool_, std::move(undo));
     if (status.ok()) containers_.erase(id);  // else a second try has something to undo
@@ -191,6 +185,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     auto peer = co_await ConnectAgent(hypervisor_, std::move(token), timeout);
     if (!peer.ok()) co_return peer.status();
     connection_ = peer->connection;
+    features_ = peer->features;
     Spawn(executor_, "watching the agent", WatchConnection(shared_from_this()));
     absl::Status made = co_await SetUpGuest(peer->answered_at);
     if (!made.ok()) co_return made;
@@ -273,6 +268,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (state_ != State::kRunning) co_return NotRunning();
     absl::Status named = CheckProcessNamespaces(host->process_namespaces);
     if (!named.ok()) co_return named;
+    if (!host->hooks->GuestState().empty() && !features_.contains(kStartHooksFeature))
+      co_return absl::FailedPreconditionError("hooks.startContainer: the agent in the guest's image is too old for it");
     auto container = std::make_shared<GuestContainer>(executor_, connection_, host->options);
     agent::v1::CreateContainerRequest request = MakeContainerRequest(*host);
     const std::chrono::seconds timeout(options_.config.create_container_timeout);
@@ -284,8 +281,40 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       return self != nullptr && self->OthersLive(id);
     });
     container->OnStart([network = network_] { return network->CatchUp(); });
+    container->AllowForStart(host->hooks->GuestTime());
+    if (host->hooks->HasStarted()) {
+      container->OnStarted([&pool = pool_, hooks = host->hooks, hypervisor = hypervisor_] {
+        return RunBlocking(pool, [hooks, pid = hypervisor->Pid()] { return hooks->Started(pid); });
+      });
+    }
     container->Watch();
+    absl::Status hooked = co_await RunCreateHooks(host);
+    if (hooked.ok() && state_ != State::kRunning) hooked = NotRunning();
+    if (!hooked.ok()) {
+      co_await RemoveInGuest(container);
+      co_return hooked;
+    }
     co_return container;
+  }
+
+  Co<absl::Status> RunCreateHooks(std::shared_ptr<ContainerMounts> host) {
+    if (!host->hooks->HasCreated()) co_return absl::OkStatus();
+    std::function<absl::Status()> job = [hooks = host->hooks, pid = hypervisor_->Pid(), network = network_] {
+      return hooks->Created(pid, network->fd());
+    };
+    co_return co_await RunBlocking(pool_, std::move(job));
+  }
+
+  Co<void> RemoveInGuest(std::shared_ptr<GuestContainer> container) {
+    if (state_ == State::kRunning) {
+      agent::v1::AgentClient client(connection_);
+      agent::v1::ProcessId request;
+      request.set_container_id(container->id());
+      auto response = co_await client.RemoveContainer(std::move(request), kRemoveTimeout);
+      if (!response.ok())
+        log::Warn("removing container \"{}\" in the guest: {}", container->id(), response.status().message());
+    }
+    container->StopAll(kVmDiedStatus);
   }
 
   // Whether ending the machine would end more than container `id`; one being made counts.
@@ -385,6 +414,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       // Its last user but virtiofsd: the mounts go here, which may take their time.
       share.reset();
       released.Update(RemoveSharedDirectory(id));
+      RunRecordedHooks(HooksDirectory(id), kHookTimeout);
       // It says where the rest is, to the shim's `delete`.
       if (released.ok()) released = RemoveTree(RuntimeDirectory(id));
       return released;
@@ -406,6 +436,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   bool is_virtiofsd_lost_ = false;
   const std::shared_ptr<VsockDaemon> vsock_daemon_ = std::make_shared<VsockDaemon>();
   std::shared_ptr<ttrpc::Connection> connection_;
+  std::set<std::string> features_;  // of the agent
   std::map<std::string, Entry> containers_;
   std::set<std::string> creating_;
   Latch share_ready_;  // or the start has failed

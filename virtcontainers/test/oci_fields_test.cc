@@ -147,26 +147,5 @@ TEST(OciFields, TakesWhatEnginesSendForNothing) {
   }
 }
 
-TEST(OciFields, PassesOverTheNetworkHooksOfEngines) {
-  EXPECT_TRUE(CheckText(R"({"hooks":{"prestart":[{"path":"/proc/812/exe","args":["libnetwork-setkey",)"
-                        R"("-exec-root=/var/run/docker","b1c2","d3"]}]}})")
-                  .ok());
-  EXPECT_TRUE(
-      CheckText(R"({"hooks":{"createRuntime":[{"path":"/usr/local/bin/nerdctl","args":["/usr/local/bin/nerdctl",)"
-                R"("--data-root=/x","internal","oci-hook","createRuntime"]}],"poststop":[{)"
-                R"("path":"/usr/local/bin/nerdctl","args":["nerdctl","internal","oci-hook","postStop"]}]}})")
-          .ok());
-}
-
-TEST(OciFields, RefusesAnyOtherHook) {
-  for (const char* stage :
-       {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}) {
-    const Json hook = {{"path", "/usr/bin/nvidia-ctk"}, {"args", {"nvidia-ctk", "hook", "update-ldcache"}}};
-    const absl::Status status = Check(Json{{"hooks", {{stage, {hook}}}}});
-    EXPECT_TRUE(absl::IsInvalidArgument(status)) << stage;
-    EXPECT_TRUE(absl::StartsWith(status.message(), absl::StrCat("hooks.", stage, "[0]: "))) << status;
-  }
-}
-
 }  // namespace
 }  // namespace kata::virtcontainers

@@ -33,7 +33,7 @@ TEST(OciSpec, EditsWhatTheGuestSeesAndKeepsTheRest) {
   const std::string text = R"({
     "process": {"terminal": false, "args": ["sh"], "newField": 7},
     "root": {"path": "rootfs", "readonly": true},
-    "hooks": {"prestart": []},
+    "hooks": {"prestart": [], "startContainer": [{"path": "/h"}]},
     "mounts": [
       {"destination": "/proc", "type": "proc", "source": "proc"},
       {"destination": "/a", "type": "bind", "source": "/data/a", "options": ["rbind", "ro"]},
@@ -50,7 +50,7 @@ TEST(OciSpec, EditsWhatTheGuestSeesAndKeepsTheRest) {
   EXPECT_EQ(json["process"]["terminal"], true);
   EXPECT_EQ(json["process"]["newField"], 7);
   EXPECT_EQ(spec->unknown_fields, "process.newField");
-  EXPECT_FALSE(json.contains("hooks"));
+  EXPECT_EQ(json["hooks"], Json::parse(R"({"startContainer": [{"path": "/h"}]})"));  // the others are the host's
   EXPECT_EQ(json["mounts"][0]["source"], "proc");
   EXPECT_EQ(json["mounts"][1]["source"], "/guest/c1/mounts/0");
   EXPECT_EQ(json["mounts"][2]["source"], "/dev/x");
