@@ -31,7 +31,7 @@ class AcceleratorTest : public ::testing::Test {
     return path;
   }
   // A spec of an unprivileged user whose emulator prints what `script` says.
-  VmSpec Spec(Accelerator wanted, const std::string& script = "echo 'Run /init as init process'; sleep 1000") {
+  VmSpec Spec(Accelerator wanted, const std::string& script = "echo 'Run /init as init process'; exec sleep 1000") {
     VmSpec spec;
     spec.accelerator = wanted;
     spec.uid = 12345;
