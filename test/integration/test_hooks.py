@@ -10,6 +10,7 @@ import pytest
 import harness
 
 RUNC = "io.containerd.runc.v2"
+STUCK_SECONDS = 100_000 + os.getpid()
 HOST_POINTS = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
 # Notes what it is told, and the network namespaces: its own, its parent's, and that of the state's pid.
 SCRIPT = """
@@ -136,12 +137,12 @@ def test_a_hook_in_the_guest_that_fails_is_quoted(kata):
 
 
 def test_a_hook_that_does_not_end_is_killed(kata):
-    spec = with_hooks(kata, {"createRuntime": [shell("echo stuck; sleep 1000 & wait", timeout=2)]}, "true")
+    spec = with_hooks(kata, {"createRuntime": [shell(f"echo stuck; sleep {STUCK_SECONDS} & wait", timeout=2)]}, "true")
     result = start(kata, spec, identity := kata.new_id())
 
     assert result.code != 0
     assert "it did not end within its 2 s: stuck" in result.err
-    assert not harness.processes("sleep", "1000")
+    assert not harness.processes("sleep", str(STUCK_SECONDS))
     kata.remove(identity)
 
 
