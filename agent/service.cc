@@ -29,7 +29,7 @@ namespace kata::agent {
 namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
-constexpr const char* kFeatures[] = {"storage-blk", "rekey", "clock", "network", "start-hooks"};
+constexpr const char* kFeatures[] = {"storage-blk", "rekey", "clock", "network", "start-hooks", "resolver"};
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
 constexpr std::chrono::seconds kRemovalPause{1};
@@ -73,6 +73,7 @@ Service::Service(asio::any_io_executor executor, ExitTable* exits, std::string t
       watcher_(executor_),
       uevents_(executor_),
       network_(executor_, GuestNetworkOptions()),
+      resolver_(std::make_shared<Resolver>(executor_, kContainersCgroup)),
       token_sha256_(std::move(token_sha256)) {}
 
 absl::Status Service::RequireHello() const {
@@ -176,6 +177,12 @@ Co<absl::StatusOr<wire::Empty>> Service::SetNetwork(ttrpc::CallContext, v1::SetN
   CO_RETURN_IF_ERROR(RequireHello());
   CO_RETURN_IF_ERROR(co_await network_.Set(std::move(request)));
   co_return wire::Empty();
+}
+
+Co<absl::Status> Service::Resolve(ttrpc::CallContext, std::shared_ptr<ResolverStream> stream) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  auto resolver = resolver_;
+  co_return co_await resolver->Serve(std::move(stream));
 }
 
 absl::StatusOr<std::unique_ptr<SharedNamespaces>> Service::NamespacesFor(const ContainerSpec& spec) const {

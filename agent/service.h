@@ -11,6 +11,7 @@
 
 #include "agent/container/container.h"
 #include "agent/network/guest_network.h"
+#include "agent/network/resolver.h"
 #include "agent/process/exit_table.h"
 #include "agent/storage/uevents.h"
 #include "proto/schema/agent.ttrpc.h"
@@ -43,6 +44,7 @@ class Service : public v1::AgentService {
   Co<absl::StatusOr<v1::SyncClockResponse>> SyncClock(ttrpc::CallContext, v1::SyncClockRequest request) override;
   Co<absl::StatusOr<wire::Empty>> CreateSandbox(ttrpc::CallContext, v1::CreateSandboxRequest request) override;
   Co<absl::StatusOr<wire::Empty>> SetNetwork(ttrpc::CallContext, v1::SetNetworkRequest request) override;
+  Co<absl::Status> Resolve(ttrpc::CallContext, std::shared_ptr<ResolverStream> stream) override;
   Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(ttrpc::CallContext,
                                                                   v1::CreateContainerRequest request) override;
   Co<absl::StatusOr<wire::Empty>> StartContainer(ttrpc::CallContext, v1::ProcessId request) override;
@@ -82,6 +84,7 @@ class Service : public v1::AgentService {
   FileWatcher watcher_;
   Uevents uevents_;
   GuestNetwork network_;
+  std::shared_ptr<Resolver> resolver_;
   std::string token_sha256_;
   bool has_said_hello_ = false;
   std::chrono::steady_clock::time_point hello_answered_at_;

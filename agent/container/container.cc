@@ -197,9 +197,11 @@ absl::Status Container::KeepFilter(int file) {
   return absl::OkStatus();
 }
 
-Co<absl::Status> Container::AwaitReady(std::shared_ptr<Process> process, const ProcessSpec* limits) {
+Co<absl::Status> Container::AwaitReady(std::shared_ptr<Process> process, const ProcessSpec* limits,
+                                       std::chrono::milliseconds more) {
+  const std::chrono::milliseconds timeout = collaborators_.set_up_timeout + more;
   asio::steady_timer limit(executor_);
-  limit.expires_after(collaborators_.set_up_timeout);
+  limit.expires_after(timeout);
   process->is_setting_up = true;
   limit.async_wait([process](const boost::system::error_code& ec) {
     if (ec || !process->is_setting_up) return;
@@ -212,7 +214,7 @@ Co<absl::Status> Container::AwaitReady(std::shared_ptr<Process> process, const P
   process->is_setting_up = false;
   if (process->is_overdue) {
     co_return absl::DeadlineExceededError(
-        absl::StrCat("setting up the process: not done after ", collaborators_.set_up_timeout.count(), " ms"));
+        absl::StrCat("setting up the process: not done after ", timeout.count(), " ms"));
   }
   if (is_doomed_) {
     co_return absl::FailedPreconditionError(
@@ -342,7 +344,9 @@ Co<absl::Status> Container::Start() {
   }
   is_started_ = true;
   CO_RETURN_IF_ERROR(process->control->Send(kControlStart));
-  absl::Status status = co_await AwaitReady(process, &spec_.process);
+  std::chrono::seconds hooks_time{0};
+  for (const Hook& hook : spec_.start_hooks) hooks_time += hook.timeout;
+  absl::Status status = co_await AwaitReady(process, &spec_.process, hooks_time);
   co_return status;
 }
 

@@ -110,7 +110,9 @@ class Container : public std::enable_shared_from_this<Container> {
   Co<absl::Status> CreateInit(StdioWanted wanted, const SharedNamespaces* shared);
   Co<absl::Status> LaunchInto(std::shared_ptr<Process> process, LaunchOptions options, StdioWanted wanted);
   // `limits` are set on the process when it is ready.
-  Co<absl::Status> AwaitReady(std::shared_ptr<Process> process, const ProcessSpec* limits);
+  // `more`: time for what is not the agent's own.
+  Co<absl::Status> AwaitReady(std::shared_ptr<Process> process, const ProcessSpec* limits,
+                              std::chrono::milliseconds more = std::chrono::milliseconds(0));
   Co<absl::Status> ReceiveReady(std::shared_ptr<Process> process, const ProcessSpec* limits);
   absl::Status EndedEarly(const Process& process) const;
   void Adopt(std::shared_ptr<Process> process, pid_t pid, UniqueFd pidfd);

@@ -2,29 +2,15 @@
 #include "agent/oci/device_rules.h"
 
 #include <linux/bpf.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cstddef>
 
-#include "proto/base/fd.h"
-#include "proto/base/status.h"
+#include "agent/base/bpf.h"
 
 namespace kata::agent {
 namespace {
 
 constexpr uint32_t kAccessAll = BPF_DEVCG_ACC_MKNOD | BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE;
-
-bpf_insn Insn(int code, int dst, int src, int off, int32_t imm) {
-  bpf_insn insn{};
-  insn.code = static_cast<__u8>(code);
-  insn.dst_reg = static_cast<__u8>(dst) & 0xf;
-  insn.src_reg = static_cast<__u8>(src) & 0xf;
-  insn.off = static_cast<__s16>(off);
-  insn.imm = imm;
-  return insn;
-}
 
 // Register use: r2 device type, r3 requested access, r4 major, r5 minor, r1 scratch.
 void AppendRule(const DeviceRule& rule, std::vector<bpf_insn>& program) {
@@ -60,8 +46,6 @@ DeviceRule Allow(char type, std::optional<uint32_t> major, std::optional<uint32_
   return DeviceRule{.allow = true, .type = type, .major = major, .minor = minor, .access = access};
 }
 
-long Bpf(int command, bpf_attr* attr) { return ::syscall(SYS_bpf, command, attr, sizeof(*attr)); }
-
 }  // namespace
 
 std::vector<DeviceRule> DefaultDeviceRules() {
@@ -96,21 +80,7 @@ std::vector<bpf_insn> EncodeDeviceProgram(const std::vector<DeviceRule>& rules) 
 }
 
 absl::Status AttachDeviceProgram(int cgroup_fd, const std::vector<bpf_insn>& program) {
-  static constexpr char kLicense[] = "Apache-2.0";
-  bpf_attr load{};
-  load.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
-  load.insns = reinterpret_cast<uintptr_t>(program.data());
-  load.insn_cnt = static_cast<__u32>(program.size());
-  load.license = reinterpret_cast<uintptr_t>(kLicense);
-  UniqueFd loaded(static_cast<int>(Bpf(BPF_PROG_LOAD, &load)));
-  if (!loaded.valid()) return ErrnoStatus(errno, "loading the device access program");
-  bpf_attr attach{};
-  attach.target_fd = static_cast<__u32>(cgroup_fd);
-  attach.attach_bpf_fd = static_cast<__u32>(loaded.get());
-  attach.attach_type = BPF_CGROUP_DEVICE;
-  attach.attach_flags = BPF_F_ALLOW_MULTI;
-  if (Bpf(BPF_PROG_ATTACH, &attach) != 0) return ErrnoStatus(errno, "attaching the device access program");
-  return absl::OkStatus();
+  return AttachProgram(cgroup_fd, BPF_PROG_TYPE_CGROUP_DEVICE, BPF_CGROUP_DEVICE, program, "device access");
 }
 
 }  // namespace kata::agent

@@ -53,3 +53,16 @@ def test_a_network_that_is_connected_and_disconnected(networked):
                              == b"other\n", "the other container's answer")
         assert networked.docker("network", "disconnect", second, identity).code == 0
         harness.wait_for(lambda: b"eth1" not in networked.exec(identity, "ls", "/sys/class/net").out, "it to go")
+
+
+def test_names_on_a_network_of_its_own(networked):
+    with network_of(networked, "named") as named, \
+            networked.container(*SERVER, flags=("--network", named, "--name", "server", "--network-alias", "www",
+                                                "--hostname", "server")):
+        for name in ("server", "www"):
+            asked = networked.run("sh", "-c", f"nc -w 60 {name} {SERVED} </dev/null", flags=("--network", named))
+            assert asked.out == b"server\n", asked
+        with networked.container() as identity:
+            assert networked.docker("network", "connect", named, identity).code == 0
+            harness.wait_for(lambda: networked.exec(identity, "sh", "-c", f"nc -w 5 www {SERVED} </dev/null").out
+                             == b"server\n", "an answer by its name")

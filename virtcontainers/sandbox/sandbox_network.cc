@@ -17,6 +17,13 @@
 #include "virtcontainers/container/guest_container.h"
 
 namespace kata::virtcontainers {
+namespace {
+
+// Of the agent.
+constexpr char kNetworkFeature[] = "network";
+constexpr char kResolverFeature[] = "resolver";
+
+}  // namespace
 
 SandboxNetwork::SandboxNetwork(asio::any_io_executor executor, asio::thread_pool& pool,
                                std::shared_ptr<hypervisors::Hypervisor> hypervisor)
@@ -72,11 +79,13 @@ void SandboxNetwork::LetGo() {
   Spawn(executor_, "following the pod's network", Watch(shared_from_this()));
 }
 
-Co<absl::Status> SandboxNetwork::Connect(std::shared_ptr<ttrpc::Connection> agent, bool can_set_network) {
+Co<absl::Status> SandboxNetwork::Connect(std::shared_ptr<ttrpc::Connection> agent,
+                                         const std::set<std::string>& features) {
   auto self = shared_from_this();
   if (endpoints_ == nullptr) co_return absl::OkStatus();
   agent_ = std::move(agent);
-  can_set_network_ = can_set_network;
+  can_set_network_ = features.contains(kNetworkFeature);
+  can_resolve_ = features.contains(kResolverFeature);
   co_return co_await CatchUp();
 }
 
@@ -109,6 +118,31 @@ Co<absl::Status> SandboxNetwork::Follow() {
   if (!followed.ok()) status = followed;
   if (status.ok() && !is_over_) status = co_await Plug();
   if (status.ok() && !is_over_) status = co_await Tell();
+  co_await LookForResolver();
+  co_return status;
+}
+
+Co<void> SandboxNetwork::LookForResolver() {
+  if (!can_resolve_ || resolver_ != nullptr || is_over_ || endpoints_->all().empty()) co_return;
+  std::function<absl::StatusOr<bool>()> look = [place = place_] { return ResolverRelay::IsThere(*place); };
+  auto is_there = co_await RunBlockingFor<bool>(pool_, std::move(look));
+  if (is_over_ || !is_there.ok()) co_return;
+  if (*is_there) {
+    resolver_ = std::make_shared<ResolverRelay>(executor_, pool_, place_);
+    std::shared_ptr<ResolverRelay> resolver = resolver_;
+    absl::Status started = co_await resolver->Start(agent_);
+    if (!started.ok() && !is_over_) log::Warn("carrying names to the pod's resolver: {}", started.message());
+  } else if (!std::exchange(will_look_again_, true)) {
+    Spawn(executor_, "looking for a resolver", LookAgain(shared_from_this()));
+  }
+}
+
+Co<absl::Status> SandboxNetwork::LookAgain(std::shared_ptr<SandboxNetwork> self) {
+  co_await Sleep(kResolverSettle);
+  if (self->is_over_) co_return absl::OkStatus();
+  // Not while somebody else looks; not for ever either.
+  absl::Status status = co_await self->CatchUp();
+  self->will_look_again_ = false;
   co_return status;
 }
 
@@ -188,6 +222,7 @@ Co<absl::Status> SandboxNetwork::Watch(std::shared_ptr<SandboxNetwork> self) {
 Co<absl::Status> SandboxNetwork::Release() {
   auto self = shared_from_this();
   is_over_ = true;
+  if (resolver_ != nullptr) resolver_->Stop();
   boost::system::error_code ignored;
   news_.close(ignored);
   while (following_ != nullptr) {

@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -14,12 +15,15 @@
 #include "proto/ttrpc/connection.h"
 #include "virtcontainers/network/endpoints.h"
 #include "virtcontainers/network/network_monitor.h"
+#include "virtcontainers/network/resolver_relay.h"
 #include "virtcontainers/sandbox.h"
 
 namespace kata::virtcontainers {
 
 // From the first of several changes that come together to the look at them.
 inline constexpr std::chrono::milliseconds kNetworkSettle{20};
+// After a change, for the resolver that comes with it.
+inline constexpr std::chrono::seconds kResolverSettle{1};
 
 class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
  public:
@@ -33,8 +37,8 @@ class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
   int fd() const { return place_->fd(); }
   // The machine runs with the cards of its spec. From now on changes are looked at.
   void LetGo();
-  // The agent has answered, and can set up a network or not: the guest is told, now and when something changes.
-  Co<absl::Status> Connect(std::shared_ptr<ttrpc::Connection> agent, bool can_set_network);
+  // The agent has answered, and has these features: the guest is told, now and when something changes.
+  Co<absl::Status> Connect(std::shared_ptr<ttrpc::Connection> agent, const std::set<std::string>& features);
   // What the namespace has when this is called is in the guest when it returns.
   Co<absl::Status> CatchUp();
   // Once the machine has ended. Leaves the pod's interfaces as they were.
@@ -50,6 +54,9 @@ class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
   Co<absl::Status> Unplug();
   Co<absl::Status> Plug();
   Co<absl::Status> Tell();
+  // Docker starts its resolver together with a network's interface.
+  Co<void> LookForResolver();
+  static Co<absl::Status> LookAgain(std::shared_ptr<SandboxNetwork> self);
   static Co<absl::Status> Watch(std::shared_ptr<SandboxNetwork> self);
   hypervisors::Device CardOf(const Endpoint& endpoint) const;
   bool IsCarried(const std::string& tap, const Card& card) const;
@@ -63,6 +70,9 @@ class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
   asio::posix::stream_descriptor news_;
   std::shared_ptr<ttrpc::Connection> agent_;
   bool can_set_network_ = false;
+  bool can_resolve_ = false;
+  std::shared_ptr<ResolverRelay> resolver_;  // null: there is none yet
+  bool will_look_again_ = false;
   uint32_t vcpus_ = 1;
   std::map<std::string, Card> cards_;  // that the machine has, by their taps' names
   std::string told_;                   // the last request that the guest has taken

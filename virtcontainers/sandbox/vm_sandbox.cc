@@ -35,7 +35,6 @@ namespace kata::virtcontainers {
 namespace {
 
 constexpr char kShareDevice[] = "share";
-constexpr char kNetworkFeature[] = "network";
 constexpr char kStartHooksFeature[] = "start-hooks";
 constexpr std::chrono::seconds kRemoveTimeout{2};
 constexpr std::chrono::seconds kVirtiofsdStopTimeout{2};
@@ -189,7 +188,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     Spawn(executor_, "watching the agent", WatchConnection(shared_from_this()));
     absl::Status made = co_await SetUpGuest(peer->answered_at);
     if (!made.ok()) co_return made;
-    absl::Status reachable = co_await network_->Connect(connection_, peer->features.contains(kNetworkFeature));
+    absl::Status reachable = co_await network_->Connect(connection_, features_);
     if (!reachable.ok()) co_return reachable;
     if (peer->features.contains(kClockFeature)) Spawn(executor_, "keeping the guest's clock", KeepClock(connection_));
     log::Info("timeline: agent ready");

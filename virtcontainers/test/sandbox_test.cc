@@ -52,6 +52,10 @@ class FakeAgent final : public v1::AgentService {
     co_return response;
   }
   Co<absl::StatusOr<wire::Empty>> SetNetwork(CallContext, v1::SetNetworkRequest) override { co_return wire::Empty(); }
+  Co<absl::Status> Resolve(CallContext,
+                           std::shared_ptr<ttrpc::MessageStream<v1::ResolverMessage, v1::ResolverMessage>>) override {
+    co_return absl::OkStatus();
+  }
   Co<absl::StatusOr<wire::Empty>> Rekey(CallContext, v1::RekeyRequest) override { co_return wire::Empty(); }
   Co<absl::StatusOr<v1::PingResponse>> Ping(CallContext, v1::PingRequest) override { co_return v1::PingResponse(); }
   Co<absl::StatusOr<wire::Empty>> CreateSandbox(CallContext, v1::CreateSandboxRequest request) override {
