@@ -9,6 +9,7 @@
 #include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "shimv2/pod/installation.h"
+#include "shimv2/pod/pod_size.h"
 #include "shimv2/pod/runtime_options.h"
 
 namespace kata::shimv2 {
@@ -29,6 +30,17 @@ absl::StatusOr<virtcontainers::Config> LoadConfigOf(const RuntimeOptions& caller
                    virtcontainers::LoadConfig(InstallationPrefix(), caller.config_path, caller.config_body));
   RETURN_IF_ERROR(virtcontainers::ApplyAnnotations(config, annotations));
   return config;
+}
+
+bool IsGiven(const BundleInfo& info, const char* annotation) {
+  return info.config_annotations.contains(absl::StrCat(virtcontainers::kAnnotationPrefix, annotation));
+}
+
+void FitToPod(const BundleInfo& info, virtcontainers::Config& config) {
+  // Of a group nobody knows what else joins it.
+  if (info.may_join) return;
+  FitMachine(ReadPodSize(info.document->json()), ReadHostSize(), IsGiven(info, "hypervisor.default_memory"),
+             IsGiven(info, "hypervisor.default_vcpus"), config);
 }
 
 // The error of a failed start reaches the caller through CreateContainer, which waits for it.
@@ -85,6 +97,7 @@ Co<absl::Status> PodSandbox::MakeSandbox(BundleInfo info, wire::Any caller_optio
   options.config = std::move(config);
   options.netns_path = info.netns_path;
   options.hostname = HostName();
+  FitToPod(info, options.config);
   if (options.config.enable_debug) log::SetLevel(log::Level::kDebug);
   sandbox_ = make_sandbox_(std::move(options));
   Spawn(executor_, "starting the sandbox", StartSandbox(sandbox_));

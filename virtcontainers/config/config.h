@@ -31,7 +31,8 @@ struct Config {
   std::string kernel_params;
   hypervisors::Accelerator accelerator = hypervisors::Accelerator::kAuto;
   uint32_t default_vcpus = 1;
-  uint32_t default_memory = 512;  // MiB
+  uint32_t default_memory = 512;   // MiB
+  uint32_t overhead_memory = 160;  // MiB
   uint32_t pcie_root_port = 2;
   SharedFs shared_fs = SharedFs::kVirtioFs;
   std::string virtio_fs_daemon;  // empty: where distributions put it

@@ -18,6 +18,7 @@ constexpr char kRuntime[] = "runtime";
 constexpr char kAgent[] = "agent.kata";
 constexpr uint32_t kMemoryMibMin = 64;
 constexpr uint32_t kMemoryMibMax = 1 << 20;
+constexpr uint32_t kOverheadMibMin = 64;
 constexpr uint32_t kVcpusMax = 64;
 constexpr uint32_t kSecondsMax = 3600;
 
@@ -55,10 +56,17 @@ std::vector<ConfigKey> MakeKeys() {
        "where it does not work. \"tcg\": always emulate, several times slower.",
        ""},
       {kQemu, "default_vcpus", NumberKey{&Config::default_vcpus, 1, kVcpusMax}, "",
-       "CPUs of a pod's machine. Every CPU costs time at boot.", "hypervisor.default_vcpus"},
+       "CPUs of the machine of a pod that has no limit; with one it has as many as that needs, a pod of Kubernetes not "
+       "fewer than this. Every CPU costs time at boot.",
+       "hypervisor.default_vcpus"},
       {kQemu, "default_memory", NumberKey{&Config::default_memory, kMemoryMibMin, kMemoryMibMax}, "MiB",
-       "Memory of a pod's machine. Pages count on the host only once the guest has used them.",
+       "Memory of the machine of a pod that has no limit; with one it has the limit and overhead_memory, a pod of "
+       "Kubernetes not less than this. Pages count on the host only once the guest has used them.",
        "hypervisor.default_memory"},
+      {kQemu, "overhead_memory", NumberKey{&Config::overhead_memory, kOverheadMibMin, kMemoryMibMax}, "MiB",
+       "What a machine has beside the limit of its pod: for the guest's kernel, the agent, and what containers leave "
+       "each other.",
+       ""},
       {kQemu, "pcie_root_port", NumberKey{&Config::pcie_root_port, 0, hypervisors::kRootPortsMax}, "",
        "How many devices can be plugged into a running machine at a time. Every port costs time at boot.", ""},
       {kQemu, "shared_fs",

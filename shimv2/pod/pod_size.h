@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// How large a pod's machine is to be: what its containers may use, as far as their caller has said it before the first
+// of them is made, and what the machine itself needs besides. Pure.
+#pragma once
+
+#include <cstdint>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "virtcontainers/config/config.h"
+
+namespace kata::shimv2 {
+
+struct PodSize {
+  uint64_t memory = 0;      // bytes; 0: no limit
+  uint32_t processors = 0;  // 0: no limit
+  // Containers without a limit of their own may be among them: the configuration's size is the least then.
+  bool is_sum = false;
+};
+
+// `spec` is the first container's document. A container by itself has limits; a pod's sandbox has what the kubelet
+// says of them all (io.kubernetes.cri.sandbox-memory, -cpu-quota, -cpu-period).
+PodSize ReadPodSize(const nlohmann::json& spec);
+
+struct HostSize {
+  uint64_t memory = 0;  // bytes
+  uint32_t processors = 1;
+};
+HostSize ReadHostSize();
+
+// Sets default_memory and default_vcpus to what such a pod's machine gets; never more than the host has. What was set
+// by an annotation (`is_memory_given`, `is_processors_given`) stays.
+void FitMachine(const PodSize& pod, const HostSize& host, bool is_memory_given, bool is_processors_given,
+                virtcontainers::Config& config);
+
+}  // namespace kata::shimv2
