@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -108,14 +107,8 @@ TEST_F(TaskServiceTest, CloseIoBeforeTheStartIsRemembered) {
 }
 
 TEST_F(TaskServiceTest, ExitIsToldOnceTheClientHasReadTheOutput) {
-  ASSERT_TRUE(Create("box").ok());
-  ASSERT_TRUE(Start("box").ok());
-  task::ExecProcessRequest request = Of<task::ExecProcessRequest>("box", "e");
-  request.set_stdout(directory_ + "/out");
-  ASSERT_EQ(::mkfifo(request.stdout().c_str(), 0600), 0);
-  UniqueFd client(::open(request.stdout().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  ASSERT_TRUE(Call(tasks_->Exec({}, request)).ok());
-  ASSERT_TRUE(Start("box", "e").ok());
+  const UniqueFd client = StartExecWithOutput("box", "e");
+  ASSERT_TRUE(client.valid());
   auto waited = Begin(tasks_->Wait({}, Of<task::WaitRequest>("box", "e")));
 
   std::shared_ptr<FakeProcess> process = Fake("box")->execs.at("e");
@@ -136,14 +129,8 @@ TEST_F(TaskServiceTest, ExitIsToldOnceTheClientHasReadTheOutput) {
 }
 
 TEST_F(TaskServiceTest, ExitDoesNotWaitForAClientThatReadsNoMore) {
-  ASSERT_TRUE(Create("box").ok());
-  ASSERT_TRUE(Start("box").ok());
-  task::ExecProcessRequest request = Of<task::ExecProcessRequest>("box", "e");
-  request.set_stdout(directory_ + "/out");
-  ASSERT_EQ(::mkfifo(request.stdout().c_str(), 0600), 0);
-  UniqueFd client(::open(request.stdout().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  ASSERT_TRUE(Call(tasks_->Exec({}, request)).ok());
-  ASSERT_TRUE(Start("box", "e").ok());
+  const UniqueFd client = StartExecWithOutput("box", "e");
+  ASSERT_TRUE(client.valid());
 
   std::shared_ptr<FakeProcess> process = Fake("box")->execs.at("e");
   process->guest->SayData(StdioMessage::STDOUT, "nobody hears it");

@@ -2,6 +2,7 @@
 // The Task API over a fake sandbox, with a bundle on disk and the events that it publishes.
 #pragma once
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -139,6 +140,18 @@ class TaskServiceTest : public testing::Test {
     task::ExecProcessRequest request = Of<task::ExecProcessRequest>(id, exec_id);
     request.mutable_spec()->set_value("{}");
     return Call(tasks_->Exec({}, request)).status();
+  }
+  // A new container runs with an exec whose output goes to a fifo: its reading end, which does not block.
+  UniqueFd StartExecWithOutput(const std::string& id, const std::string& exec_id) {
+    EXPECT_TRUE(Create(id).ok());
+    EXPECT_TRUE(Start(id).ok());
+    task::ExecProcessRequest request = Of<task::ExecProcessRequest>(id, exec_id);
+    request.set_stdout(directory_ + "/out");
+    EXPECT_EQ(::mkfifo(request.stdout().c_str(), 0600), 0);
+    UniqueFd client(::open(request.stdout().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    EXPECT_TRUE(Call(tasks_->Exec({}, request)).ok());
+    EXPECT_TRUE(Start(id, exec_id).ok());
+    return client;
   }
   absl::Status Delete(const std::string& id, const std::string& exec_id = "") {
     return Call(tasks_->Delete({}, Of<task::DeleteRequest>(id, exec_id))).status();
