@@ -32,8 +32,10 @@ using Channel = StdioMessage::Channel;
 constexpr std::chrono::milliseconds kReaderPollMin{2};
 constexpr std::chrono::milliseconds kReaderPollMax{100};
 
-// A fifo that still holds output stays open for so long, and is looked at again after these pauses.
-constexpr std::chrono::seconds kUnreadPatience{1};
+// A fifo that still holds output stays open for so long, for a client that has not read any of it yet and for one that
+// reads while the process runs; and is looked at again after these pauses.
+constexpr std::chrono::milliseconds kUnreadPatienceFirst{100};
+constexpr std::chrono::milliseconds kUnreadPatience{1000};
 constexpr std::chrono::microseconds kUnreadPollMin{500};
 constexpr std::chrono::microseconds kUnreadPollMax{20'000};
 
@@ -53,6 +55,7 @@ struct Output {
   std::string late_fifo;                    // not open yet: it has no reader
   StdioQueue queue;                         // two channels may share one file
   std::shared_ptr<Latch> changed;
+  uint64_t written = 0;   // bytes
   bool has_ended = true;  // nothing more will come; true from the start for a channel that does not exist
   bool is_closed = true;
 };
@@ -248,11 +251,14 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
   // its fifos are empty.
   static Co<void> WaitUntilRead(std::shared_ptr<Relay> self, size_t index) {
     Output& output = self->outputs_[index];
-    const auto end = std::chrono::steady_clock::now() + kUnreadPatience;
+    const auto begin = std::chrono::steady_clock::now();
     std::chrono::microseconds pause = kUnreadPollMin;
-    while (output.file.is_open() && std::chrono::steady_clock::now() < end) {
+    while (output.file.is_open()) {
       int unread = 0;
-      if (::ioctl(output.file.native_handle(), FIONREAD, &unread) != 0 || unread == 0) co_return;
+      if (::ioctl(output.file.native_handle(), FIONREAD, &unread) != 0 || unread <= 0) co_return;
+      // One that waits for the exit before it reads is not to wait for long.
+      const bool has_read = static_cast<uint64_t>(unread) < output.written;
+      if (std::chrono::steady_clock::now() - begin > (has_read ? kUnreadPatience : kUnreadPatienceFirst)) co_return;
       co_await Sleep(pause);
       pause = std::min(2 * pause, kUnreadPollMax);
     }
@@ -283,6 +289,7 @@ class Relay final : public StdioRelay, public std::enable_shared_from_this<Relay
         }
       }
       ++self->chunks_written_;
+      output.written += chunk.data.size();
       self->owed_[static_cast<size_t>(chunk.channel)] += chunk.credit;
       for (Channel channel : kOutputChannels) {
         if (&self->OutputOf(channel) == &output) co_await ReturnCredit(self, channel, output.queue.empty());

@@ -23,8 +23,8 @@ class StdioRelay {
   // and all data has passed. Idempotent.
   virtual void CloseStdin() = 0;
   // True once every output byte is written, read by the client where a fifo took it, and the fifos are closed. A fifo
-  // that nobody reads any more is closed after a second. False when nothing was written for `timeout`, or when it takes
-  // five times as long altogether.
+  // that nobody reads any more is closed after a second, one that nobody has read from after a tenth. False when
+  // nothing was written for `timeout`, or when it takes five times as long altogether.
   virtual Co<bool> WaitDrained(std::chrono::nanoseconds timeout) = 0;
   // Ends everything at once, written or not. Idempotent.
   virtual void Close() = 0;

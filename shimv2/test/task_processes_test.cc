@@ -112,16 +112,21 @@ TEST_F(TaskServiceTest, ExitIsToldOnceTheClientHasReadTheOutput) {
   auto waited = Begin(tasks_->Wait({}, Of<task::WaitRequest>("box", "e")));
 
   std::shared_ptr<FakeProcess> process = Fake("box")->execs.at("e");
+  int unread = 0;
+  char buffer[32];
+  process->guest->SayData(StdioMessage::STDOUT, "first words");
+  ASSERT_TRUE(RunUntil([&] { return ::ioctl(client.get(), FIONREAD, &unread) == 0 && unread == 11; }));
+  EXPECT_EQ(::read(client.get(), buffer, sizeof(buffer)), 11);
   process->guest->SayData(StdioMessage::STDOUT, "last words");
   process->Stop(3);
-  int unread = 0;
   ASSERT_TRUE(RunUntil([&] { return ::ioctl(client.get(), FIONREAD, &unread) == 0 && unread == 10; }));
   EXPECT_EQ(State("box", "e").status(), task::STOPPED);
-  io_.restart();
-  io_.run_for(std::chrono::milliseconds(50));
+  for (int i = 0; i < 100; ++i) {  // all that is ready
+    io_.restart();
+    io_.poll();
+  }
   EXPECT_FALSE(HasEvent("/tasks/exit"));
   EXPECT_FALSE(waited->has_value());
-  char buffer[32];
   EXPECT_EQ(::read(client.get(), buffer, sizeof(buffer)), 10);
 
   EXPECT_TRUE(RunUntil([&] { return HasEvent("/tasks/exit") && waited->has_value(); }));
