@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -157,6 +158,24 @@ def test_hooks_after_the_end_run_once_whoever_sees_to_it(kata, hooks):
     assert start(kata, spec, identity := kata.new_id()).code == 0
     kata.remove(identity)
     assert hooks.points() == ["poststop", "poststop"]
+
+
+def test_a_shim_killed_in_a_hook_leaves_nothing(kata, hooks):
+    mark = kata.directory / "in-hook"
+    for count in (1, 2):
+        mark.unlink(missing_ok=True)
+        spec = with_hooks(kata, {"createRuntime": [shell(f"touch {mark}; exec sleep {STUCK_SECONDS}")],
+                                 "poststop": [hooks.noting("poststop")]}, "sleep", "1000")
+        identity = kata.new_id()
+        client = threading.Thread(target=start, args=(kata, spec, identity))
+        client.start()
+        harness.wait_for(mark.exists, "the hook")
+        for pid in kata.shim_pids(identity):
+            os.kill(pid, signal.SIGKILL)
+        client.join()
+        kata.remove(identity)
+        harness.wait_for(lambda: hooks.points() == ["poststop"] * count, "the hook after the end")
+        assert not harness.processes("sleep", str(STUCK_SECONDS))
 
 
 def test_a_hook_brings_the_network(kata):
