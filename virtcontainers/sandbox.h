@@ -19,8 +19,10 @@ namespace kata::virtcontainers {
 struct SandboxOptions {
   std::string id;
   Config config;
-  std::string netns_path;  // empty: a new network namespace is made for the machine
-  std::string hostname;    // of the first container's spec
+  std::string netns_path;       // empty: a new network namespace is made for the machine
+  std::string hostname;         // of the first container's spec
+  std::string cgroup_path;      // on the host, linux.cgroupsPath; empty: one of its own at the top
+  bool is_shim_placed = false;  // the caller has put the shim into a cgroup, where it stays
 };
 
 class Sandbox {

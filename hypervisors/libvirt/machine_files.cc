@@ -44,8 +44,8 @@ absl::Status MakeShortLink(const MachinePaths& paths) {
 }  // namespace
 
 std::string QemuConf(uid_t uid, gid_t gid) {
-  // Nothing is chowned (kernel and initrd are everybody's); no daemon is needed for logs; cgroup_controllers keeps
-  // its default because an empty list crashes libvirt when a virtiofs share is plugged in.
+  // Nothing is chowned (kernel and initrd are everybody's); no daemon is needed for logs; libvirt limits the devices
+  // alone, for the machine is counted in the pod's cgroup; an empty list crashes it when a virtiofs share is plugged in.
   return fmt::format(
       "user = \"+{}\"\n"
       "group = \"+{}\"\n"
@@ -53,6 +53,7 @@ std::string QemuConf(uid_t uid, gid_t gid) {
       "dynamic_ownership = 0\n"
       "remember_owner = 0\n"
       "namespaces = [ ]\n"
+      "cgroup_controllers = [ \"devices\" ]\n"
       "stdio_handler = \"file\"\n"
       "max_core = 0\n"
       "seccomp_sandbox = 1\n",

@@ -83,6 +83,7 @@ absl::StatusOr<BundleInfo> DescribeBundle(std::shared_ptr<const virtcontainers::
         info.config_annotations[name] = value.get<std::string>();
     }
   }
+  info.cgroup_path = Text(Member(spec, "linux"), "cgroupsPath");
   const Json& namespaces = Member(Member(spec, "linux"), "namespaces");
   if (namespaces.is_array()) {
     for (const Json& entry : namespaces) {

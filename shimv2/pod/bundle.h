@@ -20,6 +20,7 @@ struct BundleInfo {
   bool may_join = false;       // joins the shim of its group when there is one, else makes it
   std::string hostname;        // the spec's
   std::string netns_path;      // empty: none given, or a new one is asked for
+  std::string cgroup_path;     // linux.cgroupsPath, as it stands
   std::string rootfs_path;     // root.path, as it stands
   std::map<std::string, std::string>
       config_annotations;  // those of the configuration, virtcontainers' kAnnotationPrefix

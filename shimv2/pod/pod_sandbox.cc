@@ -83,9 +83,8 @@ Co<absl::Status> PodSandbox::MakeSandbox(BundleInfo info, wire::Any caller_optio
         absl::StrCat("sandbox \"", info.sandbox_id, "\" has ended; delete the pod"));
   }
   CO_ASSIGN_OR_RETURN(RuntimeOptions caller, ParseRuntimeOptions(caller_options));
-  if (caller.empty()) {
-    CO_ASSIGN_OR_RETURN(caller, ParseRuntimeOptions(options_.start_options));
-  }
+  CO_ASSIGN_OR_RETURN(const RuntimeOptions at_start, ParseRuntimeOptions(options_.start_options));
+  if (caller.empty()) caller = at_start;
   std::function<absl::StatusOr<virtcontainers::Config>()> load = [caller, annotations = info.config_annotations] {
     return LoadConfigOf(caller, annotations);
   };
@@ -97,6 +96,8 @@ Co<absl::Status> PodSandbox::MakeSandbox(BundleInfo info, wire::Any caller_optio
   options.config = std::move(config);
   options.netns_path = info.netns_path;
   options.hostname = HostName();
+  options.cgroup_path = info.cgroup_path;
+  options.is_shim_placed = !at_start.shim_cgroup.empty();
   FitToPod(info, options.config);
   if (options.config.enable_debug) log::SetLevel(log::Level::kDebug);
   sandbox_ = make_sandbox_(std::move(options));

@@ -20,9 +20,10 @@ class ShimCgroup : public testing::Test {
     root_ = ::mkdtemp(name);
   }
   void TearDown() override { fs::remove_all(root_); }
+  // The top has "cgroup.controllers" where it is of version 2.
   void Make(const std::string& directory) {
     fs::create_directories(root_ + "/" + directory);
-    std::ofstream(root_ + "/" + directory + "/cgroup.procs");
+    for (fs::path at = root_ + "/" + directory; at != root_; at = at.parent_path()) std::ofstream(at / "cgroup.procs");
   }
   std::string Procs(const std::string& directory) {
     auto text = ReadFile(root_ + "/" + directory + "/cgroup.procs", 64);
@@ -46,6 +47,7 @@ TEST_F(ShimCgroup, JoinsEachHierarchyOfVersion1ThatHasIt) {
 TEST_F(ShimCgroup, JoinsTheHierarchyOfVersion2) {
   Make("shims/a");
   Make("system.slice/shims/a");
+  std::ofstream(root_ + "/cgroup.controllers");
 
   ASSERT_TRUE(JoinShimCgroup(root_, "shims/a", 42).ok());
 

@@ -178,14 +178,20 @@ class Containerd:
         with contextlib.suppress(BrokenPipeError):
             client.stdin.close()
 
-    def run_config(self, spec, identity=None):
+    def letting(self, kind):
+        """Flags of `ctr run` with which a container without a namespace of that kind has the machine's own."""
+        path = self.directory / f"host-{kind}.toml"
+        path.write_text(f'[runtime]\nhost_{kind} = "machine"\n', encoding="utf-8")
+        return "--runtime-config-path", path
+
+    def run_config(self, spec, identity=None, flags=(), timeout=COMMAND_SECONDS):
         """`ctr run --rm` of a whole OCI configuration."""
         identity = identity or self.new_id()
         path = self.directory / f"{identity}.json"
         path.write_text(json.dumps(spec), encoding="utf-8")
         try:
             return self.ctr("run", "--rm", "--runtime", self.runtime, "--fifo-dir", self.directory / "fifo",
-                            "--config", path, identity)
+                            *flags, "--config", path, identity, timeout=timeout)
         finally:
             path.unlink()
 

@@ -71,7 +71,7 @@ def powerful(kata, script):
     spec = kata.default_spec("sh", "-c", script)
     everything = [f"CAP_{name}" for name in ("SYS_ADMIN", "SYS_PTRACE", "DAC_OVERRIDE", "KILL")]
     spec["process"]["capabilities"] = dict.fromkeys(("bounding", "permitted", "effective"), everything)
-    spec["linux"]["namespaces"] = [ns for ns in spec["linux"]["namespaces"] if ns["type"] in ("mount", "ipc", "uts")]
+    spec["linux"]["namespaces"] = [ns for ns in spec["linux"]["namespaces"] if ns["type"] not in ("pid", "cgroup")]
     spec["linux"].pop("seccomp", None)
     spec["linux"]["maskedPaths"] = spec["linux"]["readonlyPaths"] = []
     return spec
@@ -172,7 +172,7 @@ def test_broken_agent_ends_the_machine(kata):
     """Its end is a panic of the guest's kernel as well: it is PID 1."""
     began = time.monotonic()
 
-    result = kata.run_config(powerful(kata, BREAK_AGENT))
+    result = kata.run_config(powerful(kata, BREAK_AGENT), flags=kata.letting("pid"))
 
     print(f"ctr run after the agent's end and the guest's panic: {time.monotonic() - began:.1f} s, {result.err}")
     assert result.code == 137
@@ -182,7 +182,7 @@ def test_looping_agent_does_not_keep_its_container(kata):
     identity = kata.new_id()
     rewritten = kata.unpacked_rootfs() / "rewritten"
     rewritten.unlink(missing_ok=True)
-    client = in_background(lambda: kata.run_config(powerful(kata, LOOP_AGENT), identity))
+    client = in_background(lambda: kata.run_config(powerful(kata, LOOP_AGENT), identity, kata.letting("pid")))
     harness.wait_for(rewritten.exists, "the agent to be rewritten")
 
     with Shim.of(kata.bundle(identity)) as shim:

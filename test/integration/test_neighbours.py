@@ -131,7 +131,7 @@ def holder(kata, pod):
 def test_a_container_that_cannot_be_killed_is_given_up_alone(kata):
     """A neighbour holds a zombie in its pid namespace, whose init waits for it and does not end."""
     stuck = kata.new_id("stuck")
-    with quiet_pod(kata) as pod, holder(kata, pod) as other:
+    with quiet_pod(kata, kata.letting("pid")) as pod, holder(kata, pod) as other:
         flags = annotations("container", pod)
         kata.start_detached(stuck, "sleep", "31415", flags=flags)
         pinned = kata.exec(other, "sh", "-c", PIN)

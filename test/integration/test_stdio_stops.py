@@ -149,7 +149,7 @@ def resident(pid):
 
 def test_abandoned_execs_leave_nothing_in_shim_and_agent(kata):
     identity = kata.new_id()
-    client = in_background(lambda: kata.run_config(powerful(kata, "sleep 10000"), identity))
+    client = in_background(lambda: kata.run_config(powerful(kata, "sleep 10000"), identity, kata.letting("pid"), 10 * harness.COMMAND_SECONDS))
     harness.wait_for(lambda: kata.tasks().get(identity, (0, ""))[1] == "RUNNING", "the container")
     shim, = kata.shim_pids(identity)
     abandon(kata, identity, "first", 3)  # what is made once is there then

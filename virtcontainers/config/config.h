@@ -17,6 +17,8 @@ namespace kata::virtcontainers {
 
 enum class SharedFs { kVirtioFs, k9p };
 enum class NetworkModel { kTcFilter, kNone };
+// Of a namespace of the host that a container asks for.
+enum class HostNamespace { kRefuse, kMachine };
 enum class AgentTransport { kAuto, kVsock, kVirtioSerial, kVhostUserVsock };
 
 // With the defaults: what an empty file means. "@PREFIX@" is replaced while a file is read.
@@ -43,6 +45,10 @@ struct Config {
   // [runtime]
   bool enable_debug = false;
   NetworkModel internetworking_model = NetworkModel::kTcFilter;
+  bool sandbox_cgroup_only = true;
+  HostNamespace host_network = HostNamespace::kRefuse;
+  HostNamespace host_pid = HostNamespace::kRefuse;
+  HostNamespace host_ipc = HostNamespace::kRefuse;
   uint32_t create_container_timeout = 60;  // s, for the guest's part of Create
   // [agent.kata]
   uint32_t dial_timeout = 13;  // s, until the agent of a booting VM answers

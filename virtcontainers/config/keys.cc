@@ -37,6 +37,10 @@ ChoiceKey Choice(T Config::*member, std::vector<std::pair<std::string, T>> choic
   return key;
 }
 
+ChoiceKey OfHostNamespace(HostNamespace Config::*member) {
+  return Choice<HostNamespace>(member, {{"refuse", HostNamespace::kRefuse}, {"machine", HostNamespace::kMachine}});
+}
+
 std::vector<ConfigKey> MakeKeys() {
   return {
       {kQemu, "path", TextKey{&Config::path, true}, "", "The emulator, an absolute path.", ""},
@@ -112,6 +116,25 @@ std::vector<ConfigKey> MakeKeys() {
        "",
        "How the interfaces of the pod's network namespace reach the machine. \"tcfilter\": each beside a tap, with a "
        "filter that sends on what the other receives. \"none\": not at all, the pod has loopback only.",
+       ""},
+      {kRuntime, "sandbox_cgroup_only", SwitchKey{&Config::sandbox_cgroup_only}, "",
+       "All of a pod's processes on the host (machine, virtiofsd, shim) are in the pod's cgroup, so that its limits "
+       "and "
+       "statistics see them: a limit there must leave room for overhead_memory. false: the machine's processors alone, "
+       "the "
+       "rest is in kata_overhead/<sandbox>, which has no limit; for hosts with cgroups of version 1.",
+       ""},
+      {kRuntime, "host_network", OfHostNamespace(&Config::host_network), "",
+       "A pod that asks for the host's network (hostNetwork, --network host), which a machine cannot have. \"refuse\": "
+       "with an error. \"machine\": it has the machine's own, which is loopback only, and a warning is logged.",
+       ""},
+      {kRuntime, "host_pid", OfHostNamespace(&Config::host_pid), "",
+       "As host_network, for hostPID and --pid host. \"machine\": the container sees the agent's processes and those "
+       "of "
+       "the whole pod.",
+       ""},
+      {kRuntime, "host_ipc", OfHostNamespace(&Config::host_ipc), "",
+       "As host_network, for hostIPC and --ipc host. \"machine\": all containers of the pod that ask for it share one.",
        ""},
       {kRuntime, "create_container_timeout", NumberKey{&Config::create_container_timeout, 1, kSecondsMax}, "s",
        "For the guest's part of making a container. Large images on slow disks may need more.",

@@ -129,6 +129,10 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
   if (document == nullptr) {
     ASSIGN_OR_RETURN(document, OciDocument::Read(options.bundle));
   }
+  auto host_namespaces = CheckHostNamespaces(*document, mounts.host_namespaces);
+  if (!host_namespaces.ok()) return Annotate(host_namespaces.status(), absl::StrCat("reading \"", config_path, "\""));
+  for (const std::string& type : *host_namespaces)
+    log::Warn("container \"{}\": its {} namespace is the machine's own, not the host's", options.id, type);
   auto hooks = HostHooks::Make(*document, options.id, options.bundle, HooksDirectory(mounts.sandbox_id));
   if (!hooks.ok()) return Annotate(hooks.status(), absl::StrCat("reading \"", config_path, "\""));
   mounts.hooks = std::make_shared<const HostHooks>(*std::move(hooks));

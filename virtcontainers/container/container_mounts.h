@@ -10,6 +10,7 @@
 
 #include "virtcontainers/container.h"
 #include "virtcontainers/container/host_hooks.h"
+#include "virtcontainers/oci/host_namespaces.h"
 #include "virtcontainers/oci/spec.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/share/share_namespace.h"
@@ -20,6 +21,7 @@ namespace kata::virtcontainers {
 struct ContainerMounts {
   std::string sandbox_id;
   ContainerOptions options;
+  HostNamespaceRules host_namespaces;
   std::shared_ptr<const ShareNamespace> share;
   std::string guest_spec;                                       // filled by Prepare
   std::vector<GuestSpec::ProcessNamespace> process_namespaces;  // as well

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -54,6 +55,13 @@ absl::StatusOr<UniqueFd> MakeNamespace() {
 }
 
 }  // namespace
+
+bool NetworkNamespace::IsHosts() const {
+  struct stat own {};
+  struct stat other {};
+  return ::stat("/proc/self/ns/net", &own) == 0 && ::fstat(fd_.get(), &other) == 0 && own.st_dev == other.st_dev &&
+         own.st_ino == other.st_ino;
+}
 
 absl::Status NetworkNamespace::Run(const std::function<absl::Status()>& job) const {
   return std::async(std::launch::async,

@@ -21,6 +21,8 @@ class NetworkNamespace {
 
   // Runs `job` in it, on a thread of its own.
   absl::Status Run(const std::function<absl::Status()>& job) const;
+  // Whether it is that of this process, where the host's programs run.
+  bool IsHosts() const;
   int fd() const { return fd_.get(); }
 
  private:

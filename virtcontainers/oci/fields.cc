@@ -98,7 +98,10 @@ std::vector<FieldRule> MakeRules() {
       {"linux.timeOffsets.*.secs", kDone, "of `monotonic` and `boottime`; needs a time namespace of its own"},
       {"linux.timeOffsets.*.nanosecs", kDone, ""},
       {"linux.sysctl.*", kDone, "in the guest"},
-      {"linux.cgroupsPath", kNoEffect, "the guest's cgroups are named by container; the machine's is made by libvirt"},
+      {"linux.cgroupsPath", kDone,
+       "of the pod's first container, on the host: the machine, virtiofsd and the shim are in it; the guest's are "
+       "named by "
+       "container"},
       {"linux.namespaces[].type", kDone, "network is the pod's"},
       {"linux.namespaces[].path", kDone,
        "the pod's first container's, or that of a container of the pod whose process the path names; refused where "

@@ -9,6 +9,7 @@
 #include "virtcontainers/network/endpoints.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/sandbox.h"
+#include "virtcontainers/sandbox/sandbox_cgroup.h"
 #include "virtcontainers/share/shared_directory.h"
 #include "virtcontainers/share/virtiofsd.h"
 
@@ -35,6 +36,7 @@ absl::Status CleanUpSandbox(const std::string& sandbox_id, std::chrono::millisec
   status.Update(RemoveEndpoints(EndpointsRecord(sandbox_id)));
   const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
   RunRecordedHooks(HooksDirectory(sandbox_id), rest);
+  status.Update(RemoveSandboxCgroup(sandbox_id));
   // It says where the rest is.
   if (status.ok()) status = RemoveTree(runtime_dir);
   return status;

@@ -29,19 +29,27 @@ SandboxNetwork::SandboxNetwork(asio::any_io_executor executor, asio::thread_pool
                                std::shared_ptr<hypervisors::Hypervisor> hypervisor)
     : executor_(executor), pool_(pool), hypervisor_(std::move(hypervisor)), news_(executor) {}
 
-Co<absl::Status> SandboxNetwork::Open(std::string path) {
+Co<absl::Status> SandboxNetwork::Open(std::string path, HostNamespace host) {
   auto self = shared_from_this();
-  std::function<absl::StatusOr<std::shared_ptr<const NetworkNamespace>>()> open = [path = std::move(path)] {
+  path_ = std::move(path);
+  std::function<absl::StatusOr<std::shared_ptr<const NetworkNamespace>>()> open = [path = path_] {
     return NetworkNamespace::Open(path);
   };
+  CO_ASSIGN_OR_RETURN(place_, co_await RunBlockingFor<std::shared_ptr<const NetworkNamespace>>(pool_, open));
+  if (path_.empty() || !place_->IsHosts()) co_return absl::OkStatus();
+  // Its interfaces are the host's: joining them would take them from it.
+  if (host == HostNamespace::kRefuse) co_return RefuseHostNetwork(path_);
+  log::Warn("the pod's network namespace \"{}\" is the host's: it gets the machine's own instead", path_);
+  path_.clear();
+  open = [] { return NetworkNamespace::Open(""); };
   CO_ASSIGN_OR_RETURN(place_, co_await RunBlockingFor<std::shared_ptr<const NetworkNamespace>>(pool_, std::move(open)));
   co_return absl::OkStatus();
 }
 
-Co<absl::Status> SandboxNetwork::Join(std::string path, std::string record, std::shared_ptr<hypervisors::VmSpec> spec) {
+Co<absl::Status> SandboxNetwork::Join(std::string record, std::shared_ptr<hypervisors::VmSpec> spec) {
   auto self = shared_from_this();
   vcpus_ = spec->vcpus;
-  endpoints_ = std::make_shared<Endpoints>(place_, std::move(path), std::move(record));
+  endpoints_ = std::make_shared<Endpoints>(place_, path_, std::move(record));
   auto monitor = std::make_shared<std::shared_ptr<NetworkMonitor>>();
   // What changes after the look is news.
   std::function<absl::Status()> join = [place = place_, endpoints = endpoints_, monitor]() -> absl::Status {

@@ -16,6 +16,7 @@
 #include "virtcontainers/network/endpoints.h"
 #include "virtcontainers/network/network_monitor.h"
 #include "virtcontainers/network/resolver_relay.h"
+#include "virtcontainers/oci/host_namespaces.h"
 #include "virtcontainers/sandbox.h"
 
 namespace kata::virtcontainers {
@@ -30,10 +31,10 @@ class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
   SandboxNetwork(asio::any_io_executor executor, asio::thread_pool& pool,
                  std::shared_ptr<hypervisors::Hypervisor> hypervisor);
 
-  // Opens the pod's namespace, or makes one where there is no path.
-  Co<absl::Status> Open(std::string path);
+  // Opens the pod's namespace, or makes one where there is no path; also for a path of the host's own, if `host` lets.
+  Co<absl::Status> Open(std::string path, HostNamespace host);
   // Joins what is there already and adds its cards to the machine's spec. The runtime directory is there.
-  Co<absl::Status> Join(std::string path, std::string record, std::shared_ptr<hypervisors::VmSpec> spec);
+  Co<absl::Status> Join(std::string record, std::shared_ptr<hypervisors::VmSpec> spec);
   int fd() const { return place_->fd(); }
   // The machine runs with the cards of its spec. From now on changes are looked at.
   void LetGo();
@@ -64,6 +65,7 @@ class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
   asio::any_io_executor executor_;
   asio::thread_pool& pool_;
   std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
+  std::string path_;  // of place_; empty when it was made here
   std::shared_ptr<const NetworkNamespace> place_;
   std::shared_ptr<Endpoints> endpoints_;  // null: the model is none
   std::shared_ptr<NetworkMonitor> monitor_;

@@ -25,6 +25,7 @@
 #include "virtcontainers/sandbox/guest_clock.h"
 #include "virtcontainers/sandbox/guest_setup.h"
 #include "virtcontainers/sandbox/machine_spec.h"
+#include "virtcontainers/sandbox/sandbox_cgroup.h"
 #include "virtcontainers/sandbox/sandbox_network.h"
 #include "virtcontainers/share/daemon_log.h"
 #include "virtcontainers/share/share_namespace.h"
@@ -65,6 +66,10 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
         options_(std::move(options)),
         hypervisor_(std::move(hypervisor)),
         network_(std::make_shared<SandboxNetwork>(executor, pool, hypervisor_)),
+        cgroup_(std::make_shared<SandboxCgroup>(SandboxCgroupOptions{.sandbox_id = options_.id,
+                                                                     .path = options_.cgroup_path,
+                                                                     .is_only = options_.config.sandbox_cgroup_only,
+                                                                     .moves_shim = !options_.is_shim_placed})),
         share_ready_(executor),
         settled_(executor) {}
 
@@ -97,6 +102,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     auto host = std::make_shared<ContainerMounts>();
     host->sandbox_id = options_.id;
     host->options = std::move(options);
+    host->host_namespaces = HostNamespaceRulesOf(options_.config);
     auto made = co_await MakeContainer(host);
     if (!made.ok()) {
       std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
@@ -159,7 +165,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
  private:
   Co<absl::Status> Boot() {
     if (!IsValidSandboxId(options_.id)) co_return absl::InvalidArgumentError("this is no sandbox id");
-    absl::Status opened = co_await network_->Open(options_.netns_path);
+    absl::Status opened = co_await network_->Open(options_.netns_path, options_.config.host_network);
     if (!opened.ok()) co_return opened;
     log::Info("timeline: network namespace ready");
     CO_ASSIGN_OR_RETURN(BootToken token, MakeBootToken());
@@ -170,7 +176,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     share_ready_.Set();
     log::Info("timeline: share ready");
     if (options_.config.internetworking_model != NetworkModel::kNone) {
-      absl::Status joined = co_await network_->Join(options_.netns_path, EndpointsRecord(options_.id), spec);
+      absl::Status joined = co_await network_->Join(EndpointsRecord(options_.id), spec);
       if (!joined.ok()) co_return joined;
     }
     if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
@@ -178,6 +184,11 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     absl::Status started = co_await hypervisor_->Start(std::move(*spec), netns_fd);
     if (!started.ok()) co_return started;
     network_->LetGo();
+    std::function<absl::Status()> take = [cgroup = cgroup_, pid = hypervisor_->Pid(), daemons = DaemonPids()] {
+      return cgroup->Take(pid, daemons);
+    };
+    absl::Status taken = co_await RunBlocking(pool_, std::move(take));
+    if (!taken.ok()) co_return taken;
     log::Info("timeline: virtual machine started");
     Spawn(executor_, "watching the sandbox", WatchMachine(shared_from_this()));
     const std::chrono::seconds timeout(options_.config.dial_timeout);
@@ -217,8 +228,9 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     auto daemon = std::make_shared<Virtiofsd>();
     auto share = std::make_shared<std::shared_ptr<const ShareNamespace>>();
     std::function<absl::Status()> job = [id = options_.id, config = options_.config, options, uses_9p, daemon,
-                                         vsock = vsock_daemon_, share, spec]() -> absl::Status {
+                                         vsock = vsock_daemon_, share, spec, cgroup = cgroup_]() -> absl::Status {
       RETURN_IF_ERROR(MakeRuntimeDirectory(id));
+      RETURN_IF_ERROR(cgroup->Enter());
       RETURN_IF_ERROR(PrepareChannel(config, *spec, *vsock));
       ASSIGN_OR_RETURN(*share, ShareNamespace::Make());
       const uid_t owner = uses_9p ? spec->uid : 0;
@@ -246,6 +258,13 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       spec->devices.push_back({kShareDevice, hypervisors::VirtioFsShare{kShareTag, options->socket_path}});
     }
     co_return absl::OkStatus();
+  }
+
+  std::vector<pid_t> DaemonPids() const {
+    std::vector<pid_t> out;
+    if (virtiofsd_->process.pid > 0) out.push_back(virtiofsd_->process.pid);
+    if (vsock_daemon_->process.pid > 0) out.push_back(vsock_daemon_->process.pid);
+    return out;
   }
 
   Co<absl::Status> SetUpGuest(std::chrono::steady_clock::time_point hello_answered_at) {
@@ -404,7 +423,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     absl::Status left = co_await network_->Release();
     std::shared_ptr<Virtiofsd> daemon = virtiofsd_;
     std::function<absl::Status()> job = [id = options_.id, daemon, vsock = vsock_daemon_, stopped,
-                                         share = std::exchange(share_, nullptr), left]() mutable {
+                                         share = std::exchange(share_, nullptr), left, cgroup = cgroup_]() mutable {
       // Each step whatever came of the one before.
       absl::Status released = stopped;
       released.Update(left);
@@ -414,6 +433,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       share.reset();
       released.Update(RemoveSharedDirectory(id));
       RunRecordedHooks(HooksDirectory(id), kHookTimeout);
+      released.Update(cgroup->Leave());
       // It says where the rest is, to the shim's `delete`.
       if (released.ok()) released = RemoveTree(RuntimeDirectory(id));
       return released;
@@ -430,6 +450,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   absl::Status start_status_;
   std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
   const std::shared_ptr<SandboxNetwork> network_;
+  const std::shared_ptr<SandboxCgroup> cgroup_;
   std::shared_ptr<const ShareNamespace> share_;
   std::shared_ptr<Virtiofsd> virtiofsd_;
   bool is_virtiofsd_lost_ = false;

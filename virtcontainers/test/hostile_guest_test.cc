@@ -72,13 +72,15 @@ class HostileGuestTest : public testing::Test {
     ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
     ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
     ASSERT_EQ(::mount("none", "/run", "tmpfs", 0, nullptr), 0);
+    ASSERT_EQ(::mount("none", "/sys/fs/cgroup", "tmpfs", 0, nullptr), 0);  // the machine has no process to be put there
     ASSERT_EQ(::mount("none", "/var/cache", "tmpfs", 0, nullptr), 0);  // what is kept for the host's other sandboxes
     pool_ = std::make_unique<asio::thread_pool>(2);
     machine_ = std::make_shared<HostileMachine>(io_.get_executor());
     const std::string daemon = KATA_IDLE_DAEMON;
     bundle_ = directory_.path() + "/bundle";
     ASSERT_TRUE(MakeDirs(bundle_ + "/rootfs", 0755).ok());
-    const char* spec = R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"}})";
+    const char* spec = R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"},
+      "linux": {"namespaces": [{"type": "network"}, {"type": "pid"}, {"type": "ipc"}]}})";
     ASSERT_TRUE(WriteFileAtomically(bundle_ + "/config.json", spec, 0644).ok());
     SandboxOptions options;
     options.id = "box";

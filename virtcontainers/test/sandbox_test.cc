@@ -208,6 +208,7 @@ class SandboxTest : public testing::Test {
     ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
     ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
     ASSERT_EQ(::mount("none", "/run", "tmpfs", 0, nullptr), 0);
+    ASSERT_EQ(::mount("none", "/sys/fs/cgroup", "tmpfs", 0, nullptr), 0);  // the machine has no process to be put there
     ASSERT_EQ(::mount("none", "/var/cache", "tmpfs", 0, nullptr), 0);  // what is kept for the host's other sandboxes
     pool_ = std::make_unique<asio::thread_pool>(2);
     agent_ = std::make_unique<FakeAgent>(io_.get_executor());
@@ -215,7 +216,9 @@ class SandboxTest : public testing::Test {
     const std::string daemon = KATA_IDLE_DAEMON;
     ASSERT_TRUE(MakeDirs(bundle() + "/rootfs", 0755).ok());
     ASSERT_TRUE(WriteFileAtomically(bundle() + "/config.json",
-                                    R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"}})", 0644)
+                                    R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"},
+                                        "linux": {"namespaces": [{"type": "network"}, {"type": "pid"}, {"type": "ipc"}]}})",
+                                    0644)
                     .ok());
     SandboxOptions options;
     options.id = "box";

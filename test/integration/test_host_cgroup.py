@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pod's cgroup on the host: what its machine uses is counted and limited there, and nothing of it stays."""
+import contextlib
+import os
+import pathlib
+import signal
+
+import pytest
+
+import harness
+from changed_installation import edit, installation
+from harness import read
+
+MIB = 1 << 20
+ROOT = pathlib.Path("/sys/fs/cgroup")
+
+
+def hierarchies():
+    """Where cgroups are; version 1's of devices is libvirt's, for the machine alone."""
+    if (ROOT / "cgroup.controllers").exists():
+        return [ROOT]
+    return [path for path in ROOT.iterdir() if not path.is_symlink() and path.name != "devices" and (path / "cgroup.procs").exists()]
+
+
+def members(directory, name="cgroup.procs"):
+    return {int(word) for word in read(directory / name).split()}
+
+
+def threads(pid):
+    """{tid: name}"""
+    return {int(tid): read(f"/proc/{pid}/task/{tid}/comm").strip() for tid in os.listdir(f"/proc/{pid}/task")}
+
+
+def number(path, *names):
+    """Of the first of several files that is there: versions name them differently."""
+    return next(int(read(path / name)) for name in names if (path / name).exists())
+
+
+def memory_hierarchy():
+    return ROOT if hierarchies() == [ROOT] else ROOT / "memory"
+
+
+def processes_of(kata, identity):
+    found = {*kata.shim_pids(identity), *kata.qemu_pids(identity), *harness.processes("virtiofsd", identity)}
+    assert len(found) >= 3
+    return found
+
+
+@contextlib.contextmanager
+def parent(kata, memory=None):
+    """A cgroup as an orchestrator makes one for a pod; the value is its path for linux.cgroupsPath."""
+    name = f"{kata.token}-pod"
+    for hierarchy in hierarchies():
+        (hierarchy / name).mkdir()
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if hierarchy.name == "cpuset":
+                (hierarchy / name / file).write_text(read(hierarchy / file), encoding="utf-8")
+    if memory:
+        limit = next(path for path in (memory_hierarchy() / name / file for file in ("memory.max", "memory.limit_in_bytes")) if path.exists())
+        limit.write_text(str(memory), encoding="utf-8")
+    try:
+        yield f"/{name}"
+    finally:
+        for hierarchy in hierarchies():
+            harness.wait_for(lambda place=hierarchy / name: not members(place) and not [p for p in place.iterdir() if p.is_dir()],
+                             f"{hierarchy / name} to be empty")
+            (hierarchy / name).rmdir()
+
+
+def test_the_machine_its_daemon_and_the_shim_are_in_it(kata):
+    with parent(kata) as pod:
+        identity = kata.new_id()
+        with kata.container(identity=identity, flags=("--cgroup", f"{pod}/{identity}")):
+            for hierarchy in hierarchies():
+                assert members(hierarchy / pod[1:] / identity) >= processes_of(kata, identity), hierarchy
+            used = number(memory_hierarchy() / pod[1:], "memory.current", "memory.usage_in_bytes")
+            assert used > 40 * MIB, "the machine's memory is not counted"
+
+
+def test_it_is_made_where_ctr_says(kata):
+    with kata.container() as identity:
+        for hierarchy in hierarchies():
+            assert members(hierarchy / "default" / identity) >= processes_of(kata, identity), hierarchy
+
+
+def test_a_limit_above_it_ends_the_machine_alone(kata):
+    with kata.container() as other, parent(kata, memory=100 * MIB) as pod:
+        identity = kata.new_id()
+        script = "dd if=/dev/zero of=/memory/x bs=1M count=300; sleep 1000"
+        result = kata.run("sh", "-c", script, identity=identity,
+                          flags=("--cgroup", f"{pod}/{identity}", "--mount", "type=tmpfs,src=tmpfs,dst=/memory,options=size=400m"))
+
+        assert result.code != 0
+        assert kata.exec(other, "echo", "alive").out == b"alive\n"
+
+
+@pytest.mark.parametrize("also", ["shim", "machine"])
+def test_a_kill_leaves_nothing_of_it(kata, also):
+    with parent(kata) as pod:
+        identity = kata.new_id()
+        kata.start_detached(identity, "sleep", "1000", flags=("--cgroup", f"{pod}/{identity}"))
+        pids = processes_of(kata, identity) if also == "machine" else kata.shim_pids(identity)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        kata.remove(identity)
+
+
+def test_a_path_that_leads_out_is_refused(kata):
+    result = kata.run("true", flags=("--cgroup", f"/{kata.token}/../../x"))
+
+    assert result.code == 1
+    assert "linux.cgroupsPath" in result.err and f"/{kata.token}/../../x" in result.err
+
+
+def test_processors_alone_may_be_in_it(kata):
+    """sandbox_cgroup_only = false"""
+    version1 = [path for path in hierarchies() if not (path / "cgroup.controllers").exists()]
+    with installation(kata, change=edit("^sandbox_cgroup_only = .*", "sandbox_cgroup_only = false")) as other:
+        if not version1:
+            assert "sandbox_cgroup_only" in other.run("true").err
+            return
+        with other.container() as identity:
+            machine = other.qemu_pids(identity)[0]
+            processors = {tid for tid, name in threads(machine).items() if name.startswith("CPU ")}
+            assert processors
+            for hierarchy in version1:
+                assert members(hierarchy / "default" / identity, "tasks") == processors, hierarchy
+                overhead, = (hierarchy / "kata_overhead").glob(f"{identity}-*")
+                assert members(overhead) >= processes_of(other, identity), hierarchy

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which processes of a sandbox are in which cgroup of the host: all in the pod's, or, without sandbox_cgroup_only, the
+// machine's processors in the pod's and the rest in one for overhead. Blocking; any thread, one call at a time.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <absl/status/status.h>
+
+#include "virtcontainers/cgroup/pod_cgroup.h"
+
+namespace kata::virtcontainers {
+
+struct SandboxCgroupOptions {
+  std::string sandbox_id;
+  std::string path;        // the pod's, linux.cgroupsPath; empty: "/<sandbox id>"
+  bool is_only = true;     // sandbox_cgroup_only
+  bool moves_shim = true;  // false: the caller wants the shim where it is
+  std::string root = kCgroupRoot;
+};
+
+class SandboxCgroup {
+ public:
+  explicit SandboxCgroup(SandboxCgroupOptions options) : options_(std::move(options)) {}
+
+  // Before any process of the sandbox runs: they begin where the shim is. The runtime directory is there.
+  absl::Status Enter();
+  // Once they run: the machine's process, and the daemons with their children.
+  absl::Status Take(pid_t machine, const std::vector<pid_t>& daemons);
+  // Once they have ended. Idempotent.
+  absl::Status Leave();
+
+ private:
+  SandboxCgroupOptions options_;
+  std::shared_ptr<PodCgroup> pod_;
+  std::shared_ptr<PodCgroup> overhead_;  // null: is_only
+};
+
+// For the shim's `delete` action: what a killed shim has left.
+absl::Status RemoveSandboxCgroup(const std::string& sandbox_id);
+
+}  // namespace kata::virtcontainers

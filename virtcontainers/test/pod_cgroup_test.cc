@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtcontainers/cgroup/pod_cgroup.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+#include "proto/base/fd.h"
+#include "virtcontainers/test/test_directory.h"
+
+namespace kata::virtcontainers {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Directories that look like a host's; what the kernel does in real ones is test_host_cgroup.py's.
+class PodCgroupTest : public testing::Test {
+ protected:
+  std::string root() const { return directory_.path(); }
+  void Write(const std::string& file, const std::string& text) {
+    const fs::path path = root() + "/" + file;
+    fs::create_directories(path.parent_path());
+    std::ofstream(path) << text;
+  }
+  std::string Read(const std::string& file) {
+    auto text = ReadFile(root() + "/" + file, 4096);
+    return text.ok() ? *text : text.status().ToString();
+  }
+  TestDirectory directory_;
+};
+
+TEST_F(PodCgroupTest, FindsTheHierarchiesOfEachVersion) {
+  Write("cpu,cpuacct/cgroup.procs", "");
+  Write("systemd/cgroup.procs", "");
+  Write("unified/cgroup.procs", "");
+  Write("unified/cgroup.controllers", "");
+  fs::create_directory_symlink("cpu,cpuacct", root() + "/cpu");
+  fs::create_directory(root() + "/empty");
+  std::map<std::string, bool> found;
+  for (const CgroupHierarchy& one : FindHierarchies(root()))
+    found[one.directory.substr(root().size())] = one.is_version2;
+  EXPECT_EQ(found, (std::map<std::string, bool>{{"/cpu,cpuacct", false}, {"/systemd", false}, {"/unified", true}}));
+
+  Write("cgroup.controllers", "cpu memory");
+  ASSERT_EQ(FindHierarchies(root()).size(), 1u);
+  EXPECT_EQ(FindHierarchies(root())[0].directory, root());
+  EXPECT_TRUE(FindHierarchies(root())[0].is_version2);
+  EXPECT_TRUE(FindHierarchies(root() + "/nowhere").empty());
+}
+
+TEST_F(PodCgroupTest, KnowsWhereAProcessIs) {
+  const std::string text = "9:name=systemd:/a.slice/b\n4:memory:/m\n2:cpu,cpuacct:/../out\n0::/a.slice/b.service\n";
+  EXPECT_EQ(FindOwnCgroup(text, {"/c/systemd", false}), "a.slice/b");
+  EXPECT_EQ(FindOwnCgroup(text, {"/c/memory", false}), "m");
+  EXPECT_EQ(FindOwnCgroup(text, {"/c/cpu,cpuacct", false}), "");
+  EXPECT_EQ(FindOwnCgroup(text, {"/c/pids", false}), "");
+  EXPECT_EQ(FindOwnCgroup(text, {"/c", true}), "a.slice/b.service");
+}
+
+TEST_F(PodCgroupTest, TakesPathsThatStayBelow) {
+  EXPECT_EQ(*CheckCgroupPath("//a///b/"), "a/b");
+  for (const char* path : {"", "/", "..", "/a/../b", "a/./b"}) EXPECT_FALSE(CheckCgroupPath(path).ok()) << path;
+}
+
+TEST_F(PodCgroupTest, SaysBeforehandWhatItMakesAndInheritsTheCpuset) {
+  Write("cpuset/cgroup.procs", "");
+  Write("cpuset/cpuset.cpus", "0-3\n");
+  Write("cpuset/cpuset.mems", "0\n");
+  Write("cpuset/pods/cpuset.cpus", "\n");
+  Write("cpuset/pods/cpuset.mems", "\n");
+  Write("devices/cgroup.procs", "");
+  auto cgroup = PodCgroup::Make(root(), "/pods/one", root() + "/record");
+  ASSERT_TRUE(cgroup.ok()) << cgroup.status();
+  EXPECT_EQ(Read("record"), "pods/one");
+  EXPECT_EQ(Read("cpuset/pods/cpuset.cpus"), "0-3\n");
+  EXPECT_TRUE(fs::is_directory(root() + "/cpuset/pods/one"));
+  EXPECT_FALSE(fs::exists(root() + "/devices/pods"));
+  ASSERT_TRUE(RemoveRecordedCgroup(root(), root() + "/record").ok());
+  EXPECT_FALSE(fs::exists(root() + "/cpuset/pods/one"));
+  EXPECT_TRUE(fs::exists(root() + "/cpuset/pods"));
+  EXPECT_TRUE(RemoveRecordedCgroup(root(), root() + "/record").ok());
+  EXPECT_TRUE(RemoveRecordedCgroup(root(), root() + "/none").ok());
+}
+
+TEST_F(PodCgroupTest, MovesThisProcessAndNobodyElseBack) {
+  Write("pids/cgroup.procs", "");
+  auto cgroup = PodCgroup::Make(root(), "pod", root() + "/record");
+  ASSERT_TRUE(cgroup.ok()) << cgroup.status();
+  Write("pids/pod/cgroup.procs", absl::StrCat("1\n", ::getpid(), "\n"));
+  // A file in it, which no directory of the kernel's would mind, keeps this one.
+  EXPECT_FALSE((*cgroup)->Remove().ok());
+  EXPECT_EQ(Read("pids/cgroup.procs"), absl::StrCat(::getpid()));
+}
+
+}  // namespace
+}  // namespace kata::virtcontainers
