@@ -45,7 +45,8 @@ absl::Status MakeShortLink(const MachinePaths& paths) {
 
 std::string QemuConf(uid_t uid, gid_t gid) {
   // Nothing is chowned (kernel and initrd are everybody's); no daemon is needed for logs; libvirt limits the devices
-  // alone, for the machine is counted in the pod's cgroup; an empty list crashes it when a virtiofs share is plugged in.
+  // alone, for the machine is counted in the pod's cgroup; an empty list crashes it when a virtiofs share is plugged
+  // in.
   return fmt::format(
       "user = \"+{}\"\n"
       "group = \"+{}\"\n"

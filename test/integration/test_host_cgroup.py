@@ -4,11 +4,14 @@ import contextlib
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 
 import pytest
 
 import harness
-from changed_installation import edit, installation
+import own_systemd
+from changed_installation import edit, installation, one_line
 from harness import read
 
 MIB = 1 << 20
@@ -111,6 +114,25 @@ def test_a_path_that_leads_out_is_refused(kata):
 
     assert result.code == 1
     assert "linux.cgroupsPath" in result.err and f"/{kata.token}/../../x" in result.err
+
+
+def test_with_systemd_it_is_a_scope(kata):
+    """systemd_cases.py, beside a systemd whose place among processes is the host's of that run."""
+    with own_systemd.systemd(f"{kata.token}-systemd") as enter:
+        cases = pathlib.Path(__file__).with_name("systemd_cases.py")
+        done = subprocess.run([*enter, sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", cases],
+                              capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_systemd_its_name_is_refused(kata):
+    slice_name = f"{kata.token}.slice"
+    result = kata.run("true", flags=("--cgroup", f"{slice_name}:x:y"))
+    if not os.path.exists(own_systemd.SOCKET):
+        assert result.code == 1
+        one_line(result.err, '"x-y.scope"', slice_name, own_systemd.SOCKET)
+    result = kata.run("true", flags=("--cgroup", f"{kata.token}:x:y"))
+    one_line(result.err, f'linux.cgroupsPath "{kata.token}:x:y"', "is no slice")
 
 
 def test_processors_alone_may_be_in_it(kata):

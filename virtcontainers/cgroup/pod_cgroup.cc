@@ -104,20 +104,17 @@ absl::Status WritePid(const std::string& file, pid_t pid) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<PodCgroup>> PodCgroup::Make(const std::string& root, const std::string& path,
-                                                           const std::string& record) {
+                                                           const std::string& record, const std::string& origin) {
   const std::string what = absl::StrCat("making the pod's cgroup \"", path, "\" (linux.cgroupsPath)");
   auto checked = CheckCgroupPath(path);
   if (!checked.ok()) return Annotate(checked.status(), what);
-  auto own = ReadFile("/proc/self/cgroup", kSmallFileMax);
-  if (!own.ok()) return Annotate(own.status(), what);
   RETURN_IF_ERROR(Annotate(WriteFileAtomically(record, *checked, 0600), what));
   std::vector<Place> places;
   for (CgroupHierarchy& hierarchy : FindHierarchies(root)) {
     // There it counts nothing, and libvirt has the machine in a cgroup of its own with the few devices that it needs.
     if (absl::EndsWith(hierarchy.directory, "/devices")) continue;
     RETURN_IF_ERROR(Annotate(MakeIn(hierarchy, *checked), what));
-    std::string origin = FindOwnCgroup(*own, hierarchy);
-    places.push_back({.hierarchy = hierarchy, .origin = DirectoryOf(hierarchy, origin)});
+    places.push_back({.hierarchy = hierarchy, .origin = DirectoryOf(hierarchy, FindOwnCgroup(origin, hierarchy))});
   }
   return std::shared_ptr<PodCgroup>(new PodCgroup(*std::move(checked), std::move(places)));
 }
@@ -139,17 +136,21 @@ absl::Status PodCgroup::AddThread(pid_t tid) const {
   return absl::OkStatus();
 }
 
-absl::Status PodCgroup::Remove() const {
-  std::vector<std::string> directories;
+void PodCgroup::LetGo() const {
   for (const Place& place : places_) {
-    directories.push_back(DirectoryOf(place.hierarchy, path_));
-    for (pid_t pid : ReadProcesses(directories.back())) {
+    for (pid_t pid : ReadProcesses(DirectoryOf(place.hierarchy, path_))) {
       if (!IsOurs(pid)) continue;
       // Where it came from may have gone; the top is always there.
       if (!WritePid(place.origin + "/cgroup.procs", pid).ok())
         WritePid(place.hierarchy.directory + "/cgroup.procs", pid).IgnoreError();
     }
   }
+}
+
+absl::Status PodCgroup::Remove() const {
+  LetGo();
+  std::vector<std::string> directories;
+  for (const Place& place : places_) directories.push_back(DirectoryOf(place.hierarchy, path_));
   return RemoveDirectories(std::move(directories));
 }
 

@@ -18,16 +18,18 @@ namespace kata::virtcontainers {
 class PodCgroup {
  public:
   // Makes what is missing of `path` in each hierarchy below `root`. `record`, a file, says so beforehand, for
-  // RemoveRecordedCgroup. No limit is set: the caller's own, above it, hold.
+  // RemoveRecordedCgroup. No limit is set: the caller's own, above it, hold. `origin`: this process's
+  // /proc/self/cgroup, read before it was moved anywhere.
   static absl::StatusOr<std::shared_ptr<PodCgroup>> Make(const std::string& root, const std::string& path,
-                                                         const std::string& record);
+                                                         const std::string& record, const std::string& origin);
 
   // Moves a process with all its threads into it, in each hierarchy. OK for one that is in it already.
   absl::Status Add(pid_t pid) const;
   // One thread alone, where the hierarchy is of version 1.
   absl::Status AddThread(pid_t tid) const;
-  // Moves this process and its children back to where this process came from, then removes the cgroup. One with
-  // others' processes stays. Idempotent.
+  // Moves this process and its children back to where this process came from.
+  void LetGo() const;
+  // LetGo, then removes the cgroup. One with others' processes stays. Idempotent.
   absl::Status Remove() const;
 
  private:

@@ -13,18 +13,20 @@
 
 #include "proto/base/fd.h"
 #include "proto/base/status.h"
+#include "virtcontainers/cgroup/systemd_scope.h"
 #include "virtcontainers/paths.h"
 
 namespace kata::virtcontainers {
 namespace {
 
-constexpr size_t kSmallFileMax = 64u << 10;
+constexpr size_t kSmallFileMax = 64u << 10;  // of /proc
 constexpr size_t kThreadsMax = 4096;
 constexpr int kGenerationsMax = 4;  // of a daemon that makes namespaces before it serves
 constexpr char kOverhead[] = "kata_overhead/";
 constexpr char kVcpuThread[] = "CPU ";  // QEMU's name of one: "CPU 0/KVM"
 
 std::string PodRecord(const std::string& sandbox_id) { return RuntimeDirectory(sandbox_id) + "/cgroup"; }
+std::string ScopeRecord(const std::string& sandbox_id) { return RuntimeDirectory(sandbox_id) + "/scope"; }
 std::string OverheadRecord(const std::string& sandbox_id) { return RuntimeDirectory(sandbox_id) + "/cgroup-overhead"; }
 
 std::vector<pid_t> Numbers(const std::string& text) {
@@ -79,11 +81,27 @@ absl::Status SandboxCgroup::Enter() {
         "sandbox_cgroup_only = false needs cgroups of version 1, where a thread can be in one of its own; set it to "
         "true");
   }
-  const std::string path = options_.path.empty() ? "/" + options_.sandbox_id : options_.path;
-  ASSIGN_OR_RETURN(pod_, PodCgroup::Make(options_.root, path, PodRecord(options_.sandbox_id)));
+  std::string path = options_.path.empty() ? "/" + options_.sandbox_id : options_.path;
+  ASSIGN_OR_RETURN(const std::string origin, ReadFile("/proc/self/cgroup", kSmallFileMax));
+  if (IsSystemdName(path)) {
+    auto scope = ParseSystemdName(path);
+    if (!scope.ok()) return Annotate(scope.status(), absl::StrCat("linux.cgroupsPath \"", path, "\""));
+    path = PathOfScope(*scope);
+    scope_ = scope->unit;
+    // Known to `delete` before it is there.
+    RETURN_IF_ERROR(WriteFileAtomically(ScopeRecord(options_.sandbox_id), scope_, 0600));
+    absl::Status started = StartScope(*scope, ::getpid());
+    if (!started.ok()) {
+      // Another's, maybe: it must not end with this sandbox.
+      scope_.clear();
+      ::unlink(ScopeRecord(options_.sandbox_id).c_str());
+      return started;
+    }
+  }
+  ASSIGN_OR_RETURN(pod_, PodCgroup::Make(options_.root, path, PodRecord(options_.sandbox_id), origin));
   if (!options_.is_only) {
     const std::string overhead = kOverhead + options_.sandbox_id;
-    ASSIGN_OR_RETURN(overhead_, PodCgroup::Make(options_.root, overhead, OverheadRecord(options_.sandbox_id)));
+    ASSIGN_OR_RETURN(overhead_, PodCgroup::Make(options_.root, overhead, OverheadRecord(options_.sandbox_id), origin));
   }
   if (!options_.moves_shim) return absl::OkStatus();
   return Annotate((overhead_ ? overhead_ : pod_)->Add(::getpid()), "moving the shim into the pod's cgroup");
@@ -99,13 +117,20 @@ absl::Status SandboxCgroup::Take(pid_t machine, const std::vector<pid_t>& daemon
 
 absl::Status SandboxCgroup::Leave() {
   absl::Status status;
+  if (!scope_.empty()) {
+    if (pod_ != nullptr) pod_->LetGo();
+    status.Update(StopScope(scope_));
+  }
   if (pod_ != nullptr) status.Update(pod_->Remove());
   if (overhead_ != nullptr) status.Update(overhead_->Remove());
   return status;
 }
 
 absl::Status RemoveSandboxCgroup(const std::string& sandbox_id) {
-  absl::Status status = RemoveRecordedCgroup(kCgroupRoot, PodRecord(sandbox_id));
+  absl::Status status;
+  auto scope = ReadFile(ScopeRecord(sandbox_id), kSmallFileMax);
+  if (scope.ok()) status.Update(StopScope(*scope));
+  status.Update(RemoveRecordedCgroup(kCgroupRoot, PodRecord(sandbox_id)));
   status.Update(RemoveRecordedCgroup(kCgroupRoot, OverheadRecord(sandbox_id)));
   return status;
 }

@@ -17,9 +17,10 @@ namespace kata::virtcontainers {
 
 struct SandboxCgroupOptions {
   std::string sandbox_id;
-  std::string path;        // the pod's, linux.cgroupsPath; empty: "/<sandbox id>"
-  bool is_only = true;     // sandbox_cgroup_only
-  bool moves_shim = true;  // false: the caller wants the shim where it is
+  std::string path;     // the pod's, linux.cgroupsPath, of either form; empty: "/<sandbox id>"
+  bool is_only = true;  // sandbox_cgroup_only
+  bool moves_shim =
+      true;  // false: the caller wants the shim where it is; a scope of systemd begins with it all the same
   std::string root = kCgroupRoot;
 };
 
@@ -36,6 +37,7 @@ class SandboxCgroup {
 
  private:
   SandboxCgroupOptions options_;
+  std::string scope_;  // the unit; empty: systemd knows nothing of it
   std::shared_ptr<PodCgroup> pod_;
   std::shared_ptr<PodCgroup> overhead_;  // null: is_only
 };

@@ -72,7 +72,7 @@ TEST_F(PodCgroupTest, SaysBeforehandWhatItMakesAndInheritsTheCpuset) {
   Write("cpuset/pods/cpuset.cpus", "\n");
   Write("cpuset/pods/cpuset.mems", "\n");
   Write("devices/cgroup.procs", "");
-  auto cgroup = PodCgroup::Make(root(), "/pods/one", root() + "/record");
+  auto cgroup = PodCgroup::Make(root(), "/pods/one", root() + "/record", "0::/\n");
   ASSERT_TRUE(cgroup.ok()) << cgroup.status();
   EXPECT_EQ(Read("record"), "pods/one");
   EXPECT_EQ(Read("cpuset/pods/cpuset.cpus"), "0-3\n");
@@ -87,7 +87,7 @@ TEST_F(PodCgroupTest, SaysBeforehandWhatItMakesAndInheritsTheCpuset) {
 
 TEST_F(PodCgroupTest, MovesThisProcessAndNobodyElseBack) {
   Write("pids/cgroup.procs", "");
-  auto cgroup = PodCgroup::Make(root(), "pod", root() + "/record");
+  auto cgroup = PodCgroup::Make(root(), "pod", root() + "/record", "0::/\n");
   ASSERT_TRUE(cgroup.ok()) << cgroup.status();
   Write("pids/pod/cgroup.procs", absl::StrCat("1\n", ::getpid(), "\n"));
   // A file in it, which no directory of the kernel's would mind, keeps this one.
