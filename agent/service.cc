@@ -18,6 +18,7 @@
 #include "agent/clock.h"
 #include "agent/entropy.h"
 #include "agent/guest.h"
+#include "agent/pause/pause.h"
 #include "agent/storage/memory_volumes.h"
 #include "agent/storage/share_limit.h"
 #include "agent/storage/storage.h"
@@ -29,7 +30,8 @@ namespace kata::agent {
 namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
-constexpr const char* kFeatures[] = {"storage-blk", "rekey", "clock", "network", "start-hooks", "resolver"};
+constexpr const char* kFeatures[] = {"storage-blk",      "rekey", "clock", "network", "start-hooks", "resolver",
+                                     "sandbox-container"};
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
 constexpr std::chrono::seconds kRemovalPause{1};
@@ -230,6 +232,7 @@ Co<absl::StatusOr<pid_t>> Service::MakeContainer(v1::CreateContainerRequest requ
   const std::string id = request.container_id();
   CO_ASSIGN_OR_RETURN(ContainerSpec spec, ParseContainerSpec(request.spec_json()));
   spec.hook_state = request.hook_state();
+  if (request.is_sandbox()) MakeSandboxContainer(spec, kMountPoint);
   auto container = std::make_shared<Container>(
       executor_,
       Container::Collaborators{

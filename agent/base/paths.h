@@ -10,6 +10,8 @@ inline constexpr char kContainersCgroup[] = "/sys/fs/cgroup/kata";
 // Where their processes are set up, outside of each container's limits. No container's name begins
 // with a dot.
 inline constexpr char kSetUpCgroup[] = "/sys/fs/cgroup/kata/.setup";
+// A directory of the guest's root that nothing is mounted on, for a mount namespace of one process.
+inline constexpr char kMountPoint[] = "/mnt";
 inline constexpr char kMemoryVolumes[] = "/run/kata-containers/memory";
 
 }  // namespace kata::agent

@@ -142,7 +142,9 @@ struct ContainerSpec {
   std::optional<unsigned long> personality;
   std::optional<SeccompProfile> seccomp;
   std::vector<Hook> start_hooks;
-  std::string hook_state;  // what they read; not of the document
+  // Not of the document:
+  std::string hook_state;   // what they read
+  bool is_sandbox = false;  // MakeSandboxContainer has been here
 };
 
 // InvalidArgument with the reason for a document that is not a usable spec.

@@ -25,6 +25,7 @@
 #include <absl/strings/str_split.h>
 
 #include "agent/base/errors.h"
+#include "agent/pause/pause.h"
 #include "agent/process/credentials.h"
 #include "agent/process/launcher.h"
 #include "agent/process/lookup.h"
@@ -340,6 +341,7 @@ absl::Status BecomeInit(const LaunchOptions& options, int control) {
   ASSIGN_OR_RETURN(const std::string program, EnterProgramsPlace(spec, env));
   RETURN_IF_ERROR(EnterCgroup(options.final_procs_fd));
   RETURN_IF_ERROR(WaitForStart(control));
+  if (options.container->is_sandbox) RETURN_IF_ERROR(BlockPauseSignals());
   RETURN_IF_ERROR(SetPersonality(*options.container));
   RETURN_IF_ERROR(ForbidNewPrivileges(spec));
   RETURN_IF_ERROR(RaisePermitted());

@@ -12,6 +12,7 @@
 
 #include "agent/base/errors.h"
 #include "agent/oci/sysctls.h"
+#include "agent/pause/pause.h"
 #include "agent/rootfs/mounts.h"
 #include "proto/base/in_root.h"
 #include "proto/base/mount_options.h"
@@ -124,11 +125,23 @@ absl::Status CheckProcOf(const std::string& path, const char* doing) {
   return NotProcfs(absl::StrCat(doing, " \"", path, "\""));
 }
 
+absl::Status WriteSysctls(const ContainerSpec& spec) {
+  // A namespace's root may not: WriteSysctlsFor has.
+  if (spec.namespaces.has_user) return absl::OkStatus();
+  for (const auto& [key, value] : spec.sysctls) RETURN_IF_ERROR(WriteSysctl(key, value));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status EnterRootfs(const ContainerSpec& spec) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
     return SystemError(errno, "making the mounts private");
+  }
+  if (spec.is_sandbox) {
+    // In the guest's /proc, since its own root will have none.
+    RETURN_IF_ERROR(WriteSysctls(spec));
+    RETURN_IF_ERROR(MountPauseRoot(spec.root_path));
   }
   const char* root = spec.root_path.c_str();
   if (::mount(root, root, nullptr, MS_BIND | MS_REC, nullptr) != 0) {
@@ -142,10 +155,7 @@ absl::Status EnterRootfs(const ContainerSpec& spec) {
 }
 
 absl::Status SealRootfs(const ContainerSpec& spec) {
-  // A namespace's root may not: WriteSysctlsFor has.
-  for (const auto& [key, value] : spec.sysctls) {
-    if (!spec.namespaces.has_user) RETURN_IF_ERROR(WriteSysctl(key, value));
-  }
+  if (!spec.is_sandbox) RETURN_IF_ERROR(WriteSysctls(spec));
   for (const Mount& mount : spec.mounts) {
     const MountOptions options = ParseMountOptions(mount.options);
     if (!IsDev(mount.destination) || mount.type != "tmpfs" || !(options.flags & MS_RDONLY)) continue;
