@@ -36,6 +36,7 @@ struct ContainerOptions {
   std::shared_ptr<const OciDocument> document;  // its config.json; null: it is read from there
   std::vector<RootfsMount> rootfs;              // empty: root.path of config.json is used as it stands
   bool terminal = false;                        // overrides process.terminal of config.json
+  bool is_sandbox = false;                      // the agent's own process, without rootfs, mounts and execs
   StdioFlags stdio;
   // How long an init may take to end of SIGKILL; a test's is shorter.
   std::chrono::nanoseconds kill_effect_timeout = kKillEffectTimeout;

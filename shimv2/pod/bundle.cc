@@ -46,7 +46,8 @@ absl::Status ReadGroup(const Json& annotations, const std::string& container_id,
   info.group = container_id;
   for (const PodKeys& keys : kPodKeys) {
     const std::string type = Text(annotations, keys.type);
-    if (type == "sandbox") return absl::OkStatus();
+    info.is_sandbox = type == "sandbox";
+    if (info.is_sandbox) return absl::OkStatus();
     if (type != "container") continue;
     info.sandbox_id = Text(annotations, keys.sandbox_id);
     if (info.sandbox_id.empty()) {

@@ -16,6 +16,7 @@ struct BundleInfo {
   std::shared_ptr<const virtcontainers::OciDocument> document;
   std::string sandbox_id;      // the pod's; the container's own id when it is alone or is the sandbox
   std::string group;           // all containers with the same one share a shim
+  bool is_sandbox = false;     // its caller's sandbox container, of a pod
   bool joins_sandbox = false;  // a further container of a pod: its sandbox's shim must be there
   bool may_join = false;       // joins the shim of its group when there is one, else makes it
   std::string hostname;        // the spec's

@@ -102,7 +102,7 @@ Co<absl::StatusOr<std::shared_ptr<TaskRecord>>> TaskService::CreateTask(task::Cr
   absl::Status logging = co_await StartLogger(init, files);
   if (!logging.ok()) co_return logging;
   StdioFiles ready = std::move(*files);
-  auto entry = co_await FillTask(request, info->document, init, std::move(ready));
+  auto entry = co_await FillTask(request, *info, init, std::move(ready));
   if (!entry.ok()) {
     std::vector<std::shared_ptr<ProcessRecord>> failed(1, init);
     co_await StopLoggers(std::move(failed));
@@ -110,14 +110,14 @@ Co<absl::StatusOr<std::shared_ptr<TaskRecord>>> TaskService::CreateTask(task::Cr
   co_return entry;
 }
 
-Co<absl::StatusOr<std::shared_ptr<TaskRecord>>> TaskService::FillTask(task::CreateTaskRequest request,
-                                                                      std::shared_ptr<const vc::OciDocument> document,
+Co<absl::StatusOr<std::shared_ptr<TaskRecord>>> TaskService::FillTask(task::CreateTaskRequest request, BundleInfo info,
                                                                       std::shared_ptr<ProcessRecord> init,
                                                                       StdioFiles files) {
   std::shared_ptr<vc::Sandbox> sandbox = pod_->sandbox();
   if (sandbox == nullptr) co_return absl::UnavailableError("the sandbox was stopped meanwhile");
   vc::ContainerOptions options = ContainerOptionsOf(request, init->paths);
-  options.document = std::move(document);
+  options.document = std::move(info.document);
+  options.is_sandbox = info.is_sandbox;
   auto container = co_await sandbox->CreateContainer(std::move(options));
   if (!container.ok()) co_return container.status();
   auto entry = std::make_shared<TaskRecord>();

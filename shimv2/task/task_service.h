@@ -79,8 +79,7 @@ class TaskService final : public containerd::task::v2::TaskService, public std::
                                                                     const std::string& exec_id);
 
   Co<absl::StatusOr<std::shared_ptr<TaskRecord>>> CreateTask(containerd::task::CreateTaskRequest request);
-  Co<absl::StatusOr<std::shared_ptr<TaskRecord>>> FillTask(containerd::task::CreateTaskRequest request,
-                                                           std::shared_ptr<const virtcontainers::OciDocument> document,
+  Co<absl::StatusOr<std::shared_ptr<TaskRecord>>> FillTask(containerd::task::CreateTaskRequest request, BundleInfo info,
                                                            std::shared_ptr<ProcessRecord> init, StdioFiles files);
   Co<void> RemoveFailed(std::shared_ptr<virtcontainers::Sandbox> sandbox, std::string id);
   Co<void> Abandon(std::shared_ptr<TaskRecord> entry);

@@ -47,6 +47,7 @@ TEST(Bundle, CriContainerJoinsItsSandbox) {
 
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_EQ(info->sandbox_id, "pod");
+  EXPECT_FALSE(info->is_sandbox);
   EXPECT_TRUE(info->joins_sandbox);
 }
 
@@ -55,6 +56,7 @@ TEST(Bundle, CriSandboxStartsOne) {
       ParseBundle(Spec(R"("io.kubernetes.cri.container-type":"sandbox","io.kubernetes.cri.sandbox-id":"pod")"), "pod");
 
   ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_TRUE(info->is_sandbox);
   EXPECT_FALSE(info->joins_sandbox);
 }
 
@@ -73,6 +75,7 @@ TEST(Bundle, CriOSandboxStartsOne) {
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_EQ(info->sandbox_id, "pod");
   EXPECT_EQ(info->group, "pod");
+  EXPECT_TRUE(info->is_sandbox);
   EXPECT_FALSE(info->joins_sandbox);
   EXPECT_FALSE(info->may_join);
 }

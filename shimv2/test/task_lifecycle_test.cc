@@ -152,7 +152,9 @@ TEST_F(TaskServiceTest, KillOfASilentGuestIsAnsweredAndTakenLater) {
 
 TEST_F(TaskServiceTest, SandboxLivesAsLongAsAnyContainer) {
   ASSERT_TRUE(Call(tasks_->Create({}, CreateRequest("pod", kIsPod))).ok());
+  EXPECT_TRUE(sandbox_->last_created.is_sandbox);
   ASSERT_TRUE(Call(tasks_->Create({}, CreateRequest("a", kOfPod))).ok());
+  EXPECT_FALSE(sandbox_->last_created.is_sandbox);
   EXPECT_EQ(sandbox_->options.id, "pod-01234567");
   EXPECT_EQ(sandbox_->containers.size(), 2u);
 

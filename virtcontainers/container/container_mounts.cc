@@ -120,6 +120,15 @@ absl::Status AddWritableMounts(const std::string& host_path, const GuestSpec& sp
   return absl::OkStatus();
 }
 
+absl::StatusOr<GuestSpec> GuestSpecOf(const OciDocument& document, ContainerMounts& mounts) {
+  const ContainerOptions& options = mounts.options;
+  if (options.is_sandbox) return MakeSandboxSpec(document, options.terminal);
+  const GuestSource guest_source = [&mounts](const std::string& source, const std::string& destination) {
+    return FindInGuest(mounts, source, destination);
+  };
+  return MakeGuestSpec(document, ContainerGuestPath(options.id), options.terminal, guest_source);
+}
+
 }  // namespace
 
 absl::Status PrepareContainer(ContainerMounts& mounts) {
@@ -136,15 +145,13 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
   auto hooks = HostHooks::Make(*document, options.id, options.bundle, HooksDirectory(mounts.sandbox_id));
   if (!hooks.ok()) return Annotate(hooks.status(), absl::StrCat("reading \"", config_path, "\""));
   mounts.hooks = std::make_shared<const HostHooks>(*std::move(hooks));
-  const GuestSource guest_source = [&mounts](const std::string& source, const std::string& destination) {
-    return FindInGuest(mounts, source, destination);
-  };
-  auto spec = MakeGuestSpec(*document, ContainerGuestPath(options.id), options.terminal, guest_source);
+  auto spec = GuestSpecOf(*document, mounts);
   if (!spec.ok()) return Annotate(spec.status(), absl::StrCat("reading \"", config_path, "\""));
   if (!spec->unknown_fields.empty())
     log::Warn("\"{}\": fields without effect, since they are not known here: {}", config_path, spec->unknown_fields);
   mounts.guest_spec = spec->json;
   mounts.process_namespaces = spec->process_namespaces;
+  if (options.is_sandbox) return absl::OkStatus();
   const std::string host_path = ContainerHostPath(mounts.sandbox_id, options.id);
   std::vector<Export> exports;
   ASSIGN_OR_RETURN(UniqueFd rootfs, OpenRootfs(options, mounts.sandbox_id, spec->rootfs_path));
@@ -167,10 +174,12 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
 absl::Status UndoContainer(const ContainerMounts& mounts) {
   if (mounts.share == nullptr) return absl::OkStatus();
   const std::string host_path = ContainerHostPath(mounts.sandbox_id, mounts.options.id);
-  RETURN_IF_ERROR(mounts.share->Run([&host_path]() -> absl::Status {
-    RETURN_IF_ERROR(UnmountBelow(host_path));
-    return RemoveTree(host_path);
-  }));
+  if (!mounts.options.is_sandbox) {
+    RETURN_IF_ERROR(mounts.share->Run([&host_path]() -> absl::Status {
+      RETURN_IF_ERROR(UnmountBelow(host_path));
+      return RemoveTree(host_path);
+    }));
+  }
   if (mounts.hooks != nullptr) mounts.hooks->Stopped();
   return absl::OkStatus();
 }

@@ -91,6 +91,11 @@ Co<absl::Status> GuestContainer::Start() {
 absl::StatusOr<std::shared_ptr<Process>> GuestContainer::AddExec(ExecOptions options) {
   const std::string what = absl::StrCat("adding process \"", options.exec_id, "\" to container \"", options_.id, "\"");
   if (options.exec_id.empty()) return absl::InvalidArgumentError(what + ": it needs an id");
+  if (options_.is_sandbox) {
+    return absl::FailedPreconditionError(what +
+                                         ": it is the sandbox container, which has no programs; exec into another "
+                                         "container of the pod");
+  }
   if (execs_.contains(options.exec_id)) return absl::AlreadyExistsError(what + ": it exists already");
   if (init_->state() == ProcessState::kStopped)
     return absl::FailedPreconditionError(what + ": the container has stopped");

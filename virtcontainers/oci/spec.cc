@@ -191,6 +191,27 @@ void KeepGuestHooks(Json& spec) {
   if (hooks.is_object() && hooks.contains("startContainer")) spec["hooks"]["startContainer"] = hooks["startContainer"];
 }
 
+void EditNamespaces(Json& spec, GuestSpec& out) {
+  auto linux = spec.find("linux");
+  if (linux == spec.end() || !linux->is_object()) return;
+  auto namespaces = linux->find("namespaces");
+  if (namespaces == linux->end() || !namespaces->is_array()) return;
+  for (Json& entry : *namespaces) {
+    if (!entry.is_object()) continue;
+    const std::string type = Text(entry, "type");
+    if (type == "network") {
+      entry.erase("path");
+      continue;
+    }
+    NoteProcessNamespace(type, Text(entry, "path"), out.process_namespaces);
+  }
+}
+
+void Finish(Json& spec, GuestSpec& out) {
+  EditNamespaces(spec, out);
+  out.json = spec.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 }  // namespace
 
 absl::StatusOr<GuestSpec> MakeGuestSpec(const OciDocument& document, const std::string& guest_dir, bool terminal,
@@ -206,20 +227,24 @@ absl::StatusOr<GuestSpec> MakeGuestSpec(const OciDocument& document, const std::
   KeepGuestHooks(spec);
   FindRootOptions(spec, out);
   if (absl::Status status = EditMounts(spec, guest_dir, guest_source, out); !status.ok()) return status;
-  if (auto linux = spec.find("linux"); linux != spec.end() && linux->is_object()) {
-    if (auto namespaces = linux->find("namespaces"); namespaces != linux->end() && namespaces->is_array()) {
-      for (Json& entry : *namespaces) {
-        if (!entry.is_object()) continue;
-        const std::string type = Text(entry, "type");
-        if (type == "network") {
-          entry.erase("path");
-          continue;
-        }
-        NoteProcessNamespace(type, Text(entry, "path"), out.process_namespaces);
-      }
-    }
-  }
-  out.json = spec.dump(-1, ' ', false, Json::error_handler_t::replace);
+  Finish(spec, out);
+  return out;
+}
+
+absl::StatusOr<GuestSpec> MakeSandboxSpec(const OciDocument& document, bool terminal) {
+  Json spec = document.json();
+  FieldReport report;
+  if (absl::Status status = CheckFields(spec, "", FieldsOf::kCreate, report); !status.ok()) return status;
+  KeepGuestHooks(spec);
+  if (spec.contains("hooks") && !spec["hooks"]["startContainer"].empty())
+    return absl::InvalidArgumentError("hooks.startContainer: a sandbox container has no programs for it");
+  GuestSpec out;
+  out.unknown_fields = report.Text();
+  spec["process"]["terminal"] = terminal;
+  // The agent has a root of its own for it.
+  spec["root"]["path"] = "/";
+  spec.erase("mounts");
+  Finish(spec, out);
   return out;
 }
 

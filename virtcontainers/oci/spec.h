@@ -56,6 +56,9 @@ using GuestSource = std::function<absl::StatusOr<std::optional<std::string>>(con
 // network namespace's path) go. InvalidArgument also for a field that is refused (fields.h).
 absl::StatusOr<GuestSpec> MakeGuestSpec(const OciDocument& document, const std::string& guest_dir, bool terminal,
                                         const GuestSource& guest_source);
+// Of a sandbox container, which has no root file system, no mounts and no program of an image: InvalidArgument for a
+// hook that would run in it.
+absl::StatusOr<GuestSpec> MakeSandboxSpec(const OciDocument& document, bool terminal);
 // Mounts at and below the bind with source <guest_dir>/<share_name> that are writable where it is read-only: `below`,
 // paths in it, as binds of their own. One mount of the guest holds them all, which "ro" makes read-only as a whole.
 std::string WithWritableMounts(const std::string& spec_json, const std::string& guest_dir,

@@ -49,6 +49,7 @@ agent::v1::CreateContainerRequest MakeContainerRequest(const ContainerMounts& mo
   request.set_container_id(mounts.options.id);
   request.set_spec_json(mounts.guest_spec);
   request.set_hook_state(mounts.hooks->GuestState());
+  request.set_is_sandbox(mounts.options.is_sandbox);
   request.set_has_stdin(mounts.options.stdio.has_stdin);
   request.set_has_stdout(mounts.options.stdio.has_stdout);
   request.set_has_stderr(mounts.options.stdio.has_stderr);

@@ -37,6 +37,7 @@ namespace {
 
 constexpr char kShareDevice[] = "share";
 constexpr char kStartHooksFeature[] = "start-hooks";
+constexpr char kSandboxFeature[] = "sandbox-container";
 constexpr std::chrono::seconds kRemoveTimeout{2};
 constexpr std::chrono::seconds kVirtiofsdStopTimeout{2};
 constexpr std::chrono::seconds kVsockDaemonStopTimeout{2};
@@ -286,8 +287,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (state_ != State::kRunning) co_return NotRunning();
     absl::Status named = CheckProcessNamespaces(host->process_namespaces);
     if (!named.ok()) co_return named;
-    if (!host->hooks->GuestState().empty() && !features_.contains(kStartHooksFeature))
-      co_return absl::FailedPreconditionError("hooks.startContainer: the agent in the guest's image is too old for it");
+    absl::Status able = CheckFeatures(*host);
+    if (!able.ok()) co_return able;
     auto container = std::make_shared<GuestContainer>(executor_, connection_, host->options);
     agent::v1::CreateContainerRequest request = MakeContainerRequest(*host);
     const std::chrono::seconds timeout(options_.config.create_container_timeout);
@@ -354,6 +355,16 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
           absl::StrCat("linux.namespaces: ", name.type, " at \"", name.path,
                        "\": that process is of no container of this pod; only containers of one pod share namespaces"));
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckFeatures(const ContainerMounts& host) const {
+    const auto too_old = [](absl::string_view what) {
+      return absl::FailedPreconditionError(absl::StrCat(what, ": the agent in the guest's image is too old for it"));
+    };
+    if (!host.hooks->GuestState().empty() && !features_.contains(kStartHooksFeature))
+      return too_old("hooks.startContainer");
+    if (host.options.is_sandbox && !features_.contains(kSandboxFeature)) return too_old("a sandbox container");
     return absl::OkStatus();
   }
 

@@ -29,6 +29,43 @@ absl::StatusOr<std::optional<std::string>> SomeInGuest(const std::string& source
   return std::nullopt;
 }
 
+TEST(OciSpec, ASandboxContainerHasNoRootNoMountsAndNoHooksInTheGuest) {
+  auto document = OciDocument::Parse(R"({
+    "process": {"args": ["/pause"], "user": {"uid": 65535}}, "hostname": "pod", "newField": 1,
+    "root": {"path": "rootfs", "readonly": true},
+    "hooks": {"prestart": [{"path": "/h"}], "startContainer": []},
+    "mounts": [{"destination": "/a", "type": "bind", "source": "/data", "options": ["rbind", "no-such-word"]}],
+    "linux": {"sysctl": {"kernel.msgmax": "1"},
+              "namespaces": [{"type": "pid"}, {"type": "ipc", "path": "/proc/7/ns/ipc"},
+                             {"type": "network", "path": "/run/netns/x"}]}})");
+  ASSERT_TRUE(document.ok()) << document.status();
+
+  auto spec = MakeSandboxSpec(**document, false);
+
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  const Json json = Json::parse(spec->json);
+  EXPECT_FALSE(json.contains("mounts"));
+  EXPECT_EQ(json["root"]["path"], "/");
+  EXPECT_EQ(json["process"]["user"]["uid"], 65535);
+  EXPECT_EQ(json["linux"]["sysctl"]["kernel.msgmax"], "1");
+  EXPECT_EQ(json["linux"]["namespaces"][2], Json({{"type", "network"}}));
+  EXPECT_TRUE(spec->shared_mounts.empty());
+  EXPECT_EQ(spec->unknown_fields, "newField");
+  ASSERT_EQ(spec->process_namespaces.size(), 1u);
+  EXPECT_EQ(spec->process_namespaces[0].pid, 7);
+}
+
+TEST(OciSpec, ASandboxContainerCannotRunAHookOfItsOwn) {
+  auto document =
+      OciDocument::Parse(R"({"process": {"args": ["x"]}, "root": {}, "hooks": {"startContainer": [{"path": "/h"}]}})");
+  ASSERT_TRUE(document.ok()) << document.status();
+
+  const absl::Status status = MakeSandboxSpec(**document, false).status();
+
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_EQ(status.message(), "hooks.startContainer: a sandbox container has no programs for it");
+}
+
 TEST(OciSpec, EditsWhatTheGuestSeesAndKeepsTheRest) {
   const std::string text = R"({
     "process": {"terminal": false, "args": ["sh"], "newField": 7},

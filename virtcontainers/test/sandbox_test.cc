@@ -39,6 +39,7 @@ class FakeAgent final : public v1::AgentService {
     v1::HelloResponse response;
     response.set_version(kAgentProtocolVersion);
     if (has_clock) response.add_features("clock");
+    if (has_sandbox_containers) response.add_features("sandbox-container");
     co_return response;
   }
   Co<absl::StatusOr<v1::SyncClockResponse>> SyncClock(CallContext, v1::SyncClockRequest request) override {
@@ -62,7 +63,9 @@ class FakeAgent final : public v1::AgentService {
     hello_age_ns = request.hello_age_ns();
     co_return wire::Empty();
   }
-  Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(CallContext, v1::CreateContainerRequest) override {
+  Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(CallContext,
+                                                                  v1::CreateContainerRequest request) override {
+    created = std::move(request);
     if (!create_status.ok()) co_return create_status;
     if (create_gate != nullptr) co_await create_gate->Wait();
     co_return v1::CreateContainerResponse();
@@ -136,6 +139,8 @@ class FakeAgent final : public v1::AgentService {
   Latch clock_asked;
   Latch clock_corrected;
   bool has_clock = false;
+  bool has_sandbox_containers = true;
+  v1::CreateContainerRequest created;  // the last one
   int64_t clock_ahead_ns = 0;
   int64_t hello_age_ns = 0;
   uint64_t oom_kills_at_exit = 0;
@@ -319,6 +324,51 @@ class SandboxTest : public testing::Test {
     EXPECT_EQ(sandbox_->ContainerCount(), 0u);
     EXPECT_EQ(agent_->removed_containers, 1);
     EXPECT_FALSE(IsShared("/rw/c1"));
+    co_return absl::OkStatus();
+  }
+  Co<absl::Status> SandboxContainer() {
+    CO_RETURN_IF_ERROR(WriteFileAtomically(bundle() + "/config.json",
+                                           R"({"process": {"args": ["/pause"]}, "root": {"path": "/nowhere"},
+                                               "mounts": [{"destination": "/dev/shm", "type": "bind",
+                                                           "source": "/nowhere", "options": ["rbind"]}]})",
+                                           0644));
+    ContainerOptions options = Options("pod");
+    options.is_sandbox = true;
+    options.rootfs.push_back({"overlay", "overlay", "", {"lowerdir=/nowhere"}});
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    ContainerOptions again = options;
+    auto made = co_await sandbox_->CreateContainer(std::move(options));
+    if (!made.ok()) co_return made.status();
+    EXPECT_TRUE(agent_->created.is_sandbox());
+    EXPECT_EQ(agent_->created.spec_json().find("nowhere"), std::string::npos);
+    EXPECT_EQ(agent_->created.memory_volumes_size(), 0);
+    // The share is mounted by now.
+    for (int i = 0; i < 1000 && !IsShared("/ro"); ++i) ::usleep(10000);
+    EXPECT_FALSE(IsShared("/ro/pod"));
+    CO_RETURN_IF_ERROR(co_await (*made)->Start());
+    ExecOptions exec;
+    exec.exec_id = "e";
+    exec.process_json = "{}";
+    absl::Status refused = (*made)->AddExec(std::move(exec)).status();
+    EXPECT_TRUE(absl::IsFailedPrecondition(refused));
+    EXPECT_EQ(
+        refused.message(),
+        "adding process \"e\" to container \"pod\": it is the sandbox container, which has no programs; exec into "
+        "another container of the pod");
+    CO_RETURN_IF_ERROR(co_await (*made)->Kill("", 15, false));
+    co_await (*made)->init()->WaitExit();
+    CO_RETURN_IF_ERROR(co_await sandbox_->DeleteContainer("pod"));
+    auto second = co_await sandbox_->CreateContainer(std::move(again));
+    co_return second.status();
+  }
+  Co<absl::Status> SandboxContainerOfAnOldAgent() {
+    agent_->has_sandbox_containers = false;
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    ContainerOptions options = Options("pod");
+    options.is_sandbox = true;
+    auto made = co_await sandbox_->CreateContainer(std::move(options));
+    EXPECT_TRUE(absl::IsFailedPrecondition(made.status())) << made.status();
+    EXPECT_EQ(sandbox_->ContainerCount(), 0u);
     co_return absl::OkStatus();
   }
   static Co<absl::Status> StartExec(std::shared_ptr<Container> container, std::shared_ptr<Latch> started) {
@@ -567,6 +617,8 @@ class SandboxTest : public testing::Test {
 };
 
 TEST_F(SandboxTest, LifeOfAContainer) { Run(Life()); }
+TEST_F(SandboxTest, ASandboxContainerHasNothingOfTheHost) { Run(SandboxContainer()); }
+TEST_F(SandboxTest, AnAgentThatIsTooOldMakesNoSandboxContainer) { Run(SandboxContainerOfAnOldAgent()); }
 TEST_F(SandboxTest, ProcessesEndWith137WhenTheMachineDies) { Run(MachineDies()); }
 TEST_F(SandboxTest, SizeOfATerminalIsRememberedWhileTheExecStarts) { Run(ResizeWhileAnExecStarts()); }
 TEST_F(SandboxTest, ContainerThatTheGuestMakesTooLateIsRemovedThere) { Run(CreateThatComesTooLate()); }
