@@ -18,6 +18,7 @@
 #include "agent/clock.h"
 #include "agent/entropy.h"
 #include "agent/guest.h"
+#include "agent/oci/sysctls.h"
 #include "agent/pause/pause.h"
 #include "agent/storage/memory_volumes.h"
 #include "agent/storage/share_limit.h"
@@ -30,8 +31,9 @@ namespace kata::agent {
 namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
-constexpr const char* kFeatures[] = {"storage-blk",      "rekey", "clock", "network", "start-hooks", "resolver",
-                                     "sandbox-container"};
+constexpr const char* kFeatures[] = {"storage-blk", "rekey",    "clock",             "network",
+                                     "start-hooks", "resolver", "sandbox-container", "pod"};
+constexpr int kPodSysctlsMax = 256;
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
 constexpr std::chrono::seconds kRemovalPause{1};
@@ -51,6 +53,13 @@ absl::Status SetHostname(const std::string& hostname) {
   if (hostname.size() > kHostnameSizeMax) return absl::InvalidArgumentError("hostname: longer than 64 bytes");
   if (!hostname.empty() && ::sethostname(hostname.data(), hostname.size()) != 0)
     return SystemError(errno, "setting the hostname");
+  return absl::OkStatus();
+}
+
+absl::Status SetPodSysctls(const v1::PodSettings& pod) {
+  if (pod.sysctls_size() > kPodSysctlsMax)
+    return absl::InvalidArgumentError(absl::StrCat("sysctls of the pod: ", pod.sysctls_size(), " are too many"));
+  for (const auto& [key, value] : pod.sysctls()) RETURN_IF_ERROR(WriteSysctl(key, value));
   return absl::OkStatus();
 }
 
@@ -164,6 +173,11 @@ Co<absl::StatusOr<wire::Empty>> Service::CreateSandbox(ttrpc::CallContext, v1::C
     CO_RETURN_IF_ERROR(SetClock(HostClockNow(request.clock_realtime_ns(), held, waited)));
   }
   CO_RETURN_IF_ERROR(SetHostname(request.hostname()));
+  if (request.has_pod()) {
+    CO_RETURN_IF_ERROR(SetPodSysctls(request.pod()));
+    CO_ASSIGN_OR_RETURN(SharedNamespaces own, SharedNamespaces::OfGuest());
+    shared_ = std::make_unique<SharedNamespaces>(std::move(own));
+  }
   has_sandbox_ = true;
   auto mounted = co_await MountStorages(request.storages(), &uevents_);
   if (!mounted.ok()) {

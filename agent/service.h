@@ -96,8 +96,8 @@ class Service : public v1::AgentService {
   std::set<std::shared_ptr<Container>> leaving_;
   // Mount points of those that have storages of their own, until these are unmounted.
   std::map<std::shared_ptr<Container>, std::vector<std::string>> storages_;
-  std::unique_ptr<SharedNamespaces> shared_;  // the first container's
-  std::weak_ptr<Container> first_;
+  std::unique_ptr<SharedNamespaces> shared_;  // the pod's: those of its first container, or the guest's own
+  std::weak_ptr<Container> first_;            // that they are of
 };
 
 }  // namespace kata::agent

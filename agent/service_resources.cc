@@ -3,6 +3,7 @@
 // kills.
 #include <utility>
 
+#include "agent/base/paths.h"
 #include "agent/cgroup/stats.h"
 #include "agent/service.h"
 #include "proto/base/fd.h"
@@ -36,9 +37,14 @@ Co<absl::StatusOr<wire::Empty>> Service::UpdateContainer(ttrpc::CallContext, v1:
 }
 
 Co<absl::StatusOr<v1::StatsContainerResponse>> Service::StatsContainer(ttrpc::CallContext, v1::ProcessId request) {
-  CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
+  CO_RETURN_IF_ERROR(RequireHello());
+  std::string cgroup = kContainersCgroup;
+  if (!request.container_id().empty()) {
+    CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
+    cgroup = container->CgroupPath();
+  }
   v1::StatsContainerResponse response;
-  ReadMetrics(container->CgroupPath(), *response.mutable_metrics());
+  ReadMetrics(cgroup, *response.mutable_metrics());
   auto text = ReadFile(kInterfacesFile, kInterfacesSizeMax);
   if (text.ok()) ParseInterfaces(*text, response);
   co_return response;

@@ -106,6 +106,14 @@ void KillSetUp(const Process& process) {
   }
 }
 
+absl::StatusOr<SharedNamespaces> SharedNamespaces::OfGuest() {
+  SharedNamespaces out;
+  ASSIGN_OR_RETURN(out.pid, OpenNamespace(::getpid(), "pid"));
+  ASSIGN_OR_RETURN(out.ipc, OpenNamespace(::getpid(), "ipc"));
+  ASSIGN_OR_RETURN(out.uts, OpenNamespace(::getpid(), "uts"));
+  return out;
+}
+
 absl::StatusOr<SharedNamespaces> SharedNamespaces::Copy() const {
   SharedNamespaces out;
   const std::pair<const UniqueFd*, UniqueFd*> all[] = {
@@ -281,7 +289,7 @@ Co<absl::Status> Container::Create(ContainerSpec spec, StdioWanted wanted, const
 absl::Status Container::JoinUserNamespace(const SharedNamespaces& shared, LaunchOptions& options) {
   if (shared.uid_mappings.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("linux.namespaces: user at \"", spec_.namespaces.user_path,
-                                                   "\": the pod's first container has no user namespace of its own"));
+                                                   "\": the pod has no user namespace of its own"));
   }
   // What the namespace has counts, whatever the document says.
   spec_.uid_mappings = shared.uid_mappings;
@@ -301,8 +309,8 @@ Co<absl::Status> Container::CreateInit(StdioWanted wanted, const SharedNamespace
     if (!names.time_path.empty()) {
       options.time_namespace_fd = shared->time.get();
       if (!shared->time.valid()) {
-        co_return absl::InvalidArgumentError(absl::StrCat("linux.namespaces: time at \"", names.time_path,
-                                                          "\": the pod's first container has none of its own"));
+        co_return absl::InvalidArgumentError(
+            absl::StrCat("linux.namespaces: time at \"", names.time_path, "\": the pod has none of its own"));
       }
     }
     if (!names.user_path.empty()) CO_RETURN_IF_ERROR(JoinUserNamespace(*shared, options));

@@ -56,10 +56,11 @@ struct StdioWanted {
   bool has_stderr = false;
 };
 
-// Namespaces of the sandbox's first container, which others may join.
+// Namespaces of the sandbox, which its containers may join: those of its first container, or the guest's own.
 struct SharedNamespaces {
   UniqueFd pid, ipc, uts, user, time;
   IdMappings uid_mappings, gid_mappings;
+  static absl::StatusOr<SharedNamespaces> OfGuest();
   absl::StatusOr<SharedNamespaces> Copy() const;
 };
 
