@@ -83,6 +83,8 @@ class Hypervisor {
   virtual Co<absl::Status> Detach(std::string id) = 0;
   // Host pid of the machine's process; 0 when not running.
   virtual pid_t Pid() const = 0;
+  // kKvm or kTcg once running; kAuto before.
+  virtual Accelerator accelerator() const = 0;
   virtual Co<absl::Status> Pause() = 0;
   virtual Co<absl::Status> Resume() = 0;
   // Kills the machine's process and returns once it is gone (tens of milliseconds). Idempotent, legal in any state.

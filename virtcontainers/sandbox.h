@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// A sandbox: one VM, its shared file system, the agent in it and the pod's containers. Created by the first container
-// of a pod, stopped when the VM stops for any reason. Io thread only; never blocks it; state is answered from memory.
-// States: new → booting → running → stopped (final, also after a failed boot).
+// A sandbox: one VM, its shared file system, the agent in it and the pod's containers. Stopped when the VM stops for
+// any reason. Io thread only; never blocks it; state is answered from memory. States: new → booting → running → stopped
+// (final, also after a failed boot).
 #pragma once
 
 #include <sys/types.h>
 
 #include <chrono>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "proto/base/coro.h"
@@ -16,13 +18,23 @@
 
 namespace kata::virtcontainers {
 
+// Of a pod that no container of its own stands for: the pod's namespaces are the guest's own, and what else its
+// containers share comes from here.
+struct PodSettings {
+  std::map<std::string, std::string> sysctls;
+  // On the host. Its files hostname, hosts and resolv.conf are mounted in /etc of each container that has nothing else
+  // mounted there; empty: none.
+  std::string etc_directory;
+};
+
 struct SandboxOptions {
   std::string id;
   Config config;
   std::string netns_path;       // empty: a new network namespace is made for the machine
-  std::string hostname;         // of the first container's spec
+  std::string hostname;         // the guest's
   std::string cgroup_path;      // on the host, linux.cgroupsPath; empty: one of its own at the top
   bool is_shim_placed = false;  // the caller has put the shim into a cgroup, where it stays
+  std::optional<PodSettings> pod;  // nothing: the first container brings the pod's namespaces
 };
 
 class Sandbox {
@@ -47,6 +59,13 @@ class Sandbox {
   // Kills the VM and virtiofsd, ends the mount namespace and removes all of the sandbox on the host. Idempotent; every
   // Process that still runs ends with status 137.
   virtual Co<absl::Status> Stop() = 0;
+  // Returns once the machine has ended, whoever has ended it, or its start has failed.
+  virtual Co<void> WaitStopped() = 0;
+  // Of all containers together, those included that are gone. Unavailable while no machine runs; Unimplemented with an
+  // agent that is too old. The guest's word: fit to be shown, not to be trusted.
+  virtual Co<absl::StatusOr<agent::v1::StatsContainerResponse>> Stats() = 0;
+  // What is known of the machine and the guest, for people: name → value. Any time.
+  virtual std::map<std::string, std::string> Facts() const = 0;
 };
 
 // For the shim's `delete` action after its daemon was killed: removes machine, virtiofsd, and both directories.

@@ -140,6 +140,7 @@ struct LibvirtMachine::Job {
   std::shared_ptr<LibvirtSession> session;
   UniqueFd pidfd;
   pid_t pid = 0;
+  bool is_kvm = false;
   uint32_t vsock_cid = 0;
   std::string capabilities;  // the directory of libvirt's files
   std::string warning;
@@ -243,6 +244,7 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
           "use hardware virtualization, as configuration key \"accelerator\" demands: ", choice.why_not_kvm));
     }
     if (!choice.is_kvm) spec.kernel_params += TcgKernelParams(spec.vcpus);
+    job->is_kvm = choice.is_kvm;
     job->warning = choice.why_not_kvm;
     ASSIGN_OR_RETURN(const std::string xml, DomainXml(spec, paths, choice.is_kvm));
     if (!spec.cache_dir.empty()) {
@@ -280,6 +282,7 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
   session_ = job->session;
   CO_RETURN_IF_ERROR(status);
   pid_ = job->pid;
+  accelerator_ = job->is_kvm ? Accelerator::kKvm : Accelerator::kTcg;
   spec_ = std::make_shared<const VmSpec>(job->spec);
   next_index_ = static_cast<int>(spec_->devices.size());
   vsock_cid_ = job->vsock_cid;
@@ -511,6 +514,7 @@ class LibvirtHypervisor : public Hypervisor {
   Co<absl::Status> Attach(Device device) override { return machine_->Attach(std::move(device)); }
   Co<absl::Status> Detach(std::string id) override { return machine_->Detach(std::move(id)); }
   pid_t Pid() const override { return machine_->pid(); }
+  Accelerator accelerator() const override { return machine_->accelerator(); }
   Co<absl::Status> Pause() override { return machine_->Pause(); }
   Co<absl::Status> Resume() override { return machine_->Resume(); }
   Co<absl::Status> Stop() override { return machine_->Stop(); }

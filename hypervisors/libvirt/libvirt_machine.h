@@ -24,6 +24,7 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
 
   Co<absl::Status> Start(VmSpec spec, int netns);
   Co<absl::StatusOr<std::unique_ptr<ttrpc::Transport>>> ConnectAgent(std::chrono::milliseconds timeout);
+  Accelerator accelerator() const { return accelerator_; }
   pid_t pid() const { return state_ == State::kRunning || state_ == State::kPaused ? pid_ : 0; }
   Co<absl::Status> Attach(Device device);
   Co<absl::Status> Detach(std::string id);
@@ -66,6 +67,7 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   bool is_late_ = false;
   bool is_cleaning_ = false;
   pid_t pid_ = 0;
+  Accelerator accelerator_ = Accelerator::kAuto;
   std::shared_ptr<const VmSpec> spec_;
   std::shared_ptr<const UniqueFd> netns_;  // in which it was started
   std::map<std::string, int> attached_;    // devices on root ports: id → index

@@ -3,6 +3,7 @@
 
 #include <sys/random.h>
 
+#include <absl/strings/ascii.h>
 #include <absl/strings/escaping.h>
 #include <absl/strings/str_replace.h>
 
@@ -65,6 +66,8 @@ absl::StatusOr<AgentPeer> ReadPeer(const agent::v1::HelloResponse& response) {
   for (const std::string& feature : response.features()) {
     if (feature.size() <= kAgentFeatureSizeMax) peer.features.insert(feature);
   }
+  for (const char c : response.kernel_release().substr(0, kKernelReleaseSizeMax))
+    peer.kernel_release += absl::ascii_isgraph(static_cast<unsigned char>(c)) ? c : '?';
   return peer;
 }
 

@@ -22,6 +22,7 @@ inline constexpr size_t kAgentFrameMax = 128u << 10;
 // Of what an agent names; more is a broken one.
 inline constexpr int kAgentFeaturesMax = 64;
 inline constexpr size_t kAgentFeatureSizeMax = 64;
+inline constexpr size_t kKernelReleaseSizeMax = 64;  // Linux has no longer one
 
 // The guest word (hypervisor.h) that holds its digest.
 inline constexpr char kTokenWord[] = "token_sha256";
@@ -37,6 +38,7 @@ struct AgentPeer {
   std::shared_ptr<ttrpc::Connection> connection;
   uint32_t version = 0;
   std::set<std::string> features;  // what may be used: storage-blk, rekey, clock
+  std::string kernel_release;      // the guest's word; can be shown
   std::chrono::steady_clock::time_point answered_at;
 };
 

@@ -12,6 +12,7 @@
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
+#include "virtcontainers/oci/pod_mounts.h"
 #include "virtcontainers/oci/spec.h"
 #include "virtcontainers/share/guest_own.h"
 #include "virtcontainers/share/idmapped_mount.h"
@@ -95,6 +96,8 @@ absl::StatusOr<UniqueFd> OpenRootfs(const ContainerOptions& options, const std::
 absl::StatusOr<std::optional<std::string>> FindInGuest(ContainerMounts& mounts, const std::string& source,
                                                        const std::string& destination) {
   if (IsGuestOwn(source)) return source;
+  // A pod's shared memory is that of the namespaces it has, which are the guest's own.
+  if (mounts.is_pod && source == kSharedMemory) return source;
   const std::string notes = absl::StrCat(RuntimeDirectory(mounts.sandbox_id), "/memory");
   ASSIGN_OR_RETURN(auto volume, FindMemoryVolume(source, destination, notes));
   if (!volume.has_value()) return std::nullopt;
@@ -142,6 +145,7 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
   if (!host_namespaces.ok()) return Annotate(host_namespaces.status(), absl::StrCat("reading \"", config_path, "\""));
   for (const std::string& type : *host_namespaces)
     log::Warn("container \"{}\": its {} namespace is the machine's own, not the host's", options.id, type);
+  if (mounts.is_pod) document = WithPodMounts(*document, mounts.pod_etc_directory);
   auto hooks = HostHooks::Make(*document, options.id, options.bundle, HooksDirectory(mounts.sandbox_id));
   if (!hooks.ok()) return Annotate(hooks.status(), absl::StrCat("reading \"", config_path, "\""));
   mounts.hooks = std::make_shared<const HostHooks>(*std::move(hooks));

@@ -23,6 +23,8 @@ struct ContainerMounts {
   ContainerOptions options;
   HostNamespaceRules host_namespaces;
   std::shared_ptr<const ShareNamespace> share;
+  bool is_pod = false;                                          // the sandbox has PodSettings
+  std::string pod_etc_directory;                                // of these
   std::string guest_spec;                                       // filled by Prepare
   std::vector<GuestSpec::ProcessNamespace> process_namespaces;  // as well
   std::vector<MemoryVolume> memory_volumes;

@@ -25,7 +25,7 @@ void CleanName(std::string& name) {
 
 absl::Status CleanGuestStats(agent::v1::StatsContainerResponse& stats) {
   auto& metrics = *stats.mutable_metrics();
-  if (stats.interfaces_size() > kInterfacesMax || metrics.io().usage_size() > kDisksMax ||
+  if (stats.interfaces_size() > kStatsInterfacesMax || metrics.io().usage_size() > kDisksMax ||
       metrics.hugetlb_size() > kHugePageSizesMax) {
     return absl::ResourceExhaustedError("the guest's answer is too long");
   }

@@ -10,7 +10,7 @@ class StatsContainerResponse;
 
 namespace kata::virtcontainers {
 
-inline constexpr int kInterfacesMax = 64;
+inline constexpr int kStatsInterfacesMax = 64;
 inline constexpr int kDisksMax = 256;
 inline constexpr int kHugePageSizesMax = 16;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/oci/document.h"
 
+#include <utility>
+
 #include <absl/strings/str_cat.h>
 #include <nlohmann/json.hpp>
 
@@ -31,6 +33,12 @@ absl::StatusOr<std::shared_ptr<const OciDocument>> OciDocument::Parse(const std:
   std::shared_ptr<OciDocument> document(new OciDocument());
   document->json_ = std::move(json);
   return std::shared_ptr<const OciDocument>(std::move(document));
+}
+
+std::shared_ptr<const OciDocument> OciDocument::Of(nlohmann::json json) {
+  std::shared_ptr<OciDocument> document(new OciDocument());
+  document->json_ = std::make_unique<nlohmann::json>(std::move(json));
+  return document;
 }
 
 absl::StatusOr<std::shared_ptr<const OciDocument>> OciDocument::Read(const std::string& bundle) {

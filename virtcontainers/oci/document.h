@@ -19,6 +19,8 @@ class OciDocument {
   // An error names the file and what is wrong in it.
   static absl::StatusOr<std::shared_ptr<const OciDocument>> Read(const std::string& bundle);
   static absl::StatusOr<std::shared_ptr<const OciDocument>> Parse(const std::string& text);
+  // A changed copy of another's, which has the two objects still.
+  static std::shared_ptr<const OciDocument> Of(nlohmann::json json);
   ~OciDocument();
 
   // An object with the objects "process" and "root".

@@ -30,6 +30,10 @@ agent::v1::CreateSandboxRequest MakeSandboxRequest(const SandboxOptions& options
   request.set_sandbox_id(options.id);
   request.set_hostname(options.hostname);
   request.set_share_files_max(share_files_max);
+  if (options.pod.has_value()) {
+    agent::v1::PodSettings* pod = request.mutable_pod();
+    for (const auto& [key, value] : options.pod->sysctls) (*pod->mutable_sysctls())[key] = value;
+  }
   agent::v1::Storage* storage = request.add_storages();
   const bool uses_9p = options.config.shared_fs == SharedFs::k9p;
   storage->set_fstype(uses_9p ? "9p" : "virtiofs");

@@ -20,12 +20,14 @@
 #include "virtcontainers/agent_client/vsock_daemon.h"
 #include "virtcontainers/container/container_mounts.h"
 #include "virtcontainers/container/guest_container.h"
+#include "virtcontainers/container/guest_stats.h"
 #include "virtcontainers/container/late_calls.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/sandbox/guest_clock.h"
 #include "virtcontainers/sandbox/guest_setup.h"
 #include "virtcontainers/sandbox/machine_spec.h"
 #include "virtcontainers/sandbox/sandbox_cgroup.h"
+#include "virtcontainers/sandbox/sandbox_facts.h"
 #include "virtcontainers/sandbox/sandbox_network.h"
 #include "virtcontainers/share/daemon_log.h"
 #include "virtcontainers/share/share_namespace.h"
@@ -38,6 +40,7 @@ namespace {
 constexpr char kShareDevice[] = "share";
 constexpr char kStartHooksFeature[] = "start-hooks";
 constexpr char kSandboxFeature[] = "sandbox-container";
+constexpr char kPodFeature[] = "pod";
 constexpr std::chrono::seconds kRemoveTimeout{2};
 constexpr std::chrono::seconds kVirtiofsdStopTimeout{2};
 constexpr std::chrono::seconds kVsockDaemonStopTimeout{2};
@@ -72,7 +75,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
                                                                      .is_only = options_.config.sandbox_cgroup_only,
                                                                      .moves_shim = !options_.is_shim_placed})),
         share_ready_(executor),
-        settled_(executor) {}
+        settled_(executor),
+        stopped_(executor) {}
 
   Co<absl::Status> Start() override {
     auto self = shared_from_this();
@@ -152,6 +156,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       state_ = State::kStopped;
       share_ready_.Set();
       settled_.Set();
+      stopped_.Set();
       co_return absl::OkStatus();
     }
     const bool is_first = state_ != State::kStopping && state_ != State::kStopped;
@@ -161,6 +166,35 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     co_await settled_.Wait();
     absl::Status released = co_await Release();
     co_return status.ok() ? released : status;
+  }
+
+  Co<void> WaitStopped() override {
+    auto self = shared_from_this();
+    co_await stopped_.Wait();
+  }
+
+  Co<absl::StatusOr<agent::v1::StatsContainerResponse>> Stats() override {
+    auto self = shared_from_this();
+    const std::string what = absl::StrCat("reading statistics of sandbox \"", options_.id, "\"");
+    if (state_ != State::kRunning) co_return Annotate(NotRunning(), what);
+    if (!features_.contains(kPodFeature)) co_return Annotate(AgentTooOld(), what);
+    agent::v1::AgentClient client(connection_);
+    auto response = co_await client.StatsContainer(agent::v1::ProcessId(), kAgentCallTimeout);
+    if (!response.ok()) co_return Annotate(response.status(), what);
+    absl::Status cleaned = CleanGuestStats(*response);
+    if (!cleaned.ok()) co_return Annotate(cleaned, what);
+    co_return std::move(*response);
+  }
+
+  std::map<std::string, std::string> Facts() const override {
+    SandboxFacts facts;
+    facts.config = &options_.config;
+    facts.machine_pid = hypervisor_->Pid();
+    facts.accelerator = hypervisor_->accelerator();
+    if (virtiofsd_ != nullptr) facts.virtiofsd_pid = virtiofsd_->process.pid;
+    facts.guest_kernel = guest_kernel_;
+    facts.features = features_;
+    return Describe(facts);
   }
 
  private:
@@ -197,6 +231,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (!peer.ok()) co_return peer.status();
     connection_ = peer->connection;
     features_ = peer->features;
+    guest_kernel_ = peer->kernel_release;
     Spawn(executor_, "watching the agent", WatchConnection(shared_from_this()));
     absl::Status made = co_await SetUpGuest(peer->answered_at);
     if (!made.ok()) co_return made;
@@ -269,6 +304,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   }
 
   Co<absl::Status> SetUpGuest(std::chrono::steady_clock::time_point hello_answered_at) {
+    if (options_.pod.has_value() && !features_.contains(kPodFeature))
+      co_return Annotate(AgentTooOld(), "setting up the guest");
     agent::v1::CreateSandboxRequest request = MakeSandboxRequest(options_, virtiofsd_->descriptors);
     agent::v1::AgentClient client(connection_);
     AddClock(hello_answered_at, request);
@@ -280,6 +317,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     co_await share_ready_.Wait();
     if (state_ != State::kBooting && state_ != State::kRunning) co_return NotRunning();
     host->share = share_;
+    if (options_.pod.has_value()) host->pod_etc_directory = options_.pod->etc_directory;
+    host->is_pod = options_.pod.has_value();
     std::function<absl::Status()> prepare = [host] { return PrepareContainer(*host); };
     absl::Status prepared = co_await RunBlocking(pool_, std::move(prepare));
     if (!prepared.ok()) co_return prepared;
@@ -350,7 +389,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   // Containers of this sandbox are known on the host by the machine's process.
   absl::Status CheckProcessNamespaces(const std::vector<GuestSpec::ProcessNamespace>& names) const {
     for (const GuestSpec::ProcessNamespace& name : names) {
-      if (name.pid == hypervisor_->Pid() && !containers_.empty()) continue;
+      if (name.pid == hypervisor_->Pid() && (options_.pod.has_value() || !containers_.empty())) continue;
       return absl::InvalidArgumentError(
           absl::StrCat("linux.namespaces: ", name.type, " at \"", name.path,
                        "\": that process is of no container of this pod; only containers of one pod share namespaces"));
@@ -368,6 +407,10 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     return absl::OkStatus();
   }
 
+  static absl::Status AgentTooOld() {
+    return absl::UnimplementedError("the agent in the guest's image is too old for it; rebuild it with tools/build");
+  }
+
   absl::Status NotRunning() const {
     if (!start_status_.ok()) return start_status_;
     return absl::UnavailableError(absl::StrCat("sandbox \"", options_.id, "\" has stopped"));
@@ -378,6 +421,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     co_await self->hypervisor_->WaitStopped();
     if (self->state_ == State::kRunning) log::Warn("the virtual machine has stopped unexpectedly");
     if (self->state_ == State::kRunning) self->state_ = State::kStopping;
+    self->stopped_.Set();
     if (self->connection_) self->connection_->Close(absl::UnavailableError("the virtual machine has stopped"));
     for (auto& [id, entry] : self->containers_) entry.container->StopAll(kVmDiedStatus);
     co_return absl::OkStatus();
@@ -451,6 +495,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     };
     absl::Status status = co_await RunBlocking(pool_, std::move(job));
     state_ = State::kStopped;
+    stopped_.Set();
     co_return status;
   }
 
@@ -468,10 +513,12 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   const std::shared_ptr<VsockDaemon> vsock_daemon_ = std::make_shared<VsockDaemon>();
   std::shared_ptr<ttrpc::Connection> connection_;
   std::set<std::string> features_;  // of the agent
+  std::string guest_kernel_;
   std::map<std::string, Entry> containers_;
   std::set<std::string> creating_;
   Latch share_ready_;  // or the start has failed
   Latch settled_;      // the start has ended, well or not
+  Latch stopped_;      // the machine has ended, or there will be none
   std::shared_ptr<Latch> releasing_;
   std::shared_ptr<Latch> creators_gone_;
 };

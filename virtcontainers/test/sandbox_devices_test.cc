@@ -26,6 +26,7 @@ class StubbornMachine final : public hypervisors::Hypervisor {
     co_return absl::OkStatus();
   }
   pid_t Pid() const override { return 1; }
+  hypervisors::Accelerator accelerator() const override { return hypervisors::Accelerator::kTcg; }
   Co<absl::Status> Pause() override { co_return absl::OkStatus(); }
   Co<absl::Status> Resume() override { co_return absl::OkStatus(); }
   Co<absl::Status> Stop() override { co_return absl::OkStatus(); }
