@@ -14,6 +14,7 @@
 #include "proto/base/coro.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
+#include "shimv2/sandbox/sandbox_service.h"
 #include "shimv2/task/event_publisher.h"
 #include "shimv2/task/task_service.h"
 
@@ -42,6 +43,7 @@ struct Daemon {
   std::shared_ptr<EventPublisher> events;
   std::shared_ptr<PodSandbox> pod;
   std::shared_ptr<TaskService> tasks;
+  std::shared_ptr<SandboxService> sandboxes;
   std::shared_ptr<ttrpc::Server> server;
   std::string socket_path;
 };
@@ -110,9 +112,14 @@ int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::
   };
   daemon.pod = std::make_shared<PodSandbox>(executor, daemon.pool, std::move(pod), std::move(make));
   daemon.tasks = std::make_shared<TaskService>(executor, daemon.pool, daemon.events, daemon.pod, arguments.name_space);
+  SandboxServiceOptions sandbox;
+  sandbox.sandbox_id = sandbox_id;
+  sandbox.shut_down = [&daemon] { daemon.tasks->RequestShutDown(); };
+  daemon.sandboxes = std::make_shared<SandboxService>(executor, daemon.pool, daemon.pod, std::move(sandbox));
   ttrpc::ServiceMap services;
   daemon.tasks->Register(services);
   daemon.tasks->Register(services, kTaskServiceV3);
+  daemon.sandboxes->Register(services);
   daemon.server = ttrpc::Server::Start(daemon.io.get_executor(), std::move(socket), &services);
   Spawn(daemon.io.get_executor(), "handling signals", HandleSignals(&daemon));
   Spawn(daemon.io.get_executor(), "handling SIGUSR1", LogTasksWhenAsked(&daemon));

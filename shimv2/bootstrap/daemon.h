@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shim's long life: composes event loop, Task services, events and signals (docs/shim-contract.md section 3).
+// The shim's long life: composes event loop, Task and Sandbox services, events and signals (docs/shim-contract.md
+// section 3).
 #pragma once
 
 #include <string>
@@ -10,7 +11,8 @@
 
 namespace kata::shimv2 {
 
-// Serves on `socket` until the last container is gone and Shutdown was called, or SIGTERM came. Returns the exit code.
+// Serves on `socket` until the last container is gone and Shutdown was called, the sandbox was shut down, or SIGTERM
+// came. Returns the exit code.
 // `options`: what the caller gave with `start`.
 int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::string& sandbox_id,
               const std::string& socket_path, UniqueFd socket, wire::Any options);

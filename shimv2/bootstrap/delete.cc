@@ -74,9 +74,7 @@ absl::StatusOr<std::string> Delete(const Arguments& arguments) {
     bundle = cwd != nullptr ? cwd : "/nonexistent";
     std::free(cwd);
   }
-  BundleInfo info;
-  info.sandbox_id = arguments.id;
-  info.group = arguments.id;
+  BundleInfo info = BundleOfSandbox(arguments.id);
   // A half-built bundle is no reason to fail: without a readable config.json it is taken for a container of its own.
   if (auto read = ReadBundle(bundle, arguments.id); read.ok()) info = *read;
   std::string socket_path = RecordedSocketPath(bundle);

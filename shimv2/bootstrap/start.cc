@@ -101,7 +101,10 @@ absl::StatusOr<std::string> Start(const Arguments& arguments) {
   ASSIGN_OR_RETURN(std::string bytes, ReadCallerInput(STDIN_FILENO, kCallerInputTimeout));
   ASSIGN_OR_RETURN(StartInput input, ParseStartInput(bytes, arguments.id, arguments.name_space));
   ASSIGN_OR_RETURN(const RuntimeOptions options, ParseRuntimeOptions(input.options));
-  ASSIGN_OR_RETURN(BundleInfo info, ReadBundle(bundle, arguments.id));
+  auto read = ReadBundle(bundle, arguments.id);
+  // That of a pod has no document where the Sandbox API makes it.
+  if (absl::IsNotFound(read.status())) read = BundleOfSandbox(arguments.id);
+  ASSIGN_OR_RETURN(const BundleInfo info, std::move(read));
   const std::string path = SocketPath(input.socket_directory, arguments.address, arguments.name_space, info.group);
   if (info.joins_sandbox) {
     auto joined = FindSandboxSocket(bundle, path, info);

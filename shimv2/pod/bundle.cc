@@ -69,6 +69,13 @@ absl::Status ReadGroup(const Json& annotations, const std::string& container_id,
 
 }  // namespace
 
+BundleInfo BundleOfSandbox(const std::string& sandbox_id) {
+  BundleInfo info;
+  info.sandbox_id = sandbox_id;
+  info.group = sandbox_id;
+  return info;
+}
+
 absl::StatusOr<BundleInfo> DescribeBundle(std::shared_ptr<const virtcontainers::OciDocument> document,
                                           const std::string& container_id) {
   const Json& spec = document->json();

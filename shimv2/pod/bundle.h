@@ -13,7 +13,7 @@
 namespace kata::shimv2 {
 
 struct BundleInfo {
-  std::shared_ptr<const virtcontainers::OciDocument> document;
+  std::shared_ptr<const virtcontainers::OciDocument> document;  // null: there is none
   std::string sandbox_id;      // the pod's; the container's own id when it is alone or is the sandbox
   std::string group;           // all containers with the same one share a shim
   bool is_sandbox = false;     // its caller's sandbox container, of a pod
@@ -27,7 +27,9 @@ struct BundleInfo {
       config_annotations;  // those of the configuration, virtcontainers' kAnnotationPrefix
 };
 
-// An error names the file and what is wrong in it.
+// Of a bundle without a document: that of a sandbox by itself.
+BundleInfo BundleOfSandbox(const std::string& sandbox_id);
+// An error names the file and what is wrong in it; NotFound when there is no document.
 absl::StatusOr<BundleInfo> ReadBundle(const std::string& bundle, const std::string& container_id);
 absl::StatusOr<BundleInfo> DescribeBundle(std::shared_ptr<const virtcontainers::OciDocument> document,
                                           const std::string& container_id);

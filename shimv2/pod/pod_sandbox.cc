@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shimv2/pod/pod_sandbox.h"
 
-#include <limits.h>
-#include <unistd.h>
-
 #include <utility>
 
 #include "proto/base/log.h"
@@ -17,13 +14,6 @@ namespace {
 
 constexpr size_t kDigestInName = 8;
 
-// What a container shows that has the host's name by its document (Docker's --uts host), or a uts namespace and no
-// name: as with runc, that of the host. One with a name of its own sets it in its own namespace.
-std::string HostName() {
-  char name[HOST_NAME_MAX + 1] = {};
-  return ::gethostname(name, HOST_NAME_MAX) == 0 ? name : "";
-}
-
 absl::StatusOr<virtcontainers::Config> LoadConfigOf(const RuntimeOptions& caller,
                                                     const std::map<std::string, std::string>& annotations) {
   ASSIGN_OR_RETURN(virtcontainers::Config config,
@@ -32,22 +22,13 @@ absl::StatusOr<virtcontainers::Config> LoadConfigOf(const RuntimeOptions& caller
   return config;
 }
 
-bool IsGiven(const BundleInfo& info, const char* annotation) {
-  return info.config_annotations.contains(absl::StrCat(virtcontainers::kAnnotationPrefix, annotation));
+bool IsGiven(const PodDescription& pod, const char* annotation) {
+  return pod.config_annotations.contains(absl::StrCat(virtcontainers::kAnnotationPrefix, annotation));
 }
 
-void FitToPod(const BundleInfo& info, virtcontainers::Config& config) {
-  // Of a group nobody knows what else joins it.
-  if (info.may_join) return;
-  FitMachine(ReadPodSize(info.document->json()), ReadHostSize(), IsGiven(info, "hypervisor.default_memory"),
-             IsGiven(info, "hypervisor.default_vcpus"), config);
-}
-
-// The error of a failed start reaches the caller through CreateContainer, which waits for it.
-Co<absl::Status> StartSandbox(std::shared_ptr<virtcontainers::Sandbox> sandbox) {
-  absl::Status status = co_await sandbox->Start();
-  if (!status.ok()) log::Debug("the sandbox did not start: {}", status.message());
-  co_return absl::OkStatus();
+void FitToPod(const PodDescription& pod, virtcontainers::Config& config) {
+  FitMachine(pod.size, ReadHostSize(), IsGiven(pod, "hypervisor.default_memory"),
+             IsGiven(pod, "hypervisor.default_vcpus"), config);
 }
 
 }  // namespace
@@ -60,7 +41,32 @@ PodSandbox::PodSandbox(asio::any_io_executor executor, asio::thread_pool& pool, 
                        SandboxMaker make_sandbox)
     : executor_(executor), pool_(pool), options_(std::move(options)), make_sandbox_(std::move(make_sandbox)) {}
 
-Co<absl::Status> PodSandbox::Ensure(BundleInfo info, wire::Any caller_options) {
+Co<absl::Status> PodSandbox::Ensure(PodDescription pod) {
+  if (is_kept_ && sandbox_ == nullptr) {
+    co_return absl::FailedPreconditionError(
+        absl::StrCat("sandbox \"", pod.sandbox_id, "\" does not run: it was not started, or has ended"));
+  }
+  co_return co_await MakeOnce(std::move(pod));
+}
+
+absl::Status PodSandbox::Keep() {
+  if (is_kept_ || sandbox_ != nullptr || made_ != nullptr)
+    return absl::AlreadyExistsError("this shim has a sandbox already");
+  is_kept_ = true;
+  return absl::OkStatus();
+}
+
+Co<absl::Status> PodSandbox::Start(PodDescription pod) {
+  auto self = shared_from_this();
+  absl::Status made = co_await MakeOnce(std::move(pod));
+  if (!made.ok()) co_return made;
+  std::shared_ptr<Outcome> started = started_;
+  if (started == nullptr) co_return absl::UnavailableError("the sandbox was stopped meanwhile");
+  co_await started->known.Wait();
+  co_return started->status;
+}
+
+Co<absl::Status> PodSandbox::MakeOnce(PodDescription pod) {
   auto self = shared_from_this();
   while (made_ != nullptr) {
     std::shared_ptr<Latch> other = made_;
@@ -70,38 +76,49 @@ Co<absl::Status> PodSandbox::Ensure(BundleInfo info, wire::Any caller_options) {
   if (is_ended_) co_return absl::UnavailableError("its shim is shutting down; try again");
   auto mine = std::make_shared<Latch>(executor_);
   made_ = mine;
-  absl::Status status = co_await MakeSandbox(std::move(info), std::move(caller_options));
+  absl::Status status = co_await MakeSandbox(std::move(pod));
   made_ = nullptr;
   mine->Set();
   co_return status;
 }
 
-Co<absl::Status> PodSandbox::MakeSandbox(BundleInfo info, wire::Any caller_options) {
+// A failed start reaches containers through CreateContainer, which waits for it, and a keeper through Start.
+Co<absl::Status> PodSandbox::StartSandbox(std::shared_ptr<virtcontainers::Sandbox> sandbox,
+                                          std::shared_ptr<Outcome> started) {
+  started->status = co_await sandbox->Start();
+  if (!started->status.ok()) log::Debug("the sandbox did not start: {}", started->status.message());
+  started->known.Set();
+  co_return absl::OkStatus();
+}
+
+Co<absl::Status> PodSandbox::MakeSandbox(PodDescription pod) {
   if (stopped_ != nullptr) co_return absl::UnavailableError("the sandbox is being stopped");
-  if (info.joins_sandbox) {
-    co_return absl::FailedPreconditionError(
-        absl::StrCat("sandbox \"", info.sandbox_id, "\" has ended; delete the pod"));
+  if (pod.must_exist) {
+    co_return absl::FailedPreconditionError(absl::StrCat("sandbox \"", pod.sandbox_id, "\" has ended; delete the pod"));
   }
-  CO_ASSIGN_OR_RETURN(RuntimeOptions caller, ParseRuntimeOptions(caller_options));
+  CO_ASSIGN_OR_RETURN(RuntimeOptions caller, ParseRuntimeOptions(pod.runtime_options));
   CO_ASSIGN_OR_RETURN(const RuntimeOptions at_start, ParseRuntimeOptions(options_.start_options));
   if (caller.empty()) caller = at_start;
-  std::function<absl::StatusOr<virtcontainers::Config>()> load = [caller, annotations = info.config_annotations] {
+  std::function<absl::StatusOr<virtcontainers::Config>()> load = [caller, annotations = pod.config_annotations] {
     return LoadConfigOf(caller, annotations);
   };
   CO_ASSIGN_OR_RETURN(virtcontainers::Config config,
                       co_await RunBlockingFor<virtcontainers::Config>(pool_, std::move(load)));
   if (is_ended_) co_return absl::UnavailableError("its shim is shutting down; try again");
   virtcontainers::SandboxOptions options;
-  options.id = SandboxName(info.sandbox_id, options_.socket_path);
+  options.id = SandboxName(pod.sandbox_id, options_.socket_path);
   options.config = std::move(config);
-  options.netns_path = info.netns_path;
-  options.hostname = HostName();
-  options.cgroup_path = info.cgroup_path;
+  options.netns_path = pod.netns_path;
+  options.hostname = pod.hostname;
+  if (options.hostname.empty()) options.hostname = HostName();
+  options.cgroup_path = pod.cgroup_path;
   options.is_shim_placed = !at_start.shim_cgroup.empty();
-  FitToPod(info, options.config);
+  options.pod = pod.settings;
+  FitToPod(pod, options.config);
   if (options.config.enable_debug) log::SetLevel(log::Level::kDebug);
   sandbox_ = make_sandbox_(std::move(options));
-  Spawn(executor_, "starting the sandbox", StartSandbox(sandbox_));
+  started_ = std::make_shared<Outcome>(executor_);
+  Spawn(executor_, "starting the sandbox", StartSandbox(sandbox_, started_));
   co_return absl::OkStatus();
 }
 
@@ -112,6 +129,7 @@ Co<void> PodSandbox::Stop() {
     co_await making->Wait();
   }
   std::shared_ptr<virtcontainers::Sandbox> sandbox = std::exchange(sandbox_, nullptr);
+  started_ = nullptr;
   std::shared_ptr<Latch> stopped = stopped_;
   if (sandbox == nullptr) {
     // The process may end after this.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one owner of a sandbox's life: it comes with the first container of a pod and goes with the last, or when the
-// shim ends. Io thread only.
+// The one owner of a sandbox's life: it comes with the first container of a pod and goes with the last, or with a
+// keeper, whose it is whatever containers come and go; in any case when the shim ends. Io thread only.
 #pragma once
 
 #include <functional>
@@ -9,7 +9,7 @@
 
 #include "proto/base/coro.h"
 #include "proto/schema/wire.pb.h"
-#include "shimv2/pod/bundle.h"
+#include "shimv2/pod/pod_description.h"
 #include "virtcontainers/sandbox.h"
 
 namespace kata::shimv2 {
@@ -32,9 +32,15 @@ class PodSandbox : public std::enable_shared_from_this<PodSandbox> {
   PodSandbox(asio::any_io_executor executor, asio::thread_pool& pool, PodOptions options, SandboxMaker make_sandbox);
 
   // There is a sandbox after this, which may still be starting: an error of its start comes from its CreateContainer.
-  // `caller_options`: runtime options of Create. FailedPrecondition for a further container of a pod whose sandbox has
-  // ended; Unavailable while it is being stopped.
-  Co<absl::Status> Ensure(BundleInfo info, wire::Any caller_options);
+  // FailedPrecondition where none may be made: for a further container of a pod whose sandbox has ended, and for any
+  // while there is a keeper. Unavailable while it is being stopped.
+  Co<absl::Status> Ensure(PodDescription pod);
+  // From now on the caller makes the sandbox, with Start, and ends it, with Stop. AlreadyExists when there is a keeper
+  // or a sandbox.
+  absl::Status Keep();
+  bool is_kept() const { return is_kept_; }
+  // The keeper's: makes the sandbox; returns when it runs, or with the reason why it does not.
+  Co<absl::Status> Start(PodDescription pod);
   // Null when there is none, also once Stop was called.
   std::shared_ptr<virtcontainers::Sandbox> sandbox() const { return sandbox_; }
   // Ends the sandbox with all that is in it, one that is being made too; returns when it is gone, whoever has asked
@@ -46,13 +52,19 @@ class PodSandbox : public std::enable_shared_from_this<PodSandbox> {
   std::string Describe() const;
 
  private:
-  Co<absl::Status> MakeSandbox(BundleInfo info, wire::Any caller_options);
+  // One at a time; OK at once when there is a sandbox.
+  Co<absl::Status> MakeOnce(PodDescription pod);
+  Co<absl::Status> MakeSandbox(PodDescription pod);
+  static Co<absl::Status> StartSandbox(std::shared_ptr<virtcontainers::Sandbox> sandbox,
+                                       std::shared_ptr<Outcome> started);
 
   asio::any_io_executor executor_;
   asio::thread_pool& pool_;
   PodOptions options_;
   SandboxMaker make_sandbox_;
   std::shared_ptr<virtcontainers::Sandbox> sandbox_;
+  std::shared_ptr<Outcome> started_;  // of the sandbox
+  bool is_kept_ = false;
   bool is_ended_ = false;
   std::shared_ptr<Latch> made_;     // of the making under way
   std::shared_ptr<Latch> stopped_;  // of the stop under way

@@ -53,6 +53,14 @@ uint64_t RoundUp(uint64_t value, uint64_t to) { return (value + to - 1) / to * t
 
 }  // namespace
 
+PodSize PodSizeOf(int64_t memory, int64_t quota, int64_t period) {
+  PodSize size;
+  size.is_sum = true;
+  size.memory = Limit(memory);
+  size.processors = Processors(Limit(quota), Limit(period));
+  return size;
+}
+
 PodSize ReadPodSize(const Json& spec) {
   PodSize size;
   const Json& annotations = Member(spec, "annotations");

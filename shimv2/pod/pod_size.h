@@ -22,6 +22,10 @@ struct PodSize {
 // says of them all (io.kubernetes.cri.sandbox-memory, -cpu-quota, -cpu-period).
 PodSize ReadPodSize(const nlohmann::json& spec);
 
+// What the kubelet says of a pod, in its words: bytes, and microseconds of a processor in each `period` (0: the
+// kernel's). Not above 0: no limit.
+PodSize PodSizeOf(int64_t memory, int64_t quota, int64_t period);
+
 struct HostSize {
   uint64_t memory = 0;  // bytes
   uint32_t processors = 1;

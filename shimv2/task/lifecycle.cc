@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The part of TaskService that makes and removes tasks: the first brings the sandbox, the last takes it along.
+// The part of TaskService that makes and removes tasks: the first brings the sandbox, the last takes it along, unless
+// somebody keeps it.
 #include <signal.h>
 #include <unistd.h>
 
@@ -71,7 +72,7 @@ Answer<task::CreateTaskResponse> TaskService::Create(ttrpc::CallContext, task::C
   if (!created.ok()) {
     tasks_.erase(id);
     abandoned_.erase(id);
-    if (tasks_.empty()) co_await pod_->Stop();
+    if (tasks_.empty() && !pod_->is_kept()) co_await pod_->Stop();
     if (tasks_.empty() && is_shut_down_wanted_) shut_down_.Set();
     co_return Annotate(created.status(), absl::StrCat("creating container \"", id, "\""));
   }
@@ -96,7 +97,7 @@ Co<absl::StatusOr<std::shared_ptr<TaskRecord>>> TaskService::CreateTask(task::Cr
   init->paths = PathsOf(request);
   CO_ASSIGN_OR_RETURN(StdioFiles opened, OpenStdioFiles(init->paths));
   auto files = std::make_shared<StdioFiles>(std::move(opened));
-  absl::Status ensured = co_await pod_->Ensure(*info, request.options());
+  absl::Status ensured = co_await pod_->Ensure(DescribePod(*info, request.options()));
   if (!ensured.ok()) co_return ensured;
   // The machine boots meanwhile.
   absl::Status logging = co_await StartLogger(init, files);
@@ -159,7 +160,7 @@ Answer<task::DeleteResponse> TaskService::Delete(ttrpc::CallContext, task::Delet
   if (IsBeingCreated(request.id()) && request.exec_id().empty()) {
     abandoned_.insert(request.id());
     // Nobody else needs the machine, which may be booting: it ends at once, and with it what waits for it.
-    if (IsAbandoned()) co_await pod_->Stop();
+    if (IsAbandoned() && !pod_->is_kept()) co_await pod_->Stop();
   }
   CO_ASSIGN_OR_RETURN(std::shared_ptr<TaskRecord> entry, Find(request.id()));
   CO_ASSIGN_OR_RETURN(std::shared_ptr<ProcessRecord> record, FindProcess(entry, request.exec_id()));
@@ -210,7 +211,7 @@ Co<absl::Status> TaskService::RemoveTask(std::shared_ptr<TaskRecord> entry) {
   std::shared_ptr<vc::Sandbox> sandbox = pod_->sandbox();
   absl::Status removed;
   // A container that is being created counts: its sandbox must not go.
-  if (sandbox != nullptr && tasks_.size() > 1) {
+  if (sandbox != nullptr && (tasks_.size() > 1 || pod_->is_kept())) {
     removed = co_await sandbox->DeleteContainer(entry->id);
   } else {
     co_await pod_->Stop();

@@ -91,6 +91,8 @@ Answer<task::ConnectResponse> TaskService::Connect(ttrpc::CallContext, task::Con
 }
 
 Answer<wire::Empty> TaskService::Shutdown(ttrpc::CallContext, task::ShutdownRequest) {
+  // A sandbox that is kept goes with its keeper, and the shim with it.
+  if (pod_->is_kept()) co_return wire::Empty();
   is_shut_down_wanted_ = IsAbandoned();
   if (tasks_.empty()) shut_down_.Set();
   co_return wire::Empty();

@@ -156,9 +156,13 @@ class FakeContainer final : public vc::Container {
 class FakeSandbox final : public vc::Sandbox {
  public:
   FakeSandbox(asio::any_io_executor executor, vc::SandboxOptions sandbox_options)
-      : options(std::move(sandbox_options)), executor_(executor) {}
+      : options(std::move(sandbox_options)), executor_(executor), machine_ended_(executor) {}
 
-  Co<absl::Status> Start() override { co_return absl::OkStatus(); }
+  Co<absl::Status> Start() override {
+    if (boot) co_await boot->Wait();
+    if (is_stopped) co_return absl::UnavailableError("the sandbox was stopped");
+    co_return start_status;
+  }
   Co<absl::StatusOr<std::shared_ptr<vc::Container>>> CreateContainer(vc::ContainerOptions container) override {
     if (boot) co_await boot->Wait();
     if (is_stopped) co_return absl::UnavailableError("the sandbox was stopped");
@@ -184,22 +188,34 @@ class FakeSandbox final : public vc::Sandbox {
     is_stopped = true;
     if (boot) boot->Set();
     if (end) co_await end->Wait();
-    for (auto& [id, container] : containers) container->StopAll(137);
+    Die();
     containers.clear();
     co_return absl::OkStatus();
+  }
+  Co<void> WaitStopped() override { co_await machine_ended_.Wait(); }
+  Co<absl::StatusOr<agent::v1::StatsContainerResponse>> Stats() override { co_return stats; }
+  std::map<std::string, std::string> Facts() const override { return {{"hypervisor", "fake"}}; }
+  // The machine ends.
+  void Die() {
+    for (auto& [id, container] : containers) container->StopAll(137);
+    vm_pid = 0;
+    machine_ended_.Set();
   }
 
   vc::SandboxOptions options;
   std::map<std::string, std::shared_ptr<FakeContainer>> containers;
   vc::ContainerOptions last_created;
   absl::Status create_status;
+  absl::Status start_status;
+  agent::v1::StatsContainerResponse stats;
   pid_t vm_pid = 4711;
   bool is_stopped = false;
-  std::shared_ptr<Latch> boot;  // a create waits for it
+  std::shared_ptr<Latch> boot;  // a start and a create wait for it
   std::shared_ptr<Latch> end;   // a stop waits for it
 
  private:
   asio::any_io_executor executor_;
+  Latch machine_ended_;
 };
 
 }  // namespace kata::shimv2
