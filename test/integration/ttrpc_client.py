@@ -51,7 +51,12 @@ def encode(fields):
 
 def decode(data):
     """{field number: int or bytes}; of a repeated field the last."""
-    fields, at = {}, 0
+    return dict(decode_all(data))
+
+
+def decode_all(data):
+    """[(field number, int or bytes)], as they stand."""
+    fields, at = [], 0
 
     def number():
         nonlocal at
@@ -71,7 +76,7 @@ def decode(data):
         value = size
         if kind != 0:
             value, at = data[at:at + size], at + size
-        fields[key >> 3] = value
+        fields.append((key >> 3, value))
     return fields
 
 
@@ -137,6 +142,9 @@ class Shim:
 
     def finish(self, number, timeout=ANSWER_SECONDS):
         """The answer's fields. CallError for an error, TimeoutError when none comes."""
+        return decode(self.finish_bytes(number, timeout))
+
+    def finish_bytes(self, number, timeout=ANSWER_SECONDS):
         with self._lock:
             if not self._lock.wait_for(lambda: number in self._answers or self._is_closed, timeout):
                 raise TimeoutError(f"no answer in {timeout} s")
@@ -146,7 +154,7 @@ class Shim:
         status = decode(answer.get(1, b""))
         if status.get(1, 0) != 0:
             raise CallError(status[1], status.get(2, b"").decode())
-        return decode(answer.get(2, b""))
+        return answer.get(2, b"")
 
     def call(self, method, fields, timeout=ANSWER_SECONDS, service=SERVICE):
         return self.finish(self.begin(method, fields, service), timeout)
