@@ -95,16 +95,18 @@ class Containerd:
     def start(self):
         self.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         config = self.directory / "config.toml"
-        config.write_text(
-            f'version = 2\nroot = "{self.directory}/root"\nstate = "{self.directory}/state"\n'
-            'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]\n'
-            f'[grpc]\n  address = "{self.address}"\n[debug]\n  level = "debug"\n', encoding="utf-8")
+        config.write_text(self.configuration(), encoding="utf-8")
         environment = dict(os.environ, PATH=f"{self.prefix}/bin:{os.environ['PATH']}")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([*self.wrapper, CONTAINERD, "--config", str(config)], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, env=environment, start_new_session=True)
         wait_for(lambda: self.process.poll() is not None or self.ctr("version").code == 0, "containerd's answer", 60)
         assert self.process.poll() is None, f"containerd did not start: {self.log_tail()}"
+
+    def configuration(self):
+        return (f'version = 2\nroot = "{self.directory}/root"\nstate = "{self.directory}/state"\n'
+                'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]\n'
+                f'[grpc]\n  address = "{self.address}"\n[debug]\n  level = "debug"\n')
 
     def stop(self, how=signal.SIGTERM):
         if self.process is not None:
