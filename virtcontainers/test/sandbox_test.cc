@@ -40,6 +40,8 @@ class FakeAgent final : public v1::AgentService {
     response.set_version(kAgentProtocolVersion);
     if (has_clock) response.add_features("clock");
     if (has_sandbox_containers) response.add_features("sandbox-container");
+    if (has_pod) response.add_features("pod");
+    response.set_kernel_release("6.1.0 \x1b[2J");
     co_return response;
   }
   Co<absl::StatusOr<v1::SyncClockResponse>> SyncClock(CallContext, v1::SyncClockRequest request) override {
@@ -61,6 +63,7 @@ class FakeAgent final : public v1::AgentService {
   Co<absl::StatusOr<v1::PingResponse>> Ping(CallContext, v1::PingRequest) override { co_return v1::PingResponse(); }
   Co<absl::StatusOr<wire::Empty>> CreateSandbox(CallContext, v1::CreateSandboxRequest request) override {
     hello_age_ns = request.hello_age_ns();
+    sandbox = std::move(request);
     co_return wire::Empty();
   }
   Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(CallContext,
@@ -141,6 +144,8 @@ class FakeAgent final : public v1::AgentService {
   bool has_clock = false;
   bool has_sandbox_containers = true;
   v1::CreateContainerRequest created;  // the last one
+  bool has_pod = false;
+  v1::CreateSandboxRequest sandbox;
   int64_t clock_ahead_ns = 0;
   int64_t hello_age_ns = 0;
   uint64_t oom_kills_at_exit = 0;
@@ -226,12 +231,25 @@ class SandboxTest : public testing::Test {
                                         "linux": {"namespaces": [{"type": "network"}, {"type": "pid"}, {"type": "ipc"}]}})",
                                     0644)
                     .ok());
-    SandboxOptions options;
-    options.id = "box";
-    options.config.virtio_fs_daemon = daemon;
-    options.config.dial_timeout = 1;
-    options.config.create_container_timeout = 1;
-    sandbox_ = MakeVmSandbox(io_.get_executor(), *pool_, std::move(options), machine_);
+    options_.id = "box";
+    options_.config.virtio_fs_daemon = daemon;
+    options_.config.dial_timeout = 1;
+    options_.config.create_container_timeout = 1;
+    sandbox_ = MakeVmSandbox(io_.get_executor(), *pool_, options_, machine_);
+  }
+  // The sandbox of a pod without a sandbox container, and a container that joins the pod's namespaces.
+  void MakePod() {
+    PodSettings pod;
+    pod.sysctls["kernel.shm_rmid_forced"] = "1";
+    options_.pod = std::move(pod);
+    sandbox_ = MakeVmSandbox(io_.get_executor(), *pool_, options_, machine_);
+  }
+  void JoinNamespaces() const {
+    ASSERT_TRUE(WriteFileAtomically(bundle() + "/config.json",
+                                    R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"}, "linux": {"namespaces":
+                                        [{"type": "ipc", "path": "/proc/4242/ns/ipc"}]}})",
+                                    0644)
+                    .ok());
   }
   void TearDown() override {
     if (pool_) pool_->join();
@@ -271,6 +289,7 @@ class SandboxTest : public testing::Test {
   }
 
   TestDirectory directory_;
+  SandboxOptions options_;
   asio::io_context io_;
   std::unique_ptr<FakeAgent> agent_;
   std::shared_ptr<FakeMachine> machine_;
@@ -421,6 +440,43 @@ class SandboxTest : public testing::Test {
     agent_->create_gate = nullptr;
     auto again = co_await sandbox_->CreateContainer(Options("late"));
     co_return again.status();
+  }
+  Co<absl::Status> PodOfItsOwn() {
+    absl::StatusOr<agent::v1::StatsContainerResponse> early = co_await sandbox_->Stats();
+    EXPECT_TRUE(absl::IsUnavailable(early.status())) << early.status();
+    EXPECT_FALSE(sandbox_->Facts().contains("guest_kernel"));
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    EXPECT_EQ(agent_->sandbox.pod().sysctls().at("kernel.shm_rmid_forced"), "1");
+    auto made = co_await sandbox_->CreateContainer(Options("c1"));
+    CO_RETURN_IF_ERROR(made.status());
+    auto stats = co_await sandbox_->Stats();
+    CO_RETURN_IF_ERROR(stats.status());
+    EXPECT_EQ(stats->metrics().pids().current(), 3u);
+    const std::map<std::string, std::string> facts = sandbox_->Facts();
+    EXPECT_EQ(facts.at("machine_pid"), "4242");
+    EXPECT_EQ(facts.at("accelerator"), "tcg");
+    EXPECT_EQ(facts.at("guest_kernel"), "6.1.0??[2J");
+    EXPECT_TRUE(facts.contains("virtiofsd_pid"));
+    machine_->Die();
+    co_await sandbox_->WaitStopped();
+    absl::StatusOr<agent::v1::StatsContainerResponse> late = co_await sandbox_->Stats();
+    EXPECT_FALSE(late.ok());
+    co_return absl::OkStatus();
+  }
+  Co<absl::Status> PodOfAnOldAgent() {
+    absl::Status started = co_await sandbox_->Start();
+    EXPECT_TRUE(absl::IsUnimplemented(started)) << started;
+    co_await sandbox_->WaitStopped();
+    co_return absl::OkStatus();
+  }
+  Co<absl::Status> FirstContainerNamesANamespace() {
+    CO_RETURN_IF_ERROR(co_await sandbox_->Start());
+    EXPECT_FALSE(agent_->sandbox.has_pod());
+    auto made = co_await sandbox_->CreateContainer(Options("c1"));
+    EXPECT_TRUE(absl::IsInvalidArgument(made.status())) << made.status();
+    absl::StatusOr<agent::v1::StatsContainerResponse> stats = co_await sandbox_->Stats();
+    EXPECT_TRUE(absl::IsUnimplemented(stats.status())) << stats.status();
+    co_return absl::OkStatus();
   }
   Co<absl::Status> MachineDies() {
     CO_RETURN_IF_ERROR(co_await sandbox_->Start());
@@ -621,6 +677,20 @@ TEST_F(SandboxTest, LifeOfAContainer) { Run(Life()); }
 TEST_F(SandboxTest, ASandboxContainerHasNothingOfTheHost) { Run(SandboxContainer()); }
 TEST_F(SandboxTest, AnAgentThatIsTooOldMakesNoSandboxContainer) { Run(SandboxContainerOfAnOldAgent()); }
 TEST_F(SandboxTest, ProcessesEndWith137WhenTheMachineDies) { Run(MachineDies()); }
+TEST_F(SandboxTest, PodHasNamespacesBeforeItsFirstContainer) {
+  agent_->has_pod = true;
+  MakePod();
+  JoinNamespaces();
+  Run(PodOfItsOwn());
+}
+TEST_F(SandboxTest, PodNeedsAnAgentThatKnowsOfIt) {
+  MakePod();
+  Run(PodOfAnOldAgent());
+}
+TEST_F(SandboxTest, NamespacesOfThePodComeWithItsFirstContainer) {
+  JoinNamespaces();
+  Run(FirstContainerNamesANamespace());
+}
 TEST_F(SandboxTest, SizeOfATerminalIsRememberedWhileTheExecStarts) { Run(ResizeWhileAnExecStarts()); }
 TEST_F(SandboxTest, ContainerThatTheGuestMakesTooLateIsRemovedThere) { Run(CreateThatComesTooLate()); }
 TEST_F(SandboxTest, MachineEndsWithItsVirtiofsd) { Run(VirtiofsdDies()); }
