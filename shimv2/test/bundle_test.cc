@@ -117,6 +117,16 @@ TEST(Bundle, MissingFileIsNamed) {
   auto info = ReadBundle("/nonexistent", "box");
 
   EXPECT_NE(info.status().message().find("\"/nonexistent/config.json\": no such file or directory"), std::string::npos);
+  EXPECT_EQ(info.status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(Bundle, WithoutADocumentIsOfASandboxByItself) {
+  const BundleInfo info = BundleOfSandbox("pod");
+
+  EXPECT_EQ(info.sandbox_id, "pod");
+  EXPECT_EQ(info.group, "pod");
+  EXPECT_FALSE(info.joins_sandbox);
+  EXPECT_FALSE(info.may_join);
 }
 
 }  // namespace

@@ -63,6 +63,16 @@ TEST(FitMachine, HasWhatMayBeUsedAndTheOverhead) {
   EXPECT_EQ(Fitted({}).default_memory, 512U);
 }
 
+TEST(PodSizeOf, HasNoLimitWhereNoneIsGiven) {
+  EXPECT_EQ(PodSizeOf(0, 0, 0).memory, 0U);
+  EXPECT_EQ(PodSizeOf(0, -1, 100000).processors, 0U);
+  EXPECT_EQ(PodSizeOf(int64_t{9223372036854771712}, 0, 0).memory, 0U);  // the largest that a cgroup takes
+  EXPECT_EQ(PodSizeOf(int64_t{2048} << 20, 250000, 0).memory, 2048 * kMiB);
+  EXPECT_EQ(PodSizeOf(0, 250000, 0).processors, 3U);
+  EXPECT_EQ(PodSizeOf(0, 250000, 50000).processors, 5U);
+  EXPECT_TRUE(PodSizeOf(0, 0, 0).is_sum);
+}
+
 TEST(FitMachine, APodIsNeverSmallerThanTheConfiguration) {
   EXPECT_EQ(Fitted({64 * kMiB, 1, true}).default_memory, 512U);
   EXPECT_EQ(Fitted({2048 * kMiB, 3, true}).default_memory, 2180U);
