@@ -30,10 +30,10 @@ struct PodSettings {
 struct SandboxOptions {
   std::string id;
   Config config;
-  std::string netns_path;       // empty: a new network namespace is made for the machine
-  std::string hostname;         // the guest's
-  std::string cgroup_path;      // on the host, linux.cgroupsPath; empty: one of its own at the top
-  bool is_shim_placed = false;  // the caller has put the shim into a cgroup, where it stays
+  std::string netns_path;          // empty: a new network namespace is made for the machine
+  std::string hostname;            // the guest's
+  std::string cgroup_path;         // on the host, linux.cgroupsPath; empty: one of its own at the top
+  bool is_shim_placed = false;     // the caller has put the shim into a cgroup, where it stays
   std::optional<PodSettings> pod;  // nothing: the first container brings the pod's namespaces
 };
 
