@@ -247,7 +247,7 @@ class SandboxTest : public testing::Test {
   void JoinNamespaces() const {
     ASSERT_TRUE(WriteFileAtomically(bundle() + "/config.json",
                                     R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"}, "linux": {"namespaces":
-                                        [{"type": "ipc", "path": "/proc/4242/ns/ipc"}]}})",
+                                        [{"type": "network"}, {"type": "pid"}, {"type": "ipc", "path": "/proc/4242/ns/ipc"}]}})",
                                     0644)
                     .ok());
   }
