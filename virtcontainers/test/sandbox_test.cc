@@ -350,7 +350,9 @@ class SandboxTest : public testing::Test {
     CO_RETURN_IF_ERROR(WriteFileAtomically(bundle() + "/config.json",
                                            R"({"process": {"args": ["/pause"]}, "root": {"path": "/nowhere"},
                                                "mounts": [{"destination": "/dev/shm", "type": "bind",
-                                                           "source": "/nowhere", "options": ["rbind"]}]})",
+                                                           "source": "/nowhere", "options": ["rbind"]}],
+                                               "linux": {"namespaces": [{"type": "network"}, {"type": "pid"},
+                                                                        {"type": "ipc"}]}})",
                                            0644));
     ContainerOptions options = Options("pod");
     options.is_sandbox = true;
