@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "proto/base/coro.h"
@@ -25,6 +26,7 @@ struct PodSettings {
   // On the host. Its files hostname, hosts and resolv.conf are mounted in /etc of each container that has nothing else
   // mounted there; empty: none.
   std::string etc_directory;
+  std::set<std::string> host_namespaces;  // that are asked for: "network", "pid", "ipc"
 };
 
 struct SandboxOptions {

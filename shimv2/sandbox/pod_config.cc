@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shimv2/sandbox/pod_config.h"
 
+#include <set>
 #include <utility>
 
 #include <absl/strings/match.h>
@@ -25,6 +26,15 @@ std::string CgroupPath(const std::string& parent, const std::string& sandbox_id)
   if (parent.empty()) return "";
   if (!absl::EndsWith(parent, ".slice")) return absl::StrCat(parent, "/", sandbox_id);
   return absl::StrCat(parent.substr(parent.rfind('/') + 1), ":kata:", sandbox_id);
+}
+
+std::set<std::string> HostNamespacesOf(const runtime::v1::PodSandboxConfig& config) {
+  const runtime::v1::NamespaceOption& options = config.linux_config().security_context().namespace_options();
+  std::set<std::string> out;
+  if (options.network() == runtime::v1::NODE) out.insert("network");
+  if (options.pid() == runtime::v1::NODE) out.insert("pid");
+  if (options.ipc() == runtime::v1::NODE) out.insert("ipc");
+  return out;
 }
 
 }  // namespace
@@ -55,6 +65,7 @@ PodDescription DescribePod(PodDescription base, const containerd::runtime::sandb
   virtcontainers::PodSettings settings;
   settings.sysctls.insert(config.linux_config().sysctls().begin(), config.linux_config().sysctls().end());
   settings.etc_directory = etc_directory;
+  settings.host_namespaces = HostNamespacesOf(config);
   out.settings = std::move(settings);
   if (IsRuntimeOptions(request.options())) out.runtime_options = request.options();
   return out;

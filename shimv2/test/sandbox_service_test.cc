@@ -138,6 +138,9 @@ TEST_F(SandboxServiceTest, SandboxIsMadeAsThePodSays) {
   config.mutable_dns_config()->add_options("ndots:5");
   config.mutable_linux_config()->set_cgroup_parent("/kubepods/pod7");
   (*config.mutable_linux_config()->mutable_sysctls())["kernel.shm_rmid_forced"] = "1";
+  auto* namespaces = config.mutable_linux_config()->mutable_security_context()->mutable_namespace_options();
+  namespaces->set_network(runtime::v1::NODE);
+  namespaces->set_pid(runtime::v1::CONTAINER);
   config.mutable_linux_config()->mutable_resources()->set_memory_limit_in_bytes(int64_t{900} << 20);
   api::CreateSandboxRequest request = CreateSandboxRequest();
   SetConfig(config, request);
@@ -153,6 +156,7 @@ TEST_F(SandboxServiceTest, SandboxIsMadeAsThePodSays) {
   ASSERT_TRUE(sandbox_->options.pod.has_value());
   EXPECT_EQ(sandbox_->options.pod->sysctls.at("kernel.shm_rmid_forced"), "1");
   EXPECT_EQ(sandbox_->options.pod->etc_directory, bundle_ + "/etc");
+  EXPECT_EQ(sandbox_->options.pod->host_namespaces, (std::set<std::string>{"network"}));
   EXPECT_EQ(ReadFile(bundle_ + "/etc/hostname", 100).value_or(""), "web\n");
   EXPECT_EQ(ReadFile(bundle_ + "/etc/hosts", 100).value_or(""), "127.0.0.1 localhost\n");
   EXPECT_EQ(ReadFile(bundle_ + "/etc/resolv.conf", 100).value_or(""),

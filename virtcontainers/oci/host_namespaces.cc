@@ -20,11 +20,13 @@ constexpr Kind kKinds[] = {
     {"ipc", "hostIPC, --ipc host", &HostNamespaceRules::ipc},
 };
 
+constexpr char kOfDocument[] = "linux.namespaces: ";
+
 absl::Status Refuse(const Kind& kind, const std::string& found) {
-  return absl::InvalidArgumentError(absl::StrCat(
-      "linux.namespaces: ", found, " (", kind.words, "): a virtual machine cannot have the host's ", kind.type,
-      " namespace; leave that out or run it by another runtime, or let it be the machine's own by host_", kind.type,
-      " = \"machine\" in the configuration"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(found, " (", kind.words, "): a virtual machine cannot have the host's ", kind.type,
+                   " namespace; leave that out or run it by another runtime, or let it be the machine's own by host_",
+                   kind.type, " = \"machine\" in the configuration"));
 }
 
 std::set<std::string> TypesOf(const nlohmann::json& spec) {
@@ -53,14 +55,27 @@ absl::StatusOr<std::vector<std::string>> CheckHostNamespaces(const OciDocument& 
   std::vector<std::string> accepted;
   for (const Kind& kind : kKinds) {
     if (types.contains(kind.type)) continue;
-    if (rules.*kind.rule == HostNamespace::kRefuse) return Refuse(kind, absl::StrCat("no ", kind.type, " namespace"));
+    if (rules.*kind.rule == HostNamespace::kRefuse)
+      return Refuse(kind, absl::StrCat(kOfDocument, "no ", kind.type, " namespace"));
+    accepted.emplace_back(kind.type);
+  }
+  return accepted;
+}
+
+absl::StatusOr<std::vector<std::string>> CheckHostNamespaces(const std::set<std::string>& asked,
+                                                             const HostNamespaceRules& rules) {
+  std::vector<std::string> accepted;
+  for (const Kind& kind : kKinds) {
+    if (!asked.contains(kind.type)) continue;
+    if (rules.*kind.rule == HostNamespace::kRefuse)
+      return Refuse(kind, absl::StrCat("namespace_options: ", kind.type, " is NODE"));
     accepted.emplace_back(kind.type);
   }
   return accepted;
 }
 
 absl::Status RefuseHostNetwork(const std::string& path) {
-  return Refuse(kKinds[0], absl::StrCat("network at \"", path, "\" is the host's"));
+  return Refuse(kKinds[0], absl::StrCat(kOfDocument, "network at \"", path, "\" is the host's"));
 }
 
 }  // namespace kata::virtcontainers

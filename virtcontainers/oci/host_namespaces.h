@@ -2,6 +2,7 @@
 // Namespaces of the host that a container's document asks for (hostNetwork, hostPID, hostIPC), which no guest can have.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,9 @@ HostNamespaceRules HostNamespaceRulesOf(const Config& config);
 // refused: names the field, the words of callers for it, and what to use. Pure; a path that names the host's network
 // is NetworkNamespace's to find.
 absl::StatusOr<std::vector<std::string>> CheckHostNamespaces(const OciDocument& document,
+                                                             const HostNamespaceRules& rules);
+// As above, of a pod that no document describes: `asked` are the types.
+absl::StatusOr<std::vector<std::string>> CheckHostNamespaces(const std::set<std::string>& asked,
                                                              const HostNamespaceRules& rules);
 // The error for the host's network namespace, given as `path`.
 absl::Status RefuseHostNetwork(const std::string& path);

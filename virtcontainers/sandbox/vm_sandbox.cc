@@ -200,6 +200,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
  private:
   Co<absl::Status> Boot() {
     if (!IsValidSandboxId(options_.id)) co_return absl::InvalidArgumentError("this is no sandbox id");
+    absl::Status allowed = CheckPodNamespaces();
+    if (!allowed.ok()) co_return allowed;
     absl::Status opened = co_await network_->Open(options_.netns_path, options_.config.host_network);
     if (!opened.ok()) co_return opened;
     log::Info("timeline: network namespace ready");
@@ -248,6 +250,15 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       });
     }
     co_return absl::OkStatus();
+  }
+
+  absl::Status CheckPodNamespaces() const {
+    if (!options_.pod.has_value()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const std::vector<std::string> accepted,
+                     CheckHostNamespaces(options_.pod->host_namespaces, HostNamespaceRulesOf(options_.config)));
+    for (const std::string& type : accepted)
+      log::Warn("the pod's {} namespace is the machine's own, not the host's", type);
+    return absl::OkStatus();
   }
 
   Co<absl::Status> PrepareShare(std::shared_ptr<hypervisors::VmSpec> spec) {

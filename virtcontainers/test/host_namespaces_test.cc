@@ -12,6 +12,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 absl::StatusOr<std::vector<std::string>> Check(const std::string& namespaces, const HostNamespaceRules& rules = {}) {
   auto document = OciDocument::Parse(R"({"process": {}, "root": {}, "linux": {"namespaces": )" + namespaces + "}}");
@@ -38,7 +39,7 @@ TEST(HostNamespaces, RefusesEachByItsNameAndSaysWhatToDo) {
     }
     auto found = Check(list + "]");
     ASSERT_EQ(found.status().code(), absl::StatusCode::kInvalidArgument) << missing;
-    EXPECT_THAT(std::string(found.status().message()), HasSubstr("linux.namespaces: no " + missing + " namespace"));
+    EXPECT_THAT(std::string(found.status().message()), StartsWith("linux.namespaces: no " + missing + " namespace ("));
     for (const std::string& part : parts) EXPECT_THAT(std::string(found.status().message()), HasSubstr(part));
   }
 }
@@ -48,6 +49,16 @@ TEST(HostNamespaces, AnOperatorMayLetOneBeTheMachines) {
   ASSERT_TRUE(found.ok()) << found.status();
   EXPECT_THAT(*found, ElementsAre("network", "pid"));
   EXPECT_FALSE(Check("[]", {.network = HostNamespace::kMachine, .pid = HostNamespace::kMachine}).ok());
+}
+
+TEST(HostNamespaces, APodWithoutADocumentIsHeldToTheSame) {
+  const std::set<std::string> asked = {"network", "ipc"};
+  auto refused = CheckHostNamespaces(asked, {.ipc = HostNamespace::kMachine});
+  EXPECT_THAT(std::string(refused.status().message()), StartsWith("namespace_options: network is NODE (hostNetwork"));
+  auto accepted = CheckHostNamespaces(asked, {.network = HostNamespace::kMachine, .ipc = HostNamespace::kMachine});
+  ASSERT_TRUE(accepted.ok()) << accepted.status();
+  EXPECT_THAT(*accepted, ElementsAre("network", "ipc"));
+  EXPECT_TRUE(CheckHostNamespaces(std::set<std::string>(), {}).ok());
 }
 
 TEST(HostNamespaces, TheHostsNetworkIsKnownByAnyPath) {

@@ -238,9 +238,10 @@ class SandboxTest : public testing::Test {
     sandbox_ = MakeVmSandbox(io_.get_executor(), *pool_, options_, machine_);
   }
   // The sandbox of a pod without a sandbox container, and a container that joins the pod's namespaces.
-  void MakePod() {
+  void MakePod(std::set<std::string> host_namespaces = {}) {
     PodSettings pod;
     pod.sysctls["kernel.shm_rmid_forced"] = "1";
+    pod.host_namespaces = std::move(host_namespaces);
     options_.pod = std::move(pod);
     sandbox_ = MakeVmSandbox(io_.get_executor(), *pool_, options_, machine_);
   }
@@ -471,6 +472,12 @@ class SandboxTest : public testing::Test {
     co_await sandbox_->WaitStopped();
     co_return absl::OkStatus();
   }
+  Co<absl::Status> PodOfTheHostsPids() {
+    absl::Status started = co_await sandbox_->Start();
+    EXPECT_TRUE(absl::IsInvalidArgument(started)) << started;
+    EXPECT_NE(started.message().find("pid is NODE (hostPID"), std::string::npos) << started;
+    co_return absl::OkStatus();
+  }
   Co<absl::Status> FirstContainerNamesANamespace() {
     CO_RETURN_IF_ERROR(co_await sandbox_->Start());
     EXPECT_FALSE(agent_->sandbox.has_pod());
@@ -688,6 +695,11 @@ TEST_F(SandboxTest, PodHasNamespacesBeforeItsFirstContainer) {
 TEST_F(SandboxTest, PodNeedsAnAgentThatKnowsOfIt) {
   MakePod();
   Run(PodOfAnOldAgent());
+}
+TEST_F(SandboxTest, PodMayNotHaveTheHostsNamespaces) {
+  agent_->has_pod = true;
+  MakePod({"pid"});
+  Run(PodOfTheHostsPids());
 }
 TEST_F(SandboxTest, NamespacesOfThePodComeWithItsFirstContainer) {
   JoinNamespaces();
