@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pod's cgroup on the host: what its machine uses is counted and limited there, and nothing of it stays."""
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -95,6 +96,25 @@ def test_a_limit_above_it_ends_the_machine_alone(kata):
 
         assert result.code != 0
         assert kata.exec(other, "echo", "alive").out == b"alive\n"
+
+
+def test_the_hosts_kernel_ends_the_machine_as_it_would_the_container(kata):
+    """process.oomScoreAdj, of which a pod's machine has its containers' highest."""
+    def scores(pids):
+        return {int(read(f"/proc/{pid}/oom_score_adj")) for pid in pids}
+
+    spec = kata.default_spec("sleep", "1000")
+    spec["process"]["oomScoreAdj"] = 500
+    identity = kata.new_id()
+    path = kata.directory / f"{identity}.json"
+    path.write_text(json.dumps(spec), encoding="utf-8")
+    before = scores([kata.process.pid])
+    result = kata.ctr("run", "--detach", "--null-io", "--runtime", harness.RUNTIME, "--config", path, identity)
+    path.unlink()
+    assert result.code == 0, result.err
+    assert scores([*kata.qemu_pids(identity), *harness.processes("virtiofsd", identity)]) == {500}
+    assert scores(kata.shim_pids(identity)) == {min(before.pop() + 1, 1000)}
+    kata.remove(identity)
 
 
 @pytest.mark.parametrize("also", ["shim", "machine"])

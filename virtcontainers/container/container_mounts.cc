@@ -155,6 +155,7 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
     log::Warn("\"{}\": fields without effect, since they are not known here: {}", config_path, spec->unknown_fields);
   mounts.guest_spec = spec->json;
   mounts.process_namespaces = spec->process_namespaces;
+  mounts.oom_score = spec->oom_score;
   if (options.is_sandbox) return absl::OkStatus();
   const std::string host_path = ContainerHostPath(mounts.sandbox_id, options.id);
   std::vector<Export> exports;

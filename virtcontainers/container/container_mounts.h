@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct ContainerMounts {
   std::string pod_etc_directory;                                // of these
   std::string guest_spec;                                       // filled by Prepare
   std::vector<GuestSpec::ProcessNamespace> process_namespaces;  // as well
+  std::optional<int> oom_score;                                 // as well
   std::vector<MemoryVolume> memory_volumes;
   std::shared_ptr<const HostHooks> hooks;
 };

@@ -69,7 +69,7 @@ std::vector<FieldRule> MakeRules() {
       {"process.rlimits[].soft", kDone, ""},
       {"process.noNewPrivileges", kDone, ""},
       {"process.apparmorProfile", kNoEffect, kGuestLabels},
-      {"process.oomScoreAdj", kDone, "in the guest"},
+      {"process.oomScoreAdj", kDone, "in the guest; on the host the machine has the highest of its containers"},
       {"process.scheduler.policy", kDone, ""},
       {"process.scheduler.nice", kDone, ""},
       {"process.scheduler.priority", kDone, ""},

@@ -208,6 +208,8 @@ void EditNamespaces(Json& spec, GuestSpec& out) {
 }
 
 void Finish(Json& spec, GuestSpec& out) {
+  if (const Json& score = Member(spec["process"], "oomScoreAdj"); score.is_number_integer())
+    out.oom_score = score.get<int>();
   EditNamespaces(spec, out);
   out.json = spec.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

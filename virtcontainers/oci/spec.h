@@ -39,7 +39,8 @@ struct GuestSpec {
     int64_t pid = 0;
   };
   std::vector<ProcessNamespace> process_namespaces;
-  std::string unknown_fields;  // for one line in the log; empty when all are known
+  std::optional<int> oom_score;  // process.oomScoreAdj, which the host's processes have as well
+  std::string unknown_fields;    // for one line in the log; empty when all are known
 };
 struct GuestProcessSpec {
   std::string json;

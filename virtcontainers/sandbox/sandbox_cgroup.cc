@@ -1,64 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/sandbox/sandbox_cgroup.h"
 
-#include <dirent.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include <absl/strings/match.h>
-#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
-#include <absl/strings/str_split.h>
 
 #include "proto/base/fd.h"
 #include "proto/base/status.h"
 #include "virtcontainers/cgroup/systemd_scope.h"
 #include "virtcontainers/paths.h"
+#include "virtcontainers/sandbox/process_tree.h"
 
 namespace kata::virtcontainers {
 namespace {
 
 constexpr size_t kSmallFileMax = 64u << 10;  // of /proc
-constexpr size_t kThreadsMax = 4096;
-constexpr int kGenerationsMax = 4;  // of a daemon that makes namespaces before it serves
 constexpr char kOverhead[] = "kata_overhead/";
 constexpr char kVcpuThread[] = "CPU ";  // QEMU's name of one: "CPU 0/KVM"
 
 std::string PodRecord(const std::string& sandbox_id) { return RuntimeDirectory(sandbox_id) + "/cgroup"; }
 std::string ScopeRecord(const std::string& sandbox_id) { return RuntimeDirectory(sandbox_id) + "/scope"; }
 std::string OverheadRecord(const std::string& sandbox_id) { return RuntimeDirectory(sandbox_id) + "/cgroup-overhead"; }
-
-std::vector<pid_t> Numbers(const std::string& text) {
-  std::vector<pid_t> out;
-  for (absl::string_view word : absl::StrSplit(text, ' ', absl::SkipWhitespace())) {
-    pid_t number = 0;
-    if (absl::SimpleAtoi(word, &number)) out.push_back(number);
-  }
-  return out;
-}
-
-std::vector<pid_t> ThreadsOf(pid_t pid) {
-  std::vector<pid_t> out;
-  std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(absl::StrCat("/proc/", pid, "/task").c_str()), ::closedir);
-  if (entries == nullptr) return out;
-  while (const dirent* entry = ::readdir(entries.get())) {
-    pid_t tid = 0;
-    if (out.size() < kThreadsMax && absl::SimpleAtoi(entry->d_name, &tid)) out.push_back(tid);
-  }
-  return out;
-}
-
-absl::Status AddWithChildren(const PodCgroup& cgroup, pid_t pid, int generations) {
-  RETURN_IF_ERROR(cgroup.Add(pid));
-  if (generations == 0) return absl::OkStatus();
-  for (pid_t tid : ThreadsOf(pid)) {
-    auto children = ReadFile(absl::StrCat("/proc/", pid, "/task/", tid, "/children"), kSmallFileMax);
-    if (!children.ok()) continue;
-    for (pid_t child : Numbers(*children)) RETURN_IF_ERROR(AddWithChildren(cgroup, child, generations - 1));
-  }
-  return absl::OkStatus();
-}
 
 absl::Status AddProcessors(const PodCgroup& cgroup, pid_t machine) {
   for (pid_t tid : ThreadsOf(machine)) {
@@ -111,7 +76,9 @@ absl::Status SandboxCgroup::Take(pid_t machine, const std::vector<pid_t>& daemon
   const PodCgroup& most = overhead_ ? *overhead_ : *pod_;
   absl::Status status = most.Add(machine);
   if (status.ok() && overhead_ != nullptr) status = AddProcessors(*pod_, machine);
-  for (pid_t daemon : daemons) status.Update(AddWithChildren(most, daemon, kGenerationsMax));
+  for (pid_t daemon : daemons) {
+    for (pid_t pid : WithDescendants(daemon)) status.Update(most.Add(pid));
+  }
   return Annotate(status, "moving the machine into the pod's cgroup");
 }
 

@@ -26,6 +26,7 @@
 #include "virtcontainers/sandbox/guest_clock.h"
 #include "virtcontainers/sandbox/guest_setup.h"
 #include "virtcontainers/sandbox/machine_spec.h"
+#include "virtcontainers/sandbox/oom_score.h"
 #include "virtcontainers/sandbox/sandbox_cgroup.h"
 #include "virtcontainers/sandbox/sandbox_facts.h"
 #include "virtcontainers/sandbox/sandbox_network.h"
@@ -345,6 +346,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     absl::Status made = co_await CreateInGuest(connection_, std::move(request), timeout);
     if (state_ != State::kRunning) co_return NotRunning();
     if (!made.ok()) co_return made;
+    if (host->oom_score.has_value()) co_await RaiseScore(*host->oom_score);
     container->OnNeighboursAsked([weak = weak_from_this(), id = host->options.id] {
       auto self = weak.lock();
       return self != nullptr && self->OthersLive(id);
@@ -364,6 +366,13 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       co_return hooked;
     }
     co_return container;
+  }
+
+  Co<void> RaiseScore(int score) {
+    std::vector<pid_t> pids = DaemonPids();
+    pids.push_back(hypervisor_->Pid());
+    absl::Status raised = co_await RunBlocking(pool_, [pids, score] { return RaiseOomScore(pids, score); });
+    if (!raised.ok()) log::Warn("{}", raised.message());
   }
 
   Co<absl::Status> RunCreateHooks(std::shared_ptr<ContainerMounts> host) {
