@@ -117,9 +117,9 @@ class Containerd:
     def log_tail(self, lines=40):
         return "\n".join(read(self.log).splitlines()[-lines:])
 
-    def import_busybox(self):
+    def import_busybox(self, name=IMAGE, command="/bin/sh"):
         archive = self.directory / "busybox.tar"
-        subprocess.run([REPOSITORY / "tools/make-busybox-image", archive, "--name", IMAGE], check=True)
+        subprocess.run([REPOSITORY / "tools/make-busybox-image", archive, "--name", name, "--command", command], check=True)
         result = self.ctr("image", "import", str(archive))
         assert result.code == 0, result.err
         archive.unlink()
