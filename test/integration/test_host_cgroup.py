@@ -88,14 +88,25 @@ def test_it_is_made_where_ctr_says(kata):
 
 
 def test_a_limit_above_it_ends_the_machine_alone(kata):
-    with kata.container() as other, parent(kata, memory=100 * MIB) as pod:
+    with kata.container() as other, parent(kata, memory=200 * MIB) as pod:
         identity = kata.new_id()
         script = "dd if=/dev/zero of=/memory/x bs=1M count=300; sleep 1000"
         result = kata.run("sh", "-c", script, identity=identity,
                           flags=("--cgroup", f"{pod}/{identity}", "--mount", "type=tmpfs,src=tmpfs,dst=/memory,options=size=400m"))
 
-        assert result.code != 0
+        assert result.code == 137
+        log = read(kata.log)
+        assert "the pod's cgroup on the host may have 200 MiB" in log and "overhead.podFixed.memory" in log
+        assert "the host's kernel has ended a process of the pod" in log
         assert kata.exec(other, "echo", "alive").out == b"alive\n"
+
+
+def test_a_limit_that_no_machine_fits_in_is_told(kata):
+    with parent(kata, memory=60 * MIB) as pod:
+        result = kata.run("true", flags=("--cgroup", f"{pod}/{kata.new_id()}"))
+
+        assert result.code == 1
+        one_line(result.err, "its cgroup on the host had no more memory", "overhead_memory")
 
 
 def test_the_hosts_kernel_ends_the_machine_as_it_would_the_container(kata):

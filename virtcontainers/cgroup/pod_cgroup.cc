@@ -4,10 +4,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
+#include <absl/strings/ascii.h>
 #include <absl/strings/match.h>
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_split.h>
+#include <absl/strings/strip.h>
 
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
@@ -134,6 +138,35 @@ absl::Status PodCgroup::AddThread(pid_t tid) const {
     RETURN_IF_ERROR(Annotate(WritePid(directory + "/tasks", tid), absl::StrCat("cgroup \"", directory, "\"")));
   }
   return absl::OkStatus();
+}
+
+uint64_t PodCgroup::MemoryLimit() const {
+  uint64_t least = kNoMemoryLimit;
+  for (const Place& place : places_) {
+    const char* file = place.hierarchy.is_version2 ? "/memory.max" : "/memory.limit_in_bytes";
+    for (std::string path = path_; !path.empty();
+         path.resize(path.find('/') == std::string::npos ? 0 : path.rfind('/'))) {
+      auto text = ReadFile(DirectoryOf(place.hierarchy, path) + file, kSmallFileMax);
+      uint64_t limit = 0;
+      // "max" is no number; version 1 has a number of some 2^63 for none.
+      if (text.ok() && absl::SimpleAtoi(absl::StripAsciiWhitespace(*text), &limit)) least = std::min(least, limit);
+    }
+  }
+  return least;
+}
+
+uint64_t PodCgroup::OomKills() const {
+  uint64_t kills = 0;
+  for (const Place& place : places_) {
+    const char* file = place.hierarchy.is_version2 ? "/memory.events" : "/memory.oom_control";
+    auto text = ReadFile(DirectoryOf(place.hierarchy, path_) + file, kSmallFileMax);
+    if (!text.ok()) continue;
+    for (absl::string_view line : absl::StrSplit(*text, '\n')) {
+      uint64_t count = 0;
+      if (absl::ConsumePrefix(&line, "oom_kill ") && absl::SimpleAtoi(line, &count)) kills = std::max(kills, count);
+    }
+  }
+  return kills;
 }
 
 void PodCgroup::LetGo() const {

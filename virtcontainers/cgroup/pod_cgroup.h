@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,8 @@
 #include "virtcontainers/cgroup/hierarchies.h"
 
 namespace kata::virtcontainers {
+
+inline constexpr uint64_t kNoMemoryLimit = UINT64_MAX;
 
 class PodCgroup {
  public:
@@ -27,6 +30,10 @@ class PodCgroup {
   absl::Status Add(pid_t pid) const;
   // One thread alone, where the hierarchy is of version 1.
   absl::Status AddThread(pid_t tid) const;
+  // The least memory limit of it and of those above it, in bytes; kNoMemoryLimit without one.
+  uint64_t MemoryLimit() const;
+  // How many of its processes the kernel has killed for want of memory.
+  uint64_t OomKills() const;
   // Moves this process and its children back to where this process came from.
   void LetGo() const;
   // LetGo, then removes the cgroup. One with others' processes stays. Idempotent.

@@ -82,6 +82,26 @@ absl::Status SandboxCgroup::Take(pid_t machine, const std::vector<pid_t>& daemon
   return Annotate(status, "moving the machine into the pod's cgroup");
 }
 
+std::string SandboxCgroup::WarningOfLimit(uint32_t machine_mib) const {
+  // Without sandbox_cgroup_only memory counts in the other one, which has no limit.
+  if (pod_ == nullptr || overhead_ != nullptr) return "";
+  const uint64_t limit = pod_->MemoryLimit() >> 20;
+  const uint64_t wanted = machine_mib + kHostMemoryMib;
+  if (limit >= wanted) return "";
+  return absl::StrCat(
+      "the pod's cgroup on the host may have ", limit, " MiB, the machine and its daemons may come to ", wanted,
+      ": the host's kernel ends the machine then; raise the limit (the RuntimeClass's overhead.podFixed.memory) "
+      "by ",
+      wanted - limit, " MiB, or set sandbox_cgroup_only = false");
+}
+
+std::string SandboxCgroup::ReasonOfEnd() const {
+  if (pod_ == nullptr || pod_->OomKills() == 0) return "";
+  return "the host's kernel has ended a process of the pod, for its cgroup on the host had no more memory "
+         "(overhead_memory, "
+         "the RuntimeClass's overhead)";
+}
+
 absl::Status SandboxCgroup::Leave() {
   absl::Status status;
   if (!scope_.empty()) {

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,6 +25,9 @@ struct SandboxCgroupOptions {
   std::string root = kCgroupRoot;
 };
 
+// On the host beside the guest's memory: of QEMU, virtiofsd and the shim.
+inline constexpr uint64_t kHostMemoryMib = 96;
+
 class SandboxCgroup {
  public:
   explicit SandboxCgroup(SandboxCgroupOptions options) : options_(std::move(options)) {}
@@ -32,6 +36,10 @@ class SandboxCgroup {
   absl::Status Enter();
   // Once they run: the machine's process, and the daemons with their children.
   absl::Status Take(pid_t machine, const std::vector<pid_t>& daemons);
+  // One line for the log when the pod's memory limit is less than a machine of `machine_mib` may come to need; empty.
+  std::string WarningOfLimit(uint32_t machine_mib) const;
+  // One line for the log when the host's kernel has ended a process in it for want of memory; else empty.
+  std::string ReasonOfEnd() const;
   // Once they have ended. Idempotent.
   absl::Status Leave();
 

@@ -85,6 +85,10 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     state_ = State::kBooting;
     absl::Status status = co_await Boot();
     if (!status.ok() && is_virtiofsd_lost_) status = Annotate(status, "virtiofsd has ended");
+    if (!status.ok()) {
+      const std::string reason = co_await ReasonOfEnd();
+      if (!reason.empty()) status = Annotate(status, reason);
+    }
     if (!status.ok()) status = Annotate(status, absl::StrCat("starting sandbox \"", options_.id, "\""));
     start_status_ = status;
     if (state_ == State::kBooting) state_ = status.ok() ? State::kRunning : State::kStopping;
@@ -253,6 +257,13 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     co_return absl::OkStatus();
   }
 
+  // Of a machine that has ended by the host's hand; empty where nothing is known.
+  Co<std::string> ReasonOfEnd() {
+    auto reason = co_await RunBlockingFor<std::string>(
+        pool_, [cgroup = cgroup_]() -> absl::StatusOr<std::string> { return cgroup->ReasonOfEnd(); });
+    co_return reason.value_or("");
+  }
+
   absl::Status CheckPodNamespaces() const {
     if (!options_.pod.has_value()) return absl::OkStatus();
     ASSIGN_OR_RETURN(const std::vector<std::string> accepted,
@@ -279,6 +290,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
                                          vsock = vsock_daemon_, share, spec, cgroup = cgroup_]() -> absl::Status {
       RETURN_IF_ERROR(MakeRuntimeDirectory(id));
       RETURN_IF_ERROR(cgroup->Enter());
+      const std::string warning = cgroup->WarningOfLimit(config.default_memory);
+      if (!warning.empty()) log::Warn("{}", warning);
       RETURN_IF_ERROR(PrepareChannel(config, *spec, *vsock));
       ASSIGN_OR_RETURN(*share, ShareNamespace::Make());
       const uid_t owner = uses_9p ? spec->uid : 0;
@@ -439,8 +452,14 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   // The machine may end at any time: every process of it ends with it.
   static Co<absl::Status> WatchMachine(std::shared_ptr<VmSandbox> self) {
     co_await self->hypervisor_->WaitStopped();
-    if (self->state_ == State::kRunning) log::Warn("the virtual machine has stopped unexpectedly");
-    if (self->state_ == State::kRunning) self->state_ = State::kStopping;
+    if (self->state_ == State::kRunning) {
+      log::Warn("the virtual machine has stopped unexpectedly");
+      self->state_ = State::kStopping;
+      asio::post(self->pool_, [cgroup = self->cgroup_] {
+        const std::string reason = cgroup->ReasonOfEnd();
+        if (!reason.empty()) log::Warn("{}", reason);
+      });
+    }
     self->stopped_.Set();
     if (self->connection_) self->connection_->Close(absl::UnavailableError("the virtual machine has stopped"));
     for (auto& [id, entry] : self->containers_) entry.container->StopAll(kVmDiedStatus);

@@ -85,6 +85,28 @@ TEST_F(PodCgroupTest, SaysBeforehandWhatItMakesAndInheritsTheCpuset) {
   EXPECT_TRUE(RemoveRecordedCgroup(root(), root() + "/none").ok());
 }
 
+TEST_F(PodCgroupTest, ReadsTheLeastLimitAndTheKills) {
+  Write("memory/cgroup.procs", "");
+  Write("memory/memory.limit_in_bytes", "1\n");  // the top's is the host's
+  Write("memory/pods/memory.limit_in_bytes", "1048576\n");
+  Write("memory/pods/one/memory.limit_in_bytes", "9223372036854771712\n");
+  auto cgroup = PodCgroup::Make(root(), "/pods/one", root() + "/record", "");
+  ASSERT_TRUE(cgroup.ok()) << cgroup.status();
+  EXPECT_EQ((*cgroup)->MemoryLimit(), 1048576u);
+  EXPECT_EQ((*cgroup)->OomKills(), 0u);
+  Write("memory/pods/one/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
+  EXPECT_EQ((*cgroup)->OomKills(), 2u);
+
+  Write("cgroup.controllers", "memory");
+  Write("pods/memory.max", "max\n");
+  Write("pods/one/memory.max", "max\n");
+  Write("pods/one/memory.events", "oom 4\noom_kill 3\n");
+  cgroup = PodCgroup::Make(root(), "/pods/one", root() + "/record", "");
+  ASSERT_TRUE(cgroup.ok()) << cgroup.status();
+  EXPECT_EQ((*cgroup)->MemoryLimit(), kNoMemoryLimit);
+  EXPECT_EQ((*cgroup)->OomKills(), 3u);
+}
+
 TEST_F(PodCgroupTest, MovesThisProcessAndNobodyElseBack) {
   Write("pids/cgroup.procs", "");
   auto cgroup = PodCgroup::Make(root(), "pod", root() + "/record", "0::/\n");
