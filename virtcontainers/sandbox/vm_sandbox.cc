@@ -259,8 +259,10 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
 
   // Of a machine that has ended by the host's hand; empty where nothing is known.
   Co<std::string> ReasonOfEnd() {
-    auto reason = co_await RunBlockingFor<std::string>(
-        pool_, [cgroup = cgroup_]() -> absl::StatusOr<std::string> { return cgroup->ReasonOfEnd(); });
+    std::function<absl::StatusOr<std::string>()> ask = [cgroup = cgroup_]() -> absl::StatusOr<std::string> {
+      return cgroup->ReasonOfEnd();
+    };
+    auto reason = co_await RunBlockingFor<std::string>(pool_, std::move(ask));
     co_return reason.value_or("");
   }
 
@@ -384,7 +386,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   Co<void> RaiseScore(int score) {
     std::vector<pid_t> pids = DaemonPids();
     pids.push_back(hypervisor_->Pid());
-    absl::Status raised = co_await RunBlocking(pool_, [pids, score] { return RaiseOomScore(pids, score); });
+    std::function<absl::Status()> raise = [pids, score] { return RaiseOomScore(pids, score); };
+    absl::Status raised = co_await RunBlocking(pool_, std::move(raise));
     if (!raised.ok()) log::Warn("{}", raised.message());
   }
 
