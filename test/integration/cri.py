@@ -46,8 +46,7 @@ CONFIGURATIONS = {1: "version = 2" + COMMON + """
     default_runtime_name = "runc"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata]
-      runtime_type = "io.containerd.kata.v2"
+{runtime}
 """, 2: "version = 3" + COMMON + """
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = "overlayfs"
@@ -63,9 +62,7 @@ CONFIGURATIONS = {1: "version = 2" + COMMON + """
     default_runtime_name = "runc"
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
-    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.kata]
-      runtime_type = "io.containerd.kata.v2"
-      sandboxer = "{sandboxer}"
+{runtime}
 """}
 
 
@@ -78,6 +75,14 @@ def major_version():
         return 0
     text = subprocess.run([harness.CONTAINERD, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
     return int(re.search(r" v?(\d+)\.\d+", text)[1])
+
+
+def documented_runtime(version):
+    """The block of containerd's configuration that docs/how-to.md gives."""
+    blocks = re.findall(r"^```toml\n(.*?)^```", harness.read(harness.REPOSITORY / "docs/how-to.md"), re.MULTILINE | re.DOTALL)
+    table = {1: '[plugins."io.containerd.grpc.v1.cri"', 2: '[plugins."io.containerd.cri.v1.runtime"'}[version]
+    block, = [block for block in blocks if block.startswith(table)]
+    return block
 
 
 def build_caller(directory):
@@ -106,8 +111,10 @@ class CriContainerd(harness.Containerd):
         plugins = [{**plugin, "ipam": {**plugin["ipam"], "dataDir": str(self.directory / "ipam")}}
                    for plugin in NETWORK["plugins"]]
         (networks / "10-pods.conflist").write_text(json.dumps({**NETWORK, "plugins": plugins}), encoding="utf-8")
-        return CONFIGURATIONS[min(major_version(), 2)].format(directory=self.directory, address=self.address, image=SANDBOX_IMAGE,
-                                                              plugins=PLUGINS, sandboxer=self.sandboxer)
+        version = min(major_version(), 2)
+        runtime = documented_runtime(version).replace('"podsandbox"', f'"{self.sandboxer}"')
+        return CONFIGURATIONS[version].format(directory=self.directory, address=self.address, image=SANDBOX_IMAGE, plugins=PLUGINS,
+                                              runtime=runtime)
 
     def call(self, method, fields):
         """The bytes of the answer."""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -99,6 +100,21 @@ def test_a_limit_above_it_ends_the_machine_alone(kata):
         assert "the pod's cgroup on the host may have 200 MiB" in log and "overhead.podFixed.memory" in log
         assert "the host's kernel has ended a process of the pod" in log
         assert kata.exec(other, "echo", "alive").out == b"alive\n"
+
+
+def test_the_documented_overhead_is_enough(kata):
+    """A pod that uses its limit, whose guest fills the rest of its memory with what it reads."""
+    overhead = int(re.search(r"^    memory: (\d+)Mi$", read(harness.REPOSITORY / "docs/how-to.md"), re.MULTILINE)[1])
+    script = "dd if=/dev/zero of=/memory/x bs=1M count=230 && dd if=/dev/zero of=/big bs=1M count=200 && cat /big | wc -c"
+    with parent(kata, memory=(256 + overhead) * MIB) as pod:
+        identity = kata.new_id()
+        warned = read(kata.log).count("overhead.podFixed.memory")
+        result = kata.run("sh", "-c", script, identity=identity,
+                          flags=("--cgroup", f"{pod}/{identity}", "--memory-limit", str(256 * MIB),
+                                 "--mount", "type=tmpfs,src=tmpfs,dst=/memory,options=size=400m"))
+
+        assert (result.code, result.out) == (0, b"%d\n" % (200 * MIB)), f"{result}\n{kata.log_tail()}"
+        assert read(kata.log).count("overhead.podFixed.memory") == warned
 
 
 def test_a_limit_that_no_machine_fits_in_is_told(kata):
