@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -58,6 +59,24 @@ def test_a_kill_leaves_no_scope(kata, whom):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     kata.remove(identity)
+    wait_forgotten(scope)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.003, 0.02, 0.3])
+def test_a_kill_in_the_middle_of_the_start_leaves_no_scope(kata, seconds):
+    """So long after the shim is there, which asks systemd at once."""
+    identity, name, scope, path = name_of(kata)
+    client = subprocess.Popen(kata.command("run", "--detach", "--null-io", "--runtime", harness.RUNTIME, "--cgroup", name, kata.image,
+                                           identity, "sleep", "1000"),
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    harness.wait_for((hierarchies()[0] / path).parent.exists, "the slice")
+    time.sleep(seconds)
+    for pid in kata.shim_pids(identity):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    client.wait(timeout=harness.COMMAND_SECONDS)
+    kata.ctr("task", "rm", "--force", identity)
+    kata.ctr("container", "rm", identity)
     wait_forgotten(scope)
 
 

@@ -3,12 +3,12 @@
 import concurrent.futures
 import os
 import pathlib
-import signal
 
 import pytest
 
+import cri_cases
 import harness
-from cri import (EXITED, KATA, NOT_READY, OF_NODE, OF_POD, READY, RUNC, RUNNING, CallError, Pod, containerd, major_version,
+from cri import (EXITED, KATA, OF_NODE, OF_POD, READY, RUNC, RUNNING, CallError, Pod, containerd, major_version,
                  pod_of)
 from ttrpc_client import decode
 
@@ -170,23 +170,8 @@ def test_five_pods_at_once(cri):
 
 
 def test_pod_whose_machine_dies_is_not_ready(cri):
-    with pod_of(cri, "dies") as pod:
-        identity = pod.start("first", "sleep", "1000")
-
-        for pid in pod.machines():
-            os.kill(pid, signal.SIGKILL)
-
-        harness.wait_for(lambda: pod.state() == NOT_READY, "the pod to be not ready")
-        assert pod.wait_exit(identity) == ENDED_STATUS
+    cri_cases.machine_dies(cri)
 
 
 def test_pod_outlives_containerd(cri):
-    with pod_of(cri, "outlives") as pod:
-        identity = pod.start("first", "sleep", "1000")
-
-        cri.stop(signal.SIGKILL)
-        cri.start()
-
-        assert pod.state() == READY
-        assert pod.container(identity).get(3, 0) == RUNNING
-        assert pod.exec(identity, "hostname") == (0, "outlives\n")
+    cri_cases.outlives_containerd(cri)

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -156,6 +157,28 @@ def test_a_kill_leaves_nothing_of_it(kata, also):
         kata.remove(identity)
 
 
+@pytest.mark.parametrize("seconds", [0, 0.003, 0.02, 0.1, 0.4, 1])
+@pytest.mark.parametrize("also", ["shim", "machine"])
+def test_a_kill_in_the_middle_of_the_start_leaves_nothing(kata, seconds, also):
+    """So long after the cgroup is there."""
+    with parent(kata) as pod:
+        identity = kata.new_id()
+        client = subprocess.Popen(kata.command("run", "--detach", "--null-io", "--runtime", harness.RUNTIME, "--cgroup",
+                                               f"{pod}/{identity}", kata.image, identity, "sleep", "1000"),
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        harness.wait_for((hierarchies()[0] / pod[1:] / identity).exists, "the container's cgroup")
+        time.sleep(seconds)
+        pids = kata.shim_pids(identity)
+        if also == "machine":
+            pids += [*kata.qemu_pids(identity), *harness.processes("virtiofsd", identity)]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        client.wait(timeout=harness.COMMAND_SECONDS)
+        kata.ctr("task", "rm", "--force", identity)
+        kata.ctr("container", "rm", identity)
+
+
 def test_a_path_that_leads_out_is_refused(kata):
     result = kata.run("true", flags=("--cgroup", f"/{kata.token}/../../x"))
 
@@ -175,7 +198,7 @@ def test_with_systemd_it_is_a_scope(kata):
 @pytest.mark.skipif(hierarchies() == [ROOT], reason="this is one")
 def test_on_a_host_with_version_2_alone(kata):
     """What needs no controller, which are version 1's here: the same tests in a mount namespace that shows nothing else."""
-    words = "made_where or kill or leads_out or processors or hosts_kernel or scope"
+    words = "made_where or kill_leaves or leads_out or processors or hosts_kernel or scope"
     host = 'umount --lazy --recursive /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"'
     done = subprocess.run(["unshare", "--mount", "sh", "-c", host, "sh", sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider",
                            "-k", words, __file__], capture_output=True, text=True, check=False)

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pods that containerd 2 runs without a sandbox container (`sandboxer = "shim"`), asked for through CRI as the kubelet does."""
-import os
-import signal
-
 import pytest
 
+import cri_cases
 import harness
-from cri import EXITED, NOT_READY, OF_POD, READY, RUNNING, containerd, major_version, pod_of
+from cri import EXITED, OF_POD, READY, RUNNING, containerd, major_version, pod_of
 
 ENDED_STATUS = 137
 LOOK = "ps -o args | grep -q 'sleep 3141[5]'"
@@ -67,23 +65,8 @@ def test_pod_that_shares_its_pids(cri):
 
 
 def test_pod_whose_machine_dies_is_not_ready(cri):
-    with pod_of(cri, "dies") as pod:
-        identity = pod.start("first", "sleep", "1000")
-
-        for pid in pod.machines():
-            os.kill(pid, signal.SIGKILL)
-
-        harness.wait_for(lambda: pod.state() == NOT_READY, "the pod to be not ready")
-        harness.wait_for(lambda: pod.container(identity).get(3, 0) == EXITED, "the container to end")
+    cri_cases.machine_dies(cri)
 
 
 def test_pod_outlives_containerd(cri):
-    with pod_of(cri, "outlives") as pod:
-        identity = pod.start("first", "sleep", "1000")
-
-        cri.stop(signal.SIGKILL)
-        cri.start()
-
-        assert pod.state() == READY
-        assert pod.container(identity).get(3, 0) == RUNNING
-        assert pod.exec(identity, "hostname") == (0, "outlives\n")
+    cri_cases.outlives_containerd(cri)

@@ -52,16 +52,11 @@ absl::Status SandboxCgroup::Enter() {
     auto scope = ParseSystemdName(path);
     if (!scope.ok()) return Annotate(scope.status(), absl::StrCat("linux.cgroupsPath \"", path, "\""));
     path = PathOfScope(*scope);
+    RETURN_IF_ERROR(StartScope(*scope, ::getpid()));
+    // Only now, or `delete` would end another's scope of that name. Of a shim that is killed before, systemd forgets
+    // the scope by itself: nobody else is in it.
     scope_ = scope->unit;
-    // Known to `delete` before it is there.
     RETURN_IF_ERROR(WriteFileAtomically(ScopeRecord(options_.sandbox_id), scope_, 0600));
-    absl::Status started = StartScope(*scope, ::getpid());
-    if (!started.ok()) {
-      // Another's, maybe: it must not end with this sandbox.
-      scope_.clear();
-      ::unlink(ScopeRecord(options_.sandbox_id).c_str());
-      return started;
-    }
   }
   ASSIGN_OR_RETURN(pod_, PodCgroup::Make(options_.root, path, PodRecord(options_.sandbox_id), origin));
   if (!options_.is_only) {
