@@ -124,7 +124,10 @@ absl::StatusOr<std::shared_ptr<PodCgroup>> PodCgroup::Make(const std::string& ro
 }
 
 absl::Status PodCgroup::Add(pid_t pid) const {
+  // One that has begun in it is not moved: each move waits for the kernel's other processors.
+  const std::string now = ReadFile(absl::StrCat("/proc/", pid, "/cgroup"), kSmallFileMax).value_or("");
   for (const Place& place : places_) {
+    if (FindOwnCgroup(now, place.hierarchy) == path_) continue;
     const std::string directory = DirectoryOf(place.hierarchy, path_);
     RETURN_IF_ERROR(Annotate(WritePid(directory + "/cgroup.procs", pid), absl::StrCat("cgroup \"", directory, "\"")));
   }
