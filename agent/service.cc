@@ -18,6 +18,7 @@
 #include "agent/clock.h"
 #include "agent/entropy.h"
 #include "agent/guest.h"
+#include "agent/network/dial.h"
 #include "agent/oci/sysctls.h"
 #include "agent/pause/pause.h"
 #include "agent/storage/memory_volumes.h"
@@ -32,7 +33,7 @@ namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
 constexpr const char* kFeatures[] = {"storage-blk",       "rekey", "clock", "network", "start-hooks", "resolver",
-                                     "sandbox-container", "pod"};
+                                     "sandbox-container", "pod",   "dial"};
 constexpr int kPodSysctlsMax = 256;
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
@@ -199,6 +200,14 @@ Co<absl::Status> Service::Resolve(ttrpc::CallContext, std::shared_ptr<ResolverSt
   CO_RETURN_IF_ERROR(RequireHello());
   auto resolver = resolver_;
   co_return co_await resolver->Serve(std::move(stream));
+}
+
+Co<absl::Status> Service::Dial(ttrpc::CallContext, std::shared_ptr<TunnelStream> stream) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  CO_ASSIGN_OR_RETURN(v1::TunnelMessage first, co_await stream->Receive());
+  if (!first.has_open()) co_return absl::InvalidArgumentError("dialling: the first message does not say where");
+  CO_ASSIGN_OR_RETURN(std::shared_ptr<TunnelSocket> socket, co_await DialLoopback(executor_, first.open()));
+  co_return co_await RunTunnel(std::move(socket), std::move(stream), TunnelSide::kAnswerer);
 }
 
 absl::StatusOr<std::unique_ptr<SharedNamespaces>> Service::NamespacesFor(const ContainerSpec& spec) const {

@@ -15,6 +15,7 @@
 #include "agent/process/exit_table.h"
 #include "agent/storage/uevents.h"
 #include "proto/schema/agent.ttrpc.h"
+#include "proto/tunnel/tunnel.h"
 
 namespace kata::agent {
 
@@ -45,6 +46,7 @@ class Service : public v1::AgentService {
   Co<absl::StatusOr<wire::Empty>> CreateSandbox(ttrpc::CallContext, v1::CreateSandboxRequest request) override;
   Co<absl::StatusOr<wire::Empty>> SetNetwork(ttrpc::CallContext, v1::SetNetworkRequest request) override;
   Co<absl::Status> Resolve(ttrpc::CallContext, std::shared_ptr<ResolverStream> stream) override;
+  Co<absl::Status> Dial(ttrpc::CallContext, std::shared_ptr<TunnelStream> stream) override;
   Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(ttrpc::CallContext,
                                                                   v1::CreateContainerRequest request) override;
   Co<absl::StatusOr<wire::Empty>> StartContainer(ttrpc::CallContext, v1::ProcessId request) override;

@@ -10,8 +10,8 @@
 
 #include <absl/strings/str_cat.h>
 
-#include "agent/base/bpf.h"
 #include "agent/base/errors.h"
+#include "proto/base/bpf.h"
 #include "proto/base/fd.h"
 #include "proto/base/status.h"
 

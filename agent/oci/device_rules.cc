@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-#include "agent/base/bpf.h"
+#include "proto/base/bpf.h"
 
 namespace kata::agent {
 namespace {

@@ -180,11 +180,15 @@ class Containerd:
         with contextlib.suppress(BrokenPipeError):
             client.stdin.close()
 
+    def configured(self, name, text):
+        """Flags of `ctr run` for a configuration that has `text` besides."""
+        path = self.directory / f"{name}.toml"
+        path.write_text(text, encoding="utf-8")
+        return "--runtime-config-path", path
+
     def letting(self, kind):
         """Flags of `ctr run` with which a container without a namespace of that kind has the machine's own."""
-        path = self.directory / f"host-{kind}.toml"
-        path.write_text(f'[runtime]\nhost_{kind} = "machine"\n', encoding="utf-8")
-        return "--runtime-config-path", path
+        return self.configured(f"host-{kind}", f'[runtime]\nhost_{kind} = "machine"\n')
 
     def run_config(self, spec, identity=None, flags=(), timeout=COMMAND_SECONDS):
         """`ctr run --rm` of a whole OCI configuration."""

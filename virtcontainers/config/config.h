@@ -46,6 +46,7 @@ struct Config {
   bool enable_debug = false;
   NetworkModel internetworking_model = NetworkModel::kTcFilter;
   bool sandbox_cgroup_only = true;
+  bool port_forward = true;
   HostNamespace host_network = HostNamespace::kRefuse;
   HostNamespace host_pid = HostNamespace::kRefuse;
   HostNamespace host_ipc = HostNamespace::kRefuse;

@@ -117,6 +117,11 @@ std::vector<ConfigKey> MakeKeys() {
        "How the interfaces of the pod's network namespace reach the machine. \"tcfilter\": each beside a tap, with a "
        "filter that sends on what the other receives. \"none\": not at all, the pod has loopback only.",
        ""},
+      {kRuntime, "port_forward", SwitchKey{&Config::port_forward}, "",
+       "A TCP connection that a program of the host makes to 127.0.0.1 or ::1 in the pod's network namespace arrives "
+       "at "
+       "the loopback of the machine, where the pod's servers listen: kubectl port-forward comes so. Needs Linux 5.9.",
+       ""},
       {kRuntime, "sandbox_cgroup_only", SwitchKey{&Config::sandbox_cgroup_only}, "",
        "All of a pod's processes on the host (machine, virtiofsd, shim) are in the pod's cgroup, so that its limits "
        "and "

@@ -22,6 +22,7 @@ namespace {
 // Of the agent.
 constexpr char kNetworkFeature[] = "network";
 constexpr char kResolverFeature[] = "resolver";
+constexpr char kDialFeature[] = "dial";
 
 }  // namespace
 
@@ -95,6 +96,21 @@ Co<absl::Status> SandboxNetwork::Connect(std::shared_ptr<ttrpc::Connection> agen
   can_set_network_ = features.contains(kNetworkFeature);
   can_resolve_ = features.contains(kResolverFeature);
   co_return co_await CatchUp();
+}
+
+void SandboxNetwork::ForwardPorts(std::shared_ptr<ttrpc::Connection> agent, const std::set<std::string>& features) {
+  if (path_.empty() || is_over_ || !features.contains(kDialFeature)) return;
+  forward_ = std::make_shared<PortForward>(executor_);
+  Spawn(executor_, "forwarding ports", StartForward(shared_from_this(), std::move(agent)));
+}
+
+Co<absl::Status> SandboxNetwork::StartForward(std::shared_ptr<SandboxNetwork> self,
+                                              std::shared_ptr<ttrpc::Connection> agent) {
+  std::shared_ptr<PortForward> forward = self->forward_;
+  absl::Status started = co_await forward->Start(self->pool_, self->place_, std::move(agent));
+  if (!started.ok() && !self->is_over_)
+    log::Warn("ports of the pod cannot be forwarded to its loopback: {}", started.message());
+  co_return absl::OkStatus();
 }
 
 Co<absl::Status> SandboxNetwork::CatchUp() {
@@ -231,6 +247,7 @@ Co<absl::Status> SandboxNetwork::Release() {
   auto self = shared_from_this();
   is_over_ = true;
   if (resolver_ != nullptr) resolver_->Stop();
+  if (forward_ != nullptr) forward_->Stop();
   boost::system::error_code ignored;
   news_.close(ignored);
   while (following_ != nullptr) {

@@ -15,6 +15,7 @@
 #include "proto/ttrpc/connection.h"
 #include "virtcontainers/network/endpoints.h"
 #include "virtcontainers/network/network_monitor.h"
+#include "virtcontainers/network/port_forward.h"
 #include "virtcontainers/network/resolver_relay.h"
 #include "virtcontainers/oci/host_namespaces.h"
 #include "virtcontainers/sandbox.h"
@@ -40,6 +41,8 @@ class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
   void LetGo();
   // The agent has answered, and has these features: the guest is told, now and when something changes.
   Co<absl::Status> Connect(std::shared_ptr<ttrpc::Connection> agent, const std::set<std::string>& features);
+  // The loopback of a namespace that others know leads to the guest's, as soon as it can.
+  void ForwardPorts(std::shared_ptr<ttrpc::Connection> agent, const std::set<std::string>& features);
   // What the namespace has when this is called is in the guest when it returns.
   Co<absl::Status> CatchUp();
   // Once the machine has ended. Leaves the pod's interfaces as they were.
@@ -59,6 +62,7 @@ class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
   Co<void> LookForResolver();
   static Co<absl::Status> LookAgain(std::shared_ptr<SandboxNetwork> self);
   static Co<absl::Status> Watch(std::shared_ptr<SandboxNetwork> self);
+  static Co<absl::Status> StartForward(std::shared_ptr<SandboxNetwork> self, std::shared_ptr<ttrpc::Connection> agent);
   hypervisors::Device CardOf(const Endpoint& endpoint) const;
   bool IsCarried(const std::string& tap, const Card& card) const;
 
@@ -74,6 +78,7 @@ class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
   bool can_set_network_ = false;
   bool can_resolve_ = false;
   std::shared_ptr<ResolverRelay> resolver_;  // null: there is none yet
+  std::shared_ptr<PortForward> forward_;     // null: ports are not forwarded
   bool will_look_again_ = false;
   uint32_t vcpus_ = 1;
   std::map<std::string, Card> cards_;  // that the machine has, by their taps' names

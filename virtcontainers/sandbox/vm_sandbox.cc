@@ -244,6 +244,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (!made.ok()) co_return made;
     absl::Status reachable = co_await network_->Connect(connection_, features_);
     if (!reachable.ok()) co_return reachable;
+    if (options_.config.port_forward) network_->ForwardPorts(connection_, features_);
     if (peer->features.contains(kClockFeature)) Spawn(executor_, "keeping the guest's clock", KeepClock(connection_));
     log::Info("timeline: agent ready");
     asio::post(pool_, &hypervisors::TrimMemory);

@@ -55,6 +55,10 @@ class FakeAgent final : public v1::AgentService {
     co_return response;
   }
   Co<absl::StatusOr<wire::Empty>> SetNetwork(CallContext, v1::SetNetworkRequest) override { co_return wire::Empty(); }
+  Co<absl::Status> Dial(CallContext,
+                        std::shared_ptr<ttrpc::MessageStream<v1::TunnelMessage, v1::TunnelMessage>>) override {
+    co_return absl::OkStatus();
+  }
   Co<absl::Status> Resolve(CallContext,
                            std::shared_ptr<ttrpc::MessageStream<v1::ResolverMessage, v1::ResolverMessage>>) override {
     co_return absl::OkStatus();
