@@ -33,7 +33,7 @@ namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
 constexpr const char* kFeatures[] = {"storage-blk",       "rekey", "clock", "network", "start-hooks", "resolver",
-                                     "sandbox-container", "pod",   "dial"};
+                                     "sandbox-container", "pod",   "dial",  "resize"};
 constexpr int kPodSysctlsMax = 256;
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
@@ -84,6 +84,7 @@ Service::Service(asio::any_io_executor executor, ExitTable* exits, std::string t
       exits_(exits),
       watcher_(executor_),
       uevents_(executor_),
+      size_(executor_, &uevents_, {.cgroup = kContainersCgroup}),
       network_(executor_, GuestNetworkOptions()),
       resolver_(std::make_shared<Resolver>(executor_, kContainersCgroup)),
       token_sha256_(std::move(token_sha256)) {}

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "agent/container/container.h"
+#include "agent/machine_size.h"
 #include "agent/network/guest_network.h"
 #include "agent/network/resolver.h"
 #include "agent/process/exit_table.h"
@@ -45,6 +46,7 @@ class Service : public v1::AgentService {
   Co<absl::StatusOr<v1::SyncClockResponse>> SyncClock(ttrpc::CallContext, v1::SyncClockRequest request) override;
   Co<absl::StatusOr<wire::Empty>> CreateSandbox(ttrpc::CallContext, v1::CreateSandboxRequest request) override;
   Co<absl::StatusOr<wire::Empty>> SetNetwork(ttrpc::CallContext, v1::SetNetworkRequest request) override;
+  Co<absl::StatusOr<v1::ResizeMachineResponse>> Resize(ttrpc::CallContext, v1::ResizeMachineRequest request) override;
   Co<absl::Status> Resolve(ttrpc::CallContext, std::shared_ptr<ResolverStream> stream) override;
   Co<absl::Status> Dial(ttrpc::CallContext, std::shared_ptr<TunnelStream> stream) override;
   Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(ttrpc::CallContext,
@@ -85,6 +87,7 @@ class Service : public v1::AgentService {
   ExitTable* exits_;
   FileWatcher watcher_;
   Uevents uevents_;
+  MachineSize size_;
   GuestNetwork network_;
   std::shared_ptr<Resolver> resolver_;
   std::string token_sha256_;

@@ -7,6 +7,7 @@
 #include "agent/cgroup/stats.h"
 #include "agent/service.h"
 #include "proto/base/fd.h"
+#include "proto/base/log.h"
 #include "proto/base/status.h"
 
 namespace kata::agent {
@@ -34,6 +35,22 @@ Co<absl::StatusOr<wire::Empty>> Service::UpdateContainer(ttrpc::CallContext, v1:
   CO_ASSIGN_OR_RETURN(Resources resources, ParseResources(request.resources_json()));
   CO_RETURN_IF_ERROR(container->Update(resources));
   co_return wire::Empty();
+}
+
+Co<absl::StatusOr<v1::ResizeMachineResponse>> Service::Resize(ttrpc::CallContext, v1::ResizeMachineRequest request) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  MachineSize::Size wanted;
+  wanted.processors = request.processors();
+  wanted.memory_added = request.memory_added_bytes();
+  CO_ASSIGN_OR_RETURN(const MachineSize::Size size, co_await size_.Follow(wanted));
+  for (const auto& [id, container] : containers_) {
+    const absl::Status bound = container->Rebound();
+    if (!bound.ok()) log::Warn("bounding container \"{}\" anew: {}", id, bound.message());
+  }
+  v1::ResizeMachineResponse response;
+  response.set_processors(size.processors);
+  response.set_memory_added_bytes(size.memory_added);
+  co_return response;
 }
 
 Co<absl::StatusOr<v1::StatsContainerResponse>> Service::StatsContainer(ttrpc::CallContext, v1::ProcessId request) {

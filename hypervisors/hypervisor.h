@@ -42,6 +42,9 @@ struct VmSpec {
   std::map<std::string, std::string> guest_words;
   uint32_t vcpus = 1;
   uint64_t memory_mib = 512;
+  // What it can grow to while it runs, with Resize; not above the first size: it keeps that.
+  uint32_t vcpus_max = 0;
+  uint64_t memory_max_mib = 0;
   Accelerator accelerator = Accelerator::kAuto;
   uid_t uid = 0;  // QEMU's user: unprivileged, of this sandbox alone
   gid_t gid = 0;
@@ -58,6 +61,15 @@ inline constexpr char kGuestWords[] = "opt/org.katacontainers/";
 inline constexpr uint32_t kRootPortsMax = 32;
 // libvirt itself waits for 5 s of it.
 inline constexpr std::chrono::seconds kDetachTimeout{20};
+
+// Memory that comes or goes while a machine runs does so in steps of this.
+inline constexpr uint64_t kMemoryStepMib = 4;
+
+struct MachineSize {
+  uint32_t vcpus = 1;
+  uint64_t memory_mib = 0;
+  bool operator==(const MachineSize&) const = default;
+};
 
 AgentChannel AgentChannelOf(const VmSpec& spec);
 
@@ -81,6 +93,12 @@ class Hypervisor {
   // Takes out what Attach has plugged in, once the guest has let go of it: DeadlineExceeded when it does not within
   // kDetachTimeout; the device is there still, and a later try may succeed. NotFound for an unknown id.
   virtual Co<absl::Status> Detach(std::string id) = 0;
+  // Makes the machine larger or smaller, between the size and the largest one of its spec; sizes out of these bounds
+  // are brought to them, memory to a whole step. Returns the size that the machine has then as far as the host can
+  // tell: the guest takes new processors and memory into use by itself, and gives memory back as it can. Processors of
+  // an emulated machine stay: QEMU cannot take them away. Legal while running; on failure the size is what it was, or
+  // between.
+  virtual Co<absl::StatusOr<MachineSize>> Resize(MachineSize size) = 0;
   // Host pid of the machine's process; 0 when not running.
   virtual pid_t Pid() const = 0;
   // kKvm or kTcg once running; kAuto before.

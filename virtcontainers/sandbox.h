@@ -16,6 +16,7 @@
 #include "proto/base/coro.h"
 #include "virtcontainers/config/config.h"
 #include "virtcontainers/container.h"
+#include "virtcontainers/size/pod_size.h"
 
 namespace kata::virtcontainers {
 
@@ -37,6 +38,7 @@ struct SandboxOptions {
   std::string cgroup_path;         // on the host, linux.cgroupsPath; empty: one of its own at the top
   bool is_shim_placed = false;     // the caller has put the shim into a cgroup, where it stays
   std::optional<PodSettings> pod;  // nothing: the first container brings the pod's namespaces
+  PodSize size;                    // that the configuration's has been made to fit
 };
 
 class Sandbox {

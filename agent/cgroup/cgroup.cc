@@ -145,6 +145,10 @@ absl::Status Cgroup::Update(const Resources& resources) const {
   return CopyShares(path_, outer_);
 }
 
+absl::Status Cgroup::Rebound(const std::string& parent) const {
+  return MoveBounds(outer_, BoundsOfOne(ReadBounds(parent)));
+}
+
 absl::Status Cgroup::Kill() const {
   absl::Status status = WriteExisting(absl::StrCat(outer_, "/cgroup.kill"), "1");
   if (absl::IsNotFound(status)) return absl::OkStatus();

@@ -34,6 +34,8 @@ class Cgroup {
   const std::string& path() const { return path_; }
   // As UpdateLimits.
   absl::Status Update(const Resources& resources) const;
+  // After its parent's bounds have changed.
+  absl::Status Rebound(const std::string& parent) const;
   absl::Status Kill() const;
   // FailedPrecondition while processes are left. The object may go meanwhile.
   Co<absl::Status> Remove() const;

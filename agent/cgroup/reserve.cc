@@ -84,6 +84,11 @@ absl::Status WriteBounds(const std::string& cgroup, const Bounds& bounds) {
   return WriteExisting(absl::StrCat(cgroup, "/pids.max"), absl::StrCat(bounds.processes));
 }
 
+absl::Status MoveBounds(const std::string& cgroup, Bounds bounds) {
+  if (bounds.memory != 0) bounds.memory = std::max(bounds.memory, ReadNumber(absl::StrCat(cgroup, "/memory.current")));
+  return WriteBounds(cgroup, bounds);
+}
+
 absl::Status ProtectInit() {
   const uint64_t wanted = std::clamp(ReadGuestCapacity().memory_total / 64, kMinFreeMin, kMinFreeMax) / 1024;
   const std::string path = "/proc/sys/vm/min_free_kbytes";

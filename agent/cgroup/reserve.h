@@ -30,6 +30,9 @@ Bounds BoundsOfOne(const Bounds& all);
 Bounds ReadBounds(const std::string& cgroup);
 absl::Status WriteBounds(const std::string& cgroup, const Bounds& bounds);
 
+// The same for a cgroup in use: not below what it has, since the kernel would kill for it.
+absl::Status MoveBounds(const std::string& cgroup, Bounds bounds);
+
 // Keeps more memory free for what cannot wait than the kernel does by itself, and PID 1 from being
 // chosen when memory is short all the same. Called once.
 absl::Status ProtectInit();

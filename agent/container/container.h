@@ -89,6 +89,8 @@ class Container : public std::enable_shared_from_this<Container> {
   Co<absl::Status> Pause();
   Co<absl::Status> Resume();
   absl::Status Update(const Resources& resources);
+  // After the bounds of all containers have changed.
+  absl::Status Rebound();
   const std::string& id() const { return id_; }
   // Its cgroup's directory; empty before it was made.
   std::string CgroupPath() const { return cgroup_ ? cgroup_->path() : std::string(); }

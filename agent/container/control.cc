@@ -61,6 +61,10 @@ absl::Status Container::Update(const Resources& resources) {
   return Annotate(cgroup_->Update(resources), what);
 }
 
+absl::Status Container::Rebound() {
+  return cgroup_ ? cgroup_->Rebound(collaborators_.parent_cgroup) : absl::OkStatus();
+}
+
 // They are not in the container's cgroup yet.
 void Container::KillSetUps() {
   if (init_ != nullptr && !init_->exited.is_set()) KillSetUp(*init_);

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "hypervisors/libvirt/device_xml.h"
+#include "hypervisors/libvirt/memory_device.h"
 #include "hypervisors/libvirt/xml_writer.h"
 #include "proto/base/status.h"
 
@@ -23,7 +24,7 @@ constexpr char kShortParent[] = "/run/kata-vm";
 constexpr uint32_t kRootPortSlot = 0x18;
 constexpr uint32_t kPortsPerSlot = 8;
 constexpr uint32_t kEmulatedVcpusRoom = 2;
-static_assert(kRootPortsMax <= (0x1e - kRootPortSlot) * kPortsPerSlot);
+static_assert(kRootPortsMax + 1 <= (0x1e - kRootPortSlot) * kPortsPerSlot);
 
 // FNV-1a; a stable name, not a protection.
 std::string Digest(const std::string& text) {
@@ -80,7 +81,7 @@ void WriteDevices(XmlWriter& xml, const VmSpec& spec, const MachinePaths& paths)
   xml.Leaf("emulator", {}, spec.emulator);
   xml.Leaf("controller", {{"type", "usb"}, {"model", "none"}});
   xml.Leaf("controller", {{"type", "pci"}, {"index", "0"}, {"model", "pcie-root"}});
-  WriteRootPorts(xml, spec.root_ports);
+  WriteRootPorts(xml, spec.root_ports + (CanGrowInMemory(spec) ? 1 : 0));
   if (AgentChannelOf(spec) == AgentChannel::kVirtioSerial) WriteAgentPort(xml, paths);
   xml.Open("serial", {{"type", "file"}});
   xml.Leaf("source", {{"path", paths.console_fifo}, {"append", "on"}});
@@ -120,21 +121,37 @@ void WriteCapabilities(XmlWriter& xml, const std::string& architecture) {
 // An emulator with room for one processor only translates the guest's locked instructions to plain ones: a barrier of
 // the guest's drivers is none for the devices, which are other threads and processes, and a request or its answer is
 // lost for good. With room for two it keeps them.
-void WriteVcpus(XmlWriter& xml, uint32_t vcpus, bool is_kvm) {
-  const uint32_t room = is_kvm ? vcpus : std::max(vcpus, kEmulatedVcpusRoom);
-  xml.Leaf("vcpu", {{"placement", "static"}, {"current", std::to_string(vcpus)}}, std::to_string(room));
+uint32_t RoomForVcpus(const VmSpec& spec, bool is_kvm) {
+  return std::max({spec.vcpus, spec.vcpus_max, is_kvm ? 1 : kEmulatedVcpusRoom});
+}
+
+void WriteVcpus(XmlWriter& xml, const VmSpec& spec, bool is_kvm) {
+  xml.Leaf("vcpu", {{"placement", "static"}, {"current", std::to_string(spec.vcpus)}},
+           std::to_string(RoomForVcpus(spec, is_kvm)));
+}
+
+// A machine that can grow in memory has to be one of nodes for libvirt, if only of one.
+void WriteNode(XmlWriter& xml, const VmSpec& spec, bool is_kvm) {
+  if (!CanGrowInMemory(spec)) return;
+  xml.Open("numa");
+  xml.Leaf("cell", {{"id", "0"},
+                    {"cpus", absl::StrCat("0-", RoomForVcpus(spec, is_kvm) - 1)},
+                    {"memory", std::to_string(spec.memory_mib)},
+                    {"unit", "MiB"}});
+  xml.Close();
 }
 
 // QEMU's own default is a processor of 2003, on which the images of today's distributions do not run (x86-64-v2 and
 // later). Under emulation all that QEMU can emulate is also the fastest: twice for string functions, but for the string
 // instructions of the processor itself, which are emulated byte by byte and which libc takes where they are said to be
 // fast (docs/performance.md).
-void WriteCpu(XmlWriter& xml, const std::string& architecture, bool is_kvm) {
+void WriteCpu(XmlWriter& xml, const VmSpec& spec, const std::string& architecture, bool is_kvm) {
   if (architecture != "x86_64") return;
   xml.Open("cpu", {{"mode", is_kvm ? "host-passthrough" : "maximum"}, {"check", "none"}});
   if (!is_kvm) {
     for (const char* name : {"erms", "fsrm"}) xml.Leaf("feature", {{"policy", "disable"}, {"name", name}});
   }
+  WriteNode(xml, spec, is_kvm);
   xml.Close();
 }
 
@@ -208,6 +225,9 @@ absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& pa
   XmlWriter xml;
   xml.Open("domain", {{"type", is_kvm ? "kvm" : "qemu"}, {"xmlns:qemu", "http://libvirt.org/schemas/domain/qemu/1.0"}});
   xml.Leaf("name", {}, DomainName(spec.name));
+  if (CanGrowInMemory(spec)) {
+    xml.Leaf("maxMemory", {{"slots", "1"}, {"unit", "MiB"}}, std::to_string(spec.memory_mib + MemoryDeviceMib(spec)));
+  }
   xml.Leaf("memory", {{"unit", "MiB"}}, std::to_string(spec.memory_mib));
   if (std::any_of(spec.devices.begin(), spec.devices.end(), &NeedsSharedMemory)) {
     xml.Open("memoryBacking");
@@ -215,7 +235,7 @@ absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& pa
     xml.Leaf("access", {{"mode", "shared"}});
     xml.Close();
   }
-  WriteVcpus(xml, spec.vcpus, is_kvm);
+  WriteVcpus(xml, spec, is_kvm);
   xml.Open("os");
   xml.Leaf("type", {{"arch", architecture}, {"machine", spec.machine_type}}, "hvm");
   if (!spec.firmware.empty()) xml.Leaf("loader", {{"readonly", "yes"}, {"type", "rom"}}, spec.firmware);
@@ -228,7 +248,7 @@ absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& pa
   xml.Leaf("acpi", {});
   if (architecture == "x86_64") xml.Leaf("apic", {});
   xml.Close();
-  WriteCpu(xml, architecture, is_kvm);
+  WriteCpu(xml, spec, architecture, is_kvm);
   xml.Leaf("clock", {{"offset", "utc"}});
   xml.Leaf("on_poweroff", {}, "destroy");
   xml.Leaf("on_reboot", {}, "destroy");

@@ -26,6 +26,7 @@
 #include "hypervisors/libvirt/device_xml.h"
 #include "hypervisors/libvirt/file_set.h"
 #include "hypervisors/libvirt/machine_files.h"
+#include "hypervisors/libvirt/memory_device.h"
 #include "hypervisors/vsock.h"
 #include "proto/base/log.h"
 #include "proto/base/process.h"
@@ -243,7 +244,7 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
       return absl::FailedPreconditionError(absl::StrCat(
           "use hardware virtualization, as configuration key \"accelerator\" demands: ", choice.why_not_kvm));
     }
-    if (!choice.is_kvm) spec.kernel_params += TcgKernelParams(spec.vcpus);
+    if (!choice.is_kvm) spec.kernel_params += TcgKernelParams(std::max(spec.vcpus, spec.vcpus_max));
     job->is_kvm = choice.is_kvm;
     job->warning = choice.why_not_kvm;
     ASSIGN_OR_RETURN(const std::string xml, DomainXml(spec, paths, choice.is_kvm));
@@ -284,6 +285,7 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
   pid_ = job->pid;
   accelerator_ = job->is_kvm ? Accelerator::kKvm : Accelerator::kTcg;
   spec_ = std::make_shared<const VmSpec>(job->spec);
+  size_ = {spec_->vcpus, spec_->memory_mib};
   next_index_ = static_cast<int>(spec_->devices.size());
   vsock_cid_ = job->vsock_cid;
   state_ = State::kRunning;
@@ -371,6 +373,34 @@ Co<absl::Status> LibvirtMachine::Detach(std::string id) {
   absl::Status status = co_await RunBlocking(Pool(), std::move(job));
   if (status.ok()) attached_.erase(id);
   co_return Annotate(status, what);
+}
+
+Co<absl::StatusOr<MachineSize>> LibvirtMachine::Resize(MachineSize size) {
+  auto self = shared_from_this();
+  CO_RETURN_IF_ERROR(RequireState(State::kRunning, "resize"));
+  const std::string what = absl::StrCat("resize machine \"", domain_, "\" to ", size.memory_mib, " MiB and ",
+                                        size.vcpus, size.vcpus == 1 ? " processor" : " processors");
+  size = WithinBounds(*spec_, size);
+  if (accelerator_ != Accelerator::kKvm) size.vcpus = std::max(size.vcpus, size_.vcpus);
+  std::shared_ptr<LibvirtSession> session = session_;
+  if (size.memory_mib != size_.memory_mib) {
+    auto xml = MemoryDeviceXml(*spec_, size.memory_mib - spec_->memory_mib);
+    if (!xml.ok()) co_return Annotate(xml.status(), what);
+    std::function<absl::Status()> job = [session, xml = *xml, is_there = has_memory_device_] {
+      return is_there ? session->Change(xml) : session->Attach(xml);
+    };
+    absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+    if (!status.ok()) co_return Annotate(status, what);
+    has_memory_device_ = true;
+    size_.memory_mib = size.memory_mib;
+  }
+  if (size.vcpus != size_.vcpus) {
+    std::function<absl::Status()> job = [session, count = size.vcpus] { return session->SetVcpus(count); };
+    absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+    if (!status.ok()) co_return Annotate(status, what);
+    size_.vcpus = size.vcpus;
+  }
+  co_return size_;
 }
 
 Co<absl::Status> LibvirtMachine::Pause() {
@@ -513,6 +543,7 @@ class LibvirtHypervisor : public Hypervisor {
   }
   Co<absl::Status> Attach(Device device) override { return machine_->Attach(std::move(device)); }
   Co<absl::Status> Detach(std::string id) override { return machine_->Detach(std::move(id)); }
+  Co<absl::StatusOr<MachineSize>> Resize(MachineSize size) override { return machine_->Resize(size); }
   pid_t Pid() const override { return machine_->pid(); }
   Accelerator accelerator() const override { return machine_->accelerator(); }
   Co<absl::Status> Pause() override { return machine_->Pause(); }

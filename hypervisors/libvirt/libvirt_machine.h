@@ -28,6 +28,7 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   pid_t pid() const { return state_ == State::kRunning || state_ == State::kPaused ? pid_ : 0; }
   Co<absl::Status> Attach(Device device);
   Co<absl::Status> Detach(std::string id);
+  Co<absl::StatusOr<MachineSize>> Resize(MachineSize size);
   Co<absl::Status> Pause();
   Co<absl::Status> Resume();
   Co<absl::Status> Stop();
@@ -69,6 +70,8 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   pid_t pid_ = 0;
   Accelerator accelerator_ = Accelerator::kAuto;
   std::shared_ptr<const VmSpec> spec_;
+  MachineSize size_;                       // that it runs with
+  bool has_memory_device_ = false;         // it has grown once
   std::shared_ptr<const UniqueFd> netns_;  // in which it was started
   std::map<std::string, int> attached_;    // devices on root ports: id → index
   int next_index_ = 0;                     // of disks; those of the start have the first

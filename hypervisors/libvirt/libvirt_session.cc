@@ -115,6 +115,14 @@ class Session : public LibvirtSession {
     return virDomainAttachDeviceFlags(domain_, xml.c_str(), VIR_DOMAIN_AFFECT_LIVE) < 0 ? LastError("attach device")
                                                                                         : absl::OkStatus();
   }
+  absl::Status Change(const std::string& xml) override {
+    return virDomainUpdateDeviceFlags(domain_, xml.c_str(), VIR_DOMAIN_AFFECT_LIVE) < 0 ? LastError("change device")
+                                                                                        : absl::OkStatus();
+  }
+  absl::Status SetVcpus(uint32_t count) override {
+    return virDomainSetVcpusFlags(domain_, count, VIR_DOMAIN_AFFECT_LIVE) < 0 ? LastError("set the processors")
+                                                                              : absl::OkStatus();
+  }
   absl::Status AddToFileSet(int number, int fd) override {
     return Command(absl::StrCat(R"({"execute":"add-fd","arguments":{"fdset-id":)", number, "}}"), fd);
   }

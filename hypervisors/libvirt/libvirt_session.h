@@ -3,6 +3,7 @@
 // runs in a thread that begins before the first connection and lasts as long as the process.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -35,6 +36,9 @@ class LibvirtSession {
   virtual absl::Status Create(const std::string& xml, const std::vector<File>& files) = 0;
   // `xml` is one device's element.
   virtual absl::Status Attach(const std::string& xml) = 0;
+  // `xml` is the element of an attached device with what is to be different.
+  virtual absl::Status Change(const std::string& xml) = 0;
+  virtual absl::Status SetVcpus(uint32_t count) = 0;
   // Gives QEMU a copy of `fd` as one of the set `number` (file_set.h), and takes all of the set away again; what is
   // open through it stays open.
   virtual absl::Status AddToFileSet(int number, int fd) = 0;

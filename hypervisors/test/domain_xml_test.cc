@@ -12,6 +12,7 @@
 
 #include "hypervisors/libvirt/device_xml.h"
 #include "hypervisors/libvirt/file_set.h"
+#include "hypervisors/libvirt/memory_device.h"
 
 namespace kata::hypervisors {
 namespace {
@@ -71,6 +72,38 @@ TEST(DomainXmlTest, AnEmulatedMachineHasRoomForTwoProcessors) {
   spec.vcpus = 1;
   EXPECT_THAT(Xml(spec, false), HasSubstr("<vcpu placement=\"static\" current=\"1\">2</vcpu>"));
   EXPECT_THAT(Xml(spec, true), HasSubstr("<vcpu placement=\"static\" current=\"1\">1</vcpu>"));
+}
+
+TEST(DomainXmlTest, AMachineThatCanGrowHasRoomForIt) {
+  VmSpec spec = FullSpec();
+  spec.vcpus_max = 8;
+  spec.memory_max_mib = 300 + 1000;
+  spec.root_ports = 2;
+  const std::string xml = Xml(spec, true);
+  EXPECT_THAT(xml, HasSubstr("<maxMemory slots=\"1\" unit=\"MiB\">1196</maxMemory>"));
+  EXPECT_THAT(xml, HasSubstr("<vcpu placement=\"static\" current=\"2\">8</vcpu>"));
+  EXPECT_THAT(xml, HasSubstr("<cell id=\"0\" cpus=\"0-7\" memory=\"300\" unit=\"MiB\"/>"));
+  EXPECT_THAT(xml, HasSubstr("index=\"3\" model=\"pcie-root-port\""));
+  absl::StatusOr<std::string> device = MemoryDeviceXml(spec, 64);
+  ASSERT_TRUE(device.ok()) << device.status();
+  EXPECT_THAT(*device, HasSubstr("<size unit=\"MiB\">896</size>"));
+  EXPECT_THAT(*device, HasSubstr("<requested unit=\"MiB\">64</requested>"));
+  EXPECT_THAT(*device, HasSubstr("bus=\"0x03\""));
+  EXPECT_THAT(*device, HasSubstr("<alias name=\"ua-memory\"/>"));
+  // A part of a block would be lost to the guest.
+  spec.memory_max_mib = 300 + 127;
+  EXPECT_FALSE(CanGrowInMemory(spec));
+  EXPECT_THAT(Xml(spec, true), Not(HasSubstr("maxMemory")));
+}
+
+TEST(DomainXmlTest, ASizeIsBroughtWithinBounds) {
+  VmSpec spec = FullSpec();
+  spec.vcpus_max = 4;
+  spec.memory_max_mib = 300 + 1000;
+  EXPECT_EQ(WithinBounds(spec, {1, 100}), (MachineSize{2, 300}));
+  EXPECT_EQ(WithinBounds(spec, {3, 401}), (MachineSize{3, 404}));
+  EXPECT_EQ(WithinBounds(spec, {9, 9000}), (MachineSize{4, 1196}));
+  EXPECT_EQ(WithinBounds(FullSpec(), {9, 9000}), (MachineSize{2, 300}));
 }
 
 TEST(DomainXmlTest, LeavesOutWhatIsNotAsked) {

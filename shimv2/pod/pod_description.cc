@@ -20,7 +20,7 @@ PodDescription DescribePod(const BundleInfo& info, wire::Any runtime_options) {
   out.cgroup_path = info.cgroup_path;
   out.config_annotations = info.config_annotations;
   // Of a group nobody knows what else joins it.
-  if (!info.may_join && info.document != nullptr) out.size = ReadPodSize(info.document->json());
+  if (!info.may_join && info.document != nullptr) out.size = virtcontainers::ReadPodSize(info.document->json());
   out.must_exist = info.joins_sandbox;
   out.runtime_options = std::move(runtime_options);
   return out;

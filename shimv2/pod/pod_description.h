@@ -8,7 +8,6 @@
 
 #include "proto/schema/wire.pb.h"
 #include "shimv2/pod/bundle.h"
-#include "shimv2/pod/pod_size.h"
 #include "virtcontainers/sandbox.h"
 
 namespace kata::shimv2 {
@@ -19,7 +18,7 @@ struct PodDescription {
   std::string cgroup_path;  // on the host, as linux.cgroupsPath; empty: one of its own at the top
   std::string hostname;     // the guest's; empty: the host's
   std::map<std::string, std::string> config_annotations;  // those of the configuration
-  PodSize size;                                           // without limits: the configuration's
+  virtcontainers::PodSize size;                           // without limits: the configuration's
   bool must_exist = false;                                // asked for by one that only joins it
   std::optional<virtcontainers::PodSettings> settings;
   wire::Any runtime_options;  // the caller's; of no type: those of `start`

@@ -6,7 +6,6 @@
 #include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "shimv2/pod/installation.h"
-#include "shimv2/pod/pod_size.h"
 #include "shimv2/pod/runtime_options.h"
 
 namespace kata::shimv2 {
@@ -27,7 +26,7 @@ bool IsGiven(const PodDescription& pod, const char* annotation) {
 }
 
 void FitToPod(const PodDescription& pod, virtcontainers::Config& config) {
-  FitMachine(pod.size, ReadHostSize(), IsGiven(pod, "hypervisor.default_memory"),
+  FitMachine(pod.size, virtcontainers::ReadHostSize(), IsGiven(pod, "hypervisor.default_memory"),
              IsGiven(pod, "hypervisor.default_vcpus"), config);
 }
 
@@ -114,6 +113,7 @@ Co<absl::Status> PodSandbox::MakeSandbox(PodDescription pod) {
   options.cgroup_path = pod.cgroup_path;
   options.is_shim_placed = !at_start.shim_cgroup.empty();
   options.pod = pod.settings;
+  options.size = pod.size;
   FitToPod(pod, options.config);
   if (options.config.enable_debug) log::SetLevel(log::Level::kDebug);
   sandbox_ = make_sandbox_(std::move(options));

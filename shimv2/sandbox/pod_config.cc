@@ -59,7 +59,8 @@ PodDescription DescribePod(PodDescription base, const containerd::runtime::sandb
   AddConfigAnnotations(request.annotations(), out);
   if (config.linux_config().has_resources()) {
     const runtime::v1::ContainerResources& resources = config.linux_config().resources();
-    out.size = PodSizeOf(resources.memory_limit_in_bytes(), resources.cpu_quota(), resources.cpu_period());
+    out.size =
+        virtcontainers::PodSizeOf(resources.memory_limit_in_bytes(), resources.cpu_quota(), resources.cpu_period());
   }
   out.must_exist = false;
   virtcontainers::PodSettings settings;

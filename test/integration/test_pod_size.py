@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The size of a pod's machine: what its containers may use, they can use."""
+import json
 import os
 
 import pytest
 
+import harness
+from task_client import TaskClient
 from test_neighbours import annotations
+from ttrpc_client import encode
 
 RUNC = "io.containerd.runc.v2"
 MIB = 1 << 20
+RESOURCES_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"
 SANDBOX_MEMORY = "io.kubernetes.cri.sandbox-memory"
 
 
@@ -51,3 +56,74 @@ def test_a_pod_has_what_the_kubelet_says_of_it(kata):
     with kata.container(identity=pod, flags=flags):
         result = kata.run(*hold(900), flags=(*annotations("container", pod), *MEMORY, "--memory-limit", str(1000 * MIB)))
         assert result.out.split() == [str(900 * MIB).encode()], result
+
+
+TOTAL = "awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo"
+CPUS = len(os.sched_getaffinity(0))
+
+
+def size_of(kata, identity):
+    """MiB and processors that the machine has, as a program in it sees them."""
+    memory, processors = kata.exec(identity, "sh", "-c", f"{TOTAL}; nproc").out.split()
+    return int(memory), int(processors)
+
+
+def update(kata, identity, resources):
+    with TaskClient(kata.bundle(identity)) as client:
+        client.call("Update", {1: identity, 2: encode({1: RESOURCES_TYPE, 2: json.dumps(resources)})})
+
+
+def test_a_machine_grows_and_shrinks_with_a_limit(kata):
+    with kata.container(flags=("--memory-limit", str(256 * MIB), *MEMORY)) as identity:
+        at_first = size_of(kata, identity)
+        update(kata, identity, {"memory": {"limit": 1024 * MIB}})
+
+        grown = size_of(kata, identity)
+        assert 1024 < grown[0] <= 1024 + 1024 // 64 + 160, grown
+        assert kata.exec(identity, *hold(930)).out.split() == [str(930 * MIB).encode()]
+
+        assert kata.exec(identity, "rm", "/memory/x").code == 0
+        update(kata, identity, {"memory": {"limit": 256 * MIB}})
+        harness.wait_for(lambda: size_of(kata, identity) == at_first, "the memory to be given back")
+
+
+@pytest.mark.skipif(CPUS < 2, reason="a machine has no more processors than its host")
+def test_processors_come_with_a_quota(kata):
+    with kata.container(flags=("--cpus", "1")) as identity:
+        assert size_of(kata, identity)[1] == 1
+        update(kata, identity, {"cpu": {"quota": 200000, "period": 100000}})
+        assert size_of(kata, identity)[1] == 2
+        # Those of an emulated machine stay.
+        update(kata, identity, {"cpu": {"quota": 100000}})
+        assert size_of(kata, identity)[1] == 2
+    assert "those of an emulated one cannot be taken away" in kata.log_tail(200)
+
+
+def test_the_containers_of_a_pod_share_a_machine_of_their_size(kata):
+    """No annotation says how large the pod is: CRI-O's way."""
+    pod = kata.new_id("pod")
+    member = ("--memory-limit", str(400 * MIB), *MEMORY, *annotations("container", pod))
+    with kata.container(identity=pod, flags=annotations("sandbox", pod)):
+        with kata.container(flags=member) as first:
+            at_first = size_of(kata, first)
+            with kata.container(flags=member) as second:
+                assert size_of(kata, first)[0] > max(800, at_first[0])
+                for identity in (first, second):
+                    assert kata.exec(identity, *hold(360)).out.split() == [str(360 * MIB).encode()]
+            harness.wait_for(lambda: size_of(kata, first) == at_first, "the second one's memory to be given back")
+
+
+def test_a_container_without_a_limit_may_use_what_was_added(kata):
+    pod = kata.new_id("pod")
+    with kata.container(identity=pod, flags=annotations("sandbox", pod)), \
+            kata.container(flags=(*MEMORY, *annotations("container", pod))) as free, \
+            kata.container(flags=("--memory-limit", str(900 * MIB), *annotations("container", pod))):
+        assert kata.exec(free, *hold(700)).out.split() == [str(700 * MIB).encode()], kata.log_tail()
+
+
+def test_a_machine_that_may_not_grow_keeps_its_size(kata):
+    fixed = kata.configured("fixed", "[hypervisor.qemu]\ndefault_maxmemory = 1\ndefault_maxvcpus = 1\n")
+    with kata.container(flags=("--memory-limit", str(256 * MIB), "--cpus", "1", *fixed)) as identity:
+        at_first = size_of(kata, identity)
+        update(kata, identity, {"memory": {"limit": 1024 * MIB}, "cpu": {"quota": 200000}})
+        assert size_of(kata, identity) == at_first

@@ -34,6 +34,8 @@ struct Config {
   hypervisors::Accelerator accelerator = hypervisors::Accelerator::kAuto;
   uint32_t default_vcpus = 1;
   uint32_t default_memory = 512;   // MiB
+  uint32_t default_maxvcpus = 8;   // 0: the host's
+  uint32_t default_maxmemory = 0;  // MiB; 0: the host's
   uint32_t overhead_memory = 160;  // MiB
   uint32_t pcie_root_port = 2;
   SharedFs shared_fs = SharedFs::kVirtioFs;

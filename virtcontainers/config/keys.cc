@@ -67,6 +67,13 @@ std::vector<ConfigKey> MakeKeys() {
        "Memory of the machine of a pod that has no limit; with one it has the limit and overhead_memory, a pod of "
        "Kubernetes not less than this. Pages count on the host only once the guest has used them.",
        "hypervisor.default_memory"},
+      {kQemu, "default_maxvcpus", NumberKey{&Config::default_maxvcpus, 0, kVcpusMax}, "",
+       "CPUs that a machine can grow to as containers join its pod and limits are raised; 0: those of the host. With "
+       "no "
+       "more than it starts with it never grows.",
+       "hypervisor.default_maxvcpus"},
+      {kQemu, "default_maxmemory", NumberKey{&Config::default_maxmemory, 0, kMemoryMibMax}, "MiB",
+       "The same for its memory. 0: the memory of the host.", "hypervisor.default_maxmemory"},
       {kQemu, "overhead_memory", NumberKey{&Config::overhead_memory, kOverheadMibMin, kMemoryMibMax}, "MiB",
        "What a machine has beside the limit of its pod: for the guest's kernel, the agent, and what containers leave "
        "each other.",

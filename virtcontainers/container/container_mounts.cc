@@ -8,6 +8,7 @@
 #include <absl/strings/match.h>
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_split.h>
+#include <nlohmann/json.hpp>
 
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
@@ -20,6 +21,7 @@
 #include "virtcontainers/share/mounts.h"
 #include "virtcontainers/share/rootfs_mounts.h"
 #include "virtcontainers/share/shared_directory.h"
+#include "virtcontainers/size/container_limits.h"
 
 namespace kata::virtcontainers {
 namespace {
@@ -157,6 +159,7 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
   mounts.process_namespaces = spec->process_namespaces;
   mounts.oom_score = spec->oom_score;
   if (options.is_sandbox) return absl::OkStatus();
+  mounts.limits = ReadContainerLimits(MemberOf(MemberOf(document->json(), "linux"), "resources"));
   const std::string host_path = ContainerHostPath(mounts.sandbox_id, options.id);
   std::vector<Export> exports;
   ASSIGN_OR_RETURN(UniqueFd rootfs, OpenRootfs(options, mounts.sandbox_id, spec->rootfs_path));

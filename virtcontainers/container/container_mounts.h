@@ -15,6 +15,7 @@
 #include "virtcontainers/oci/spec.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/share/share_namespace.h"
+#include "virtcontainers/size/container_limits.h"
 #include "virtcontainers/storage/memory_volume.h"
 
 namespace kata::virtcontainers {
@@ -29,6 +30,7 @@ struct ContainerMounts {
   std::string guest_spec;                                       // filled by Prepare
   std::vector<GuestSpec::ProcessNamespace> process_namespaces;  // as well
   std::optional<int> oom_score;                                 // as well
+  ContainerLimits limits;                                       // as well; none of a sandbox container
   std::vector<MemoryVolume> memory_volumes;
   std::shared_ptr<const HostHooks> hooks;
 };

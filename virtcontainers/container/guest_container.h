@@ -55,6 +55,10 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
   void OnNeighboursAsked(std::function<bool()> handler) { has_neighbours_ = std::move(handler); }
   // Runs before its init does; a failure is the start's, which may be tried again.
   void OnStart(std::function<Co<absl::Status>()> handler) { start_handler_ = std::move(handler); }
+  // Runs around an update: it gets the new resources and what makes them the container's.
+  using UpdateHandler =
+      std::function<Co<absl::Status>(std::string resources_json, std::function<Co<absl::Status>()> apply)>;
+  void OnUpdate(UpdateHandler handler) { update_handler_ = std::move(handler); }
   // Hooks in the guest take their time before its init runs.
   void AllowForStart(std::chrono::nanoseconds more) { start_timeout_ = kAgentCallTimeout + more; }
   // Runs once its init does; on failure the init is killed, and the start fails.
@@ -79,6 +83,7 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
   };
   absl::StatusOr<std::shared_ptr<Exec>> Find(const std::string& exec_id) const;
   void Adopt(GuestProcess& process);
+  Co<absl::Status> UpdateInGuest(std::string resources_json);
   Co<absl::Status> SetPaused(bool is_paused);
   static Co<absl::Status> SetPausedInGuest(std::shared_ptr<GuestContainer> self, bool is_paused,
                                            std::shared_ptr<Outcome> outcome);
@@ -97,6 +102,7 @@ class GuestContainer final : public Container, public std::enable_shared_from_th
   std::chrono::nanoseconds start_timeout_ = kAgentCallTimeout;
   std::function<Co<absl::Status>()> start_handler_;
   std::function<Co<absl::Status>()> started_handler_;
+  UpdateHandler update_handler_;
   std::map<std::string, std::shared_ptr<Exec>> execs_;
   bool is_paused_ = false;
   bool is_freezing_ = false;  // a pause or resume is under way

@@ -56,12 +56,24 @@ Co<absl::Status> GuestContainer::Update(std::string resources_json) {
   if (init_->state() == ProcessState::kStopped) co_return absl::FailedPreconditionError(what + ": it has stopped");
   absl::Status checked = CheckResources(resources_json);
   if (!checked.ok()) co_return Annotate(checked, what);
+  std::function<Co<absl::Status>()> apply = [self, resources_json] { return self->UpdateInGuest(resources_json); };
+  absl::Status updated;
+  if (update_handler_) {
+    updated = co_await update_handler_(std::move(resources_json), std::move(apply));
+  } else {
+    updated = co_await apply();
+  }
+  co_return Annotate(updated, what);
+}
+
+Co<absl::Status> GuestContainer::UpdateInGuest(std::string resources_json) {
+  auto self = shared_from_this();
   agent::v1::UpdateContainerRequest request;
   request.set_container_id(options_.id);
   request.set_resources_json(std::move(resources_json));
   agent::v1::AgentClient client(connection_);
   auto response = co_await client.UpdateContainer(std::move(request), kAgentCallTimeout);
-  co_return Annotate(response.status(), what);
+  co_return response.status();
 }
 
 Co<absl::StatusOr<agent::v1::StatsContainerResponse>> GuestContainer::Stats() {

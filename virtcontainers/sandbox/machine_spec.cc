@@ -55,6 +55,8 @@ hypervisors::VmSpec MakeMachineSpec(const SandboxOptions& options, const BootTok
   spec.guest_words[kTokenWord] = token.sha256_hex;
   spec.vcpus = config.default_vcpus;
   spec.memory_mib = config.default_memory;
+  spec.vcpus_max = config.default_maxvcpus;
+  spec.memory_max_mib = config.default_maxmemory;
   spec.accelerator = config.accelerator;
   spec.root_ports = config.pcie_root_port;
   spec.cache_dir = kCacheDirectory;

@@ -77,6 +77,11 @@ absl::Status SandboxCgroup::Take(pid_t machine, const std::vector<pid_t>& daemon
   return Annotate(status, "moving the machine into the pod's cgroup");
 }
 
+absl::Status SandboxCgroup::TakeProcessors(pid_t machine) {
+  if (overhead_ == nullptr || pod_ == nullptr) return absl::OkStatus();  // they begin where the machine is
+  return Annotate(AddProcessors(*pod_, machine), "moving new processors into the pod's cgroup");
+}
+
 std::string SandboxCgroup::WarningOfLimit(uint32_t machine_mib) const {
   // Without sandbox_cgroup_only memory counts in the other one, which has no limit.
   if (pod_ == nullptr || overhead_ != nullptr) return "";

@@ -36,6 +36,8 @@ class SandboxCgroup {
   absl::Status Enter();
   // Once they run: the machine's process, and the daemons with their children.
   absl::Status Take(pid_t machine, const std::vector<pid_t>& daemons);
+  // When the machine has got further processors.
+  absl::Status TakeProcessors(pid_t machine);
   // One line for the log when the pod's memory limit is less than a machine of `machine_mib` may come to need; empty.
   std::string WarningOfLimit(uint32_t machine_mib) const;
   // One line for the log when the host's kernel has ended a process in it for want of memory; else empty.

@@ -12,8 +12,8 @@ std::map<std::string, std::string> Describe(const SandboxFacts& facts) {
   out["emulator"] = facts.config->path;
   out["kernel"] = facts.config->kernel;
   out["initrd"] = facts.config->initrd;
-  out["vcpus"] = std::to_string(facts.config->default_vcpus);
-  out["memory_mib"] = std::to_string(facts.config->default_memory);
+  out["vcpus"] = std::to_string(facts.size.vcpus);
+  out["memory_mib"] = std::to_string(facts.size.memory_mib);
   out["shared_fs"] = facts.config->shared_fs == SharedFs::k9p ? "virtio-9p" : "virtio-fs";
   if (facts.machine_pid > 0) out["machine_pid"] = std::to_string(facts.machine_pid);
   if (facts.virtiofsd_pid > 0) out["virtiofsd_pid"] = std::to_string(facts.virtiofsd_pid);

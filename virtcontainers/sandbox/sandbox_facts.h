@@ -14,6 +14,7 @@ namespace kata::virtcontainers {
 
 struct SandboxFacts {
   const Config* config = nullptr;
+  hypervisors::MachineSize size;
   pid_t machine_pid = 0;    // 0: none
   pid_t virtiofsd_pid = 0;  // 0: none
   hypervisors::Accelerator accelerator = hypervisors::Accelerator::kAuto;

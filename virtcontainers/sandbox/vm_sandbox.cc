@@ -9,6 +9,7 @@
 #include <set>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <nlohmann/json.hpp>
 
 #include "hypervisors/accelerator/kernel_params.h"
 #include "hypervisors/libvirt/trim_memory.h"
@@ -30,6 +31,7 @@
 #include "virtcontainers/sandbox/sandbox_cgroup.h"
 #include "virtcontainers/sandbox/sandbox_facts.h"
 #include "virtcontainers/sandbox/sandbox_network.h"
+#include "virtcontainers/sandbox/sandbox_size.h"
 #include "virtcontainers/share/daemon_log.h"
 #include "virtcontainers/share/share_namespace.h"
 #include "virtcontainers/share/shared_directory.h"
@@ -37,6 +39,8 @@
 
 namespace kata::virtcontainers {
 namespace {
+
+using Json = nlohmann::json;
 
 constexpr char kShareDevice[] = "share";
 constexpr char kStartHooksFeature[] = "start-hooks";
@@ -75,6 +79,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
                                                                      .path = options_.cgroup_path,
                                                                      .is_only = options_.config.sandbox_cgroup_only,
                                                                      .moves_shim = !options_.is_shim_placed})),
+        size_(std::make_shared<SandboxSize>(executor, hypervisor_, options_.config, options_.size, ReadHostSize())),
         share_ready_(executor),
         settled_(executor),
         stopped_(executor) {}
@@ -119,6 +124,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       absl::Status undone = co_await RunBlocking(pool_, std::move(undo));
       if (!undone.ok()) log::Warn("undoing a failed create: {}", undone.message());
       creating_.erase(id);
+      size_->Forget(id);
       WakeRelease();
       co_return made.status();
     }
@@ -145,6 +151,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
     absl::Status status = co_await RunBlocking(pool_, std::move(undo));
     if (status.ok()) containers_.erase(id);  // else a second try has something to undo
+    size_->Forget(id);
     co_return status;
   }
 
@@ -194,6 +201,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   std::map<std::string, std::string> Facts() const override {
     SandboxFacts facts;
     facts.config = &options_.config;
+    facts.size = size_->now();
     facts.machine_pid = hypervisor_->Pid();
     facts.accelerator = hypervisor_->accelerator();
     if (virtiofsd_ != nullptr) facts.virtiofsd_pid = virtiofsd_->process.pid;
@@ -244,6 +252,9 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (!made.ok()) co_return made;
     absl::Status reachable = co_await network_->Connect(connection_, features_);
     if (!reachable.ok()) co_return reachable;
+    size_->Connect(connection_, features_, [weak = weak_from_this()](hypervisors::MachineSize now) {
+      if (auto sandbox = weak.lock()) sandbox->TakeGrown(now);
+    });
     if (options_.config.port_forward) network_->ForwardPorts(connection_, features_);
     if (peer->features.contains(kClockFeature)) Spawn(executor_, "keeping the guest's clock", KeepClock(connection_));
     log::Info("timeline: agent ready");
@@ -359,13 +370,20 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     auto container = std::make_shared<GuestContainer>(executor_, connection_, host->options);
     agent::v1::CreateContainerRequest request = MakeContainerRequest(*host);
     const std::chrono::seconds timeout(options_.config.create_container_timeout);
-    absl::Status made = co_await CreateInGuest(connection_, std::move(request), timeout);
+    std::function<Co<absl::Status>()> create = [connection = connection_, request = std::move(request), timeout] {
+      return CreateInGuest(connection, request, timeout);
+    };
+    absl::Status made = co_await size_->Change(host->options.id, host->limits, std::move(create));
     if (state_ != State::kRunning) co_return NotRunning();
     if (!made.ok()) co_return made;
     if (host->oom_score.has_value()) co_await RaiseScore(*host->oom_score);
     container->OnNeighboursAsked([weak = weak_from_this(), id = host->options.id] {
       auto self = weak.lock();
       return self != nullptr && self->OthersLive(id);
+    });
+    container->OnUpdate([size = size_, id = host->options.id](std::string resources, auto apply) {
+      const Json document = Json::parse(resources, nullptr, /*allow_exceptions=*/false);
+      return size->Change(id, UpdatedLimits(size->LimitsOf(id), document), std::move(apply));
     });
     container->OnStart([network = network_] { return network->CatchUp(); });
     container->AllowForStart(host->hooks->GuestTime());
@@ -382,6 +400,15 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       co_return hooked;
     }
     co_return container;
+  }
+
+  void TakeGrown(hypervisors::MachineSize now) {
+    asio::post(pool_, [cgroup = cgroup_, pid = hypervisor_->Pid(), now] {
+      const absl::Status taken = cgroup->TakeProcessors(pid);
+      if (!taken.ok()) log::Warn("{}", taken.message());
+      const std::string warning = cgroup->WarningOfLimit(static_cast<uint32_t>(now.memory_mib));
+      if (!warning.empty()) log::Warn("{}", warning);
+    });
   }
 
   Co<void> RaiseScore(int score) {
@@ -550,6 +577,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
   const std::shared_ptr<SandboxNetwork> network_;
   const std::shared_ptr<SandboxCgroup> cgroup_;
+  const std::shared_ptr<SandboxSize> size_;
   std::shared_ptr<const ShareNamespace> share_;
   std::shared_ptr<Virtiofsd> virtiofsd_;
   bool is_virtiofsd_lost_ = false;

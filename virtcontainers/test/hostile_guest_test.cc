@@ -36,6 +36,7 @@ class HostileMachine final : public hypervisors::Hypervisor {
   }
   Co<absl::Status> Attach(hypervisors::Device) override { co_return absl::OkStatus(); }
   Co<absl::Status> Detach(std::string) override { co_return absl::OkStatus(); }
+  Co<absl::StatusOr<hypervisors::MachineSize>> Resize(hypervisors::MachineSize size) override { co_return size; }
   pid_t Pid() const override { return stopped_.is_set() ? 0 : 4242; }
   hypervisors::Accelerator accelerator() const override { return hypervisors::Accelerator::kTcg; }
   Co<absl::Status> Pause() override { co_return absl::OkStatus(); }

@@ -25,6 +25,7 @@ class StubbornMachine final : public hypervisors::Hypervisor {
     if (devices.erase(id) == 0) co_return absl::NotFoundError("unknown");
     co_return absl::OkStatus();
   }
+  Co<absl::StatusOr<hypervisors::MachineSize>> Resize(hypervisors::MachineSize size) override { co_return size; }
   pid_t Pid() const override { return 1; }
   hypervisors::Accelerator accelerator() const override { return hypervisors::Accelerator::kTcg; }
   Co<absl::Status> Pause() override { co_return absl::OkStatus(); }

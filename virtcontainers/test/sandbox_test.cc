@@ -55,6 +55,9 @@ class FakeAgent final : public v1::AgentService {
     co_return response;
   }
   Co<absl::StatusOr<wire::Empty>> SetNetwork(CallContext, v1::SetNetworkRequest) override { co_return wire::Empty(); }
+  Co<absl::StatusOr<v1::ResizeMachineResponse>> Resize(CallContext, v1::ResizeMachineRequest) override {
+    co_return v1::ResizeMachineResponse();
+  }
   Co<absl::Status> Dial(CallContext,
                         std::shared_ptr<ttrpc::MessageStream<v1::TunnelMessage, v1::TunnelMessage>>) override {
     co_return absl::OkStatus();
@@ -186,6 +189,7 @@ class FakeMachine final : public hypervisors::Hypervisor {
   }
   Co<absl::Status> Attach(hypervisors::Device) override { co_return absl::OkStatus(); }
   Co<absl::Status> Detach(std::string) override { co_return absl::OkStatus(); }
+  Co<absl::StatusOr<hypervisors::MachineSize>> Resize(hypervisors::MachineSize size) override { co_return size; }
   pid_t Pid() const override { return stopped_.is_set() ? 0 : 4242; }
   hypervisors::Accelerator accelerator() const override { return hypervisors::Accelerator::kTcg; }
   Co<absl::Status> Pause() override { co_return absl::OkStatus(); }

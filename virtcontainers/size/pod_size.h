@@ -9,7 +9,7 @@
 
 #include "virtcontainers/config/config.h"
 
-namespace kata::shimv2 {
+namespace kata::virtcontainers {
 
 struct PodSize {
   uint64_t memory = 0;      // bytes; 0: no limit
@@ -32,9 +32,14 @@ struct HostSize {
 };
 HostSize ReadHostSize();
 
-// Sets default_memory and default_vcpus to what such a pod's machine gets; never more than the host has. What was set
-// by an annotation (`is_memory_given`, `is_processors_given`) stays.
-void FitMachine(const PodSize& pod, const HostSize& host, bool is_memory_given, bool is_processors_given,
-                virtcontainers::Config& config);
+// The memory of a machine whose containers may use `usable` bytes, in MiB.
+uint32_t MachineMemoryFor(uint64_t usable, const HostSize& host, const Config& config);
 
-}  // namespace kata::shimv2
+// Sets default_memory and default_vcpus to what such a pod's machine gets; never more than the host has. What was set
+// by an annotation (`is_memory_given`, `is_processors_given`) stays. default_maxmemory and default_maxvcpus become what
+// it can grow to; processors that were given stay as they are, memory that was given does unless its maximum is
+// set too.
+void FitMachine(const PodSize& pod, const HostSize& host, bool is_memory_given, bool is_processors_given,
+                Config& config);
+
+}  // namespace kata::virtcontainers

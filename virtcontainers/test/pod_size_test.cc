@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "shimv2/pod/pod_size.h"
+#include "virtcontainers/size/pod_size.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-namespace kata::shimv2 {
+namespace kata::virtcontainers {
 namespace {
 
 using Json = nlohmann::json;
@@ -14,9 +14,9 @@ constexpr HostSize kHost{uint64_t{16384} * kMiB, 8};
 
 PodSize Read(const char* text) { return ReadPodSize(Json::parse(text)); }
 
-virtcontainers::Config Fitted(const PodSize& pod, const HostSize& host = kHost, bool memory_given = false,
-                              bool processors_given = false) {
-  virtcontainers::Config config;
+Config Fitted(const PodSize& pod, const HostSize& host = kHost, bool memory_given = false,
+              bool processors_given = false) {
+  Config config;
   config.default_memory = 512;
   config.default_vcpus = 1;
   config.overhead_memory = 100;
@@ -94,5 +94,15 @@ TEST(ReadHostSize, IsTheHosts) {
   EXPECT_GE(ReadHostSize().processors, 1U);
 }
 
+TEST(FitMachine, CanGrowToWhatTheHostHas) {
+  const Config config = Fitted(PodSize());
+  EXPECT_EQ(config.default_maxmemory, 16384U);
+  EXPECT_EQ(config.default_maxvcpus, 8U);
+  EXPECT_EQ(Fitted(PodSize(), {kHost.memory, 2}).default_maxvcpus, 2U);
+  const Config given = Fitted(PodSize(), kHost, true, true);
+  EXPECT_EQ(given.default_maxmemory, given.default_memory);
+  EXPECT_EQ(given.default_maxvcpus, given.default_vcpus);
+}
+
 }  // namespace
-}  // namespace kata::shimv2
+}  // namespace kata::virtcontainers
