@@ -277,6 +277,13 @@ def test_what_came_is_there_before_the_next_container_starts(kata, network):
         assert b"fd88:1::2/64" in result.out, result
 
 
+def needs_macvtap(network):
+    probe = ["ip", "-n", network.peer, "link", "add", "link", "peer0", "name", "probe", "type", "macvtap"]
+    if subprocess.run(probe, check=False).returncode != 0:
+        pytest.skip("the host's kernel has no macvtap")
+    run("ip", "-n", network.peer, "link", "del", "probe")
+
+
 def test_a_namespace_serves_one_machine(kata, network):
     with kata.container(flags=network.flags) as identity:
         second = kata.run("true", flags=network.flags)

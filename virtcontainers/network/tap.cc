@@ -6,8 +6,10 @@
 #include <net/if.h>
 #include <netlink/route/link.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <unistd.h>
 
+#include <climits>
 #include <cstring>
 
 namespace kata::virtcontainers {
@@ -17,11 +19,30 @@ constexpr char kTunDevice[] = "/dev/net/tun";
 // A pod may have taken the name for itself.
 constexpr int kNamesMax = 16;
 
+// libvirt takes a device for a macvtap when there is a /dev/tapN of its number N, and opens that, whosever it is: it
+// may be of another namespace, which counts from 1 as well. So a tap gets a number that nobody comes to by counting.
+constexpr uint32_t kIndexMin = 1U << 24;
+constexpr uint32_t kIndexMax = INT_MAX;
+constexpr int kIndexTriesMax = 16;
+
 using Link = std::unique_ptr<rtnl_link, NetlinkFree<rtnl_link_put>>;
 
+absl::StatusOr<uint32_t> FreeIndex() {
+  for (int i = 0; i < kIndexTriesMax; ++i) {
+    uint32_t index = 0;
+    if (::getrandom(&index, sizeof(index), 0) != sizeof(index)) return ErrnoStatus(errno, "choosing a tap's number");
+    index = kIndexMin + index % (kIndexMax - kIndexMin);
+    if (::access(absl::StrCat("/dev/tap", index).c_str(), F_OK) != 0) return index;
+  }
+  return absl::ResourceExhaustedError("choosing a tap's number: each has a device of another already");
+}
+
 absl::StatusOr<UniqueFd> OpenTap(const std::string& name) {
+  ASSIGN_OR_RETURN(const uint32_t index, FreeIndex());
   UniqueFd fd(::open(kTunDevice, O_RDWR | O_CLOEXEC));
   if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("opening \"", kTunDevice, "\""));
+  if (::ioctl(fd.get(), TUNSETIFINDEX, &index) != 0)
+    return ErrnoStatus(errno, absl::StrCat("numbering tap \"", name, "\""));
   ifreq request{};
   std::strncpy(request.ifr_name, name.c_str(), IFNAMSIZ - 1);
   // Several queues, so that the machine can open it as well; exclusive, so that it is nobody else's.
