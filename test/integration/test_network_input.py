@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks that callers rarely leave: they work, or one line says what is wrong with which part; nothing stays."""
-from test_network import needs_macvtap, network, run  # noqa: F401  (a fixture)
+import contextlib
+import subprocess
+
+import harness
+from test_network import interfaces_of, needs_macvtap, network, run  # noqa: F401  (a fixture)
 
 
 def index_of(network, link):  # noqa: F811
@@ -22,3 +26,21 @@ def test_a_macvtap_of_another_namespace_is_not_the_pods_tap(kata, network):  # n
             "type", "macvtap", "mode", "bridge")
 
     assert pings(kata, network)
+
+
+def test_what_stands_in_for_an_interface_that_went(kata, network):  # noqa: F811
+    """A card of the machine's start cannot be unplugged. Neither it nor its tap is an interface of the pod."""
+    with kata.container(flags=network.flags) as identity:
+        run("ip", "-n", network.pod, "link", "del", "eth0")
+        harness.wait_for(lambda: "eth0" not in interfaces_of(kata, identity), "the interface to go")
+        network.make(index=1)
+        ping = ("ping", "-c", "1", "-W", "1", "10.88.1.1")
+        harness.wait_for(lambda: kata.exec(identity, *ping).code == 0, "another one")
+        run("ip", "-n", network.pod, "addr", "add", "10.88.1.9/24", "dev", "eth1")
+        harness.wait_for(lambda: b"10.88.1.9/24" in kata.exec(identity, "ip", "addr").out, "its address")
+        shown = interfaces_of(kata, identity)
+    with contextlib.suppress(subprocess.CalledProcessError):
+        run("ip", "-n", network.pod, "link", "del", "eth1")
+    network.make_links()
+
+    assert sorted(name.startswith("kata") for name in shown) == [False, True] and "eth1" in shown, shown

@@ -35,8 +35,9 @@ absl::Status WriteRecord(const std::string& record, uint64_t number, const std::
 
 }  // namespace
 
-Endpoints::Endpoints(std::shared_ptr<const NetworkNamespace> place, std::string path, std::string record)
-    : place_(std::move(place)), path_(std::move(path)), record_(std::move(record)) {}
+Endpoints::Endpoints(std::shared_ptr<const NetworkNamespace> place, std::string path, std::string owner,
+                     std::string record)
+    : place_(std::move(place)), path_(std::move(path)), owner_(std::move(owner)), record_(std::move(record)) {}
 
 absl::Status Endpoints::Follow() {
   return Annotate(place_->Run([this] { return FollowHere(); }), absl::StrCat("joining the network \"", path_, "\""));
@@ -46,14 +47,10 @@ absl::Status Endpoints::FollowHere() {
   if (socket_ == nullptr) {
     ASSIGN_OR_RETURN(socket_, OpenNetlink());
   }
-  std::set<int> taps;
   std::map<int, Endpoint*> carried;
-  for (const auto& endpoint : endpoints_) {
-    taps.insert(endpoint->tap.index);
-    carried[endpoint->interface.index] = endpoint.get();
-  }
+  for (const auto& endpoint : endpoints_) carried[endpoint->interface.index] = endpoint.get();
   ASSIGN_OR_RETURN(PodNetwork network,
-                   ReadPodNetwork(socket_.get(), taps, [&carried](int index) { return carried.count(index) != 0; }));
+                   ReadPodNetwork(socket_.get(), owner_, [&carried](int index) { return carried.count(index) != 0; }));
   std::map<int, std::string> macs;
   for (const PodInterface& interface : network.interfaces) macs[interface.index] = interface.mac;
   absl::Status left;
@@ -68,18 +65,22 @@ absl::Status Endpoints::FollowHere() {
   });
   RETURN_IF_ERROR(left);
   for (PodInterface& interface : network.interfaces) {
-    if (carried.count(interface.index) == 0) RETURN_IF_ERROR(Join(std::move(interface)));
+    if (carried.count(interface.index) == 0) RETURN_IF_ERROR(Join(std::move(interface), network.other_owner));
   }
   for_guest_ = std::move(network.for_guest);
   return absl::OkStatus();
 }
 
-absl::Status Endpoints::Join(PodInterface interface) {
-  RETURN_IF_ERROR(PrepareRecord());
+absl::Status Endpoints::Join(PodInterface interface, const std::string& other_owner) {
   const std::string what = absl::StrCat("interface \"", interface.name, "\"");
-  if (HasRedirect(socket_.get(), interface.index))
-    return Annotate(absl::AlreadyExistsError("it serves another pod's machine already"), what);
-  absl::StatusOr<Tap> tap = MakeTap(socket_.get(), interface);
+  if (!other_owner.empty()) {
+    return absl::AlreadyExistsError(
+        absl::StrCat(what, ": its network namespace serves the machine of sandbox \"", other_owner, "\" already"));
+  }
+  RETURN_IF_ERROR(PrepareRecord());
+  // Of a machine that was killed and whose shim's delete has not come yet.
+  RETURN_IF_ERROR(Annotate(RemoveRedirect(socket_.get(), interface.index, {}), what));
+  absl::StatusOr<Tap> tap = MakeTap(socket_.get(), interface, owner_);
   if (!tap.ok()) return Annotate(tap.status(), what);
   RETURN_IF_ERROR(Annotate(Redirect(socket_.get(), tap->index, interface.index), what));
   // Last: from here on the namespace's own kernel receives nothing.
@@ -101,7 +102,7 @@ void Endpoints::LetGo() {
 }
 
 absl::Status Endpoints::Leave(const Endpoint& endpoint) const {
-  return Annotate(RemoveRedirect(socket_.get(), endpoint.interface.index),
+  return Annotate(RemoveRedirect(socket_.get(), endpoint.interface.index, {endpoint.tap.index}),
                   absl::StrCat("leaving interface \"", endpoint.interface.name, "\""));
 }
 
@@ -112,7 +113,7 @@ absl::Status Endpoints::Remove() {
   return status;
 }
 
-absl::Status RemoveEndpoints(const std::string& record) {
+absl::Status RemoveEndpoints(const std::string& owner, const std::string& record) {
   std::ifstream file(record);
   uint64_t recorded = 0;
   std::string path;
@@ -122,14 +123,20 @@ absl::Status RemoveEndpoints(const std::string& record) {
   if (!place.ok()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const uint64_t number, NamespaceNumber((*place)->fd()));
   if (number != recorded) return absl::OkStatus();
-  return (*place)->Run([]() -> absl::Status {
+  return (*place)->Run([&owner]() -> absl::Status {
     ASSIGN_OR_RETURN(const NetlinkSocket socket, OpenNetlink());
     nl_cache* raw = nullptr;
     RETURN_IF_ERROR(NetlinkStatus(rtnl_link_alloc_cache(socket.get(), AF_UNSPEC, &raw), "listing the interfaces"));
     const NetlinkCache links(raw);
+    // Of a machine that has not ended yet.
+    std::set<int> taps;
+    for (nl_object* at = nl_cache_get_first(raw); at != nullptr; at = nl_cache_get_next(at)) {
+      auto* link = reinterpret_cast<rtnl_link*>(at);
+      if (OwnerOf(link) == owner) taps.insert(rtnl_link_get_ifindex(link));
+    }
     absl::Status status;
     for (nl_object* at = nl_cache_get_first(raw); at != nullptr; at = nl_cache_get_next(at))
-      status.Update(RemoveRedirect(socket.get(), rtnl_link_get_ifindex(reinterpret_cast<rtnl_link*>(at))));
+      status.Update(RemoveRedirect(socket.get(), rtnl_link_get_ifindex(reinterpret_cast<rtnl_link*>(at)), taps));
     return status;
   });
 }

@@ -22,12 +22,12 @@ struct Endpoint {
 
 class Endpoints {
  public:
-  // Of the namespace `place`, at `path`. `record` is a file that tells RemoveEndpoints after a crash where they are;
-  // written before anything is changed, and not at all for a namespace without interfaces.
-  Endpoints(std::shared_ptr<const NetworkNamespace> place, std::string path, std::string record);
+  // Of the namespace `place`, at `path`, for sandbox `owner`. `record` is a file that tells RemoveEndpoints after a
+  // crash where they are; written before anything is changed, and not at all for a namespace without interfaces.
+  Endpoints(std::shared_ptr<const NetworkNamespace> place, std::string path, std::string owner, std::string record);
 
   // Joins all that the namespace has now, and leaves what it has no more. A failure is about what is new; the rest
-  // stays.
+  // stays. AlreadyExists when the namespace's interfaces are another sandbox's, whose id is said.
   absl::Status Follow();
   // The machine has the taps open: from here on they die with it.
   void LetGo();
@@ -40,12 +40,13 @@ class Endpoints {
 
  private:
   absl::Status FollowHere();
-  absl::Status Join(PodInterface interface);
+  absl::Status Join(PodInterface interface, const std::string& other_owner);
   absl::Status PrepareRecord();
   absl::Status Leave(const Endpoint& endpoint) const;
 
   std::shared_ptr<const NetworkNamespace> place_;
   std::string path_;
+  std::string owner_;
   std::string record_;
   bool is_recorded_ = false;
   NetlinkSocket socket_;
@@ -53,7 +54,8 @@ class Endpoints {
   agent::v1::SetNetworkRequest for_guest_;
 };
 
-// What a killed shim has left in the namespace that `record` names, if that is still the same one.
-absl::Status RemoveEndpoints(const std::string& record);
+// What the killed shim of sandbox `owner` has left in the namespace that `record` names, if that is still the same one.
+// What another sandbox has there stays.
+absl::Status RemoveEndpoints(const std::string& owner, const std::string& record);
 
 }  // namespace kata::virtcontainers

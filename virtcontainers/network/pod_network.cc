@@ -20,6 +20,8 @@
 #include <absl/strings/match.h>
 #include <fmt/format.h>
 
+#include "virtcontainers/network/tap.h"
+
 namespace kata::virtcontainers {
 namespace {
 
@@ -52,8 +54,8 @@ Network NetworkOf(int interface, nl_addr* address, int prefix_length) {
 
 class Reader {
  public:
-  Reader(nl_sock* socket, const std::set<int>& taps, const std::function<bool(int)>& was_carried)
-      : socket_(socket), taps_(taps), was_carried_(was_carried) {}
+  Reader(nl_sock* socket, const std::string& owner, const std::function<bool(int)>& was_carried)
+      : socket_(socket), owner_(owner), was_carried_(was_carried) {}
 
   absl::StatusOr<PodNetwork> Read() {
     RETURN_IF_ERROR(ReadLinks());
@@ -76,7 +78,11 @@ class Reader {
     const unsigned int flags = rtnl_link_get_flags(link);
     PodInterface interface;
     interface.index = rtnl_link_get_ifindex(link);
-    if ((flags & IFF_LOOPBACK) != 0 || taps_.count(interface.index) != 0) return absl::OkStatus();
+    if ((flags & IFF_LOOPBACK) != 0) return absl::OkStatus();
+    if (const std::string owner = OwnerOf(link); !owner.empty()) {
+      if (owner != owner_) network_.other_owner = owner;
+      return absl::OkStatus();
+    }
     const bool is_up = (flags & IFF_UP) != 0;
     if (!is_up && !was_carried_(interface.index)) return absl::OkStatus();
     interface.name = rtnl_link_get_name(link);
@@ -234,7 +240,7 @@ class Reader {
   }
 
   nl_sock* socket_;
-  const std::set<int>& taps_;
+  const std::string& owner_;
   const std::function<bool(int)>& was_carried_;
   PodNetwork network_;
   std::vector<std::pair<agent::v1::NetworkAddress*, Network>> networks_;  // of each address
@@ -246,9 +252,9 @@ class Reader {
 
 }  // namespace
 
-absl::StatusOr<PodNetwork> ReadPodNetwork(nl_sock* socket, const std::set<int>& taps,
+absl::StatusOr<PodNetwork> ReadPodNetwork(nl_sock* socket, const std::string& owner,
                                           const std::function<bool(int)>& was_carried) {
-  return Reader(socket, taps, was_carried).Read();
+  return Reader(socket, owner, was_carried).Read();
 }
 
 }  // namespace kata::virtcontainers

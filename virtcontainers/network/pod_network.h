@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -31,13 +30,14 @@ struct PodInterface {
 struct PodNetwork {
   std::vector<PodInterface> interfaces;
   agent::v1::SetNetworkRequest for_guest;  // the same interfaces, with what belongs to them
+  std::string other_owner;                 // another sandbox that has a tap here; empty: none
 };
 
-// Of the namespace of `socket`. Interfaces that are down are not the pod's yet (but those that
-// `was_carried`, by their indices), loopback is the guest's own, the indices of `taps` are not the pod's, and what the
+// Of the namespace of `socket`, for sandbox `owner`. Interfaces that are down are not the pod's yet (but those that
+// `was_carried`, by their indices), loopback is the guest's own, sandboxes' taps are not the pod's, and what the
 // kernel makes by itself (an unused tunnel, a route of an address) is left out. InvalidArgument for what cannot be
 // carried, with its name.
-absl::StatusOr<PodNetwork> ReadPodNetwork(nl_sock* socket, const std::set<int>& taps,
+absl::StatusOr<PodNetwork> ReadPodNetwork(nl_sock* socket, const std::string& owner,
                                           const std::function<bool(int)>& was_carried);
 
 }  // namespace kata::virtcontainers

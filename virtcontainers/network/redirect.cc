@@ -12,8 +12,8 @@
 #include <netlink/route/qdisc.h>
 #include <netlink/route/tc.h>
 
+#include <algorithm>
 #include <string_view>
-#include <utility>
 
 namespace kata::virtcontainers {
 namespace {
@@ -74,17 +74,36 @@ absl::Status AddFilter(nl_sock* socket, int from, int to, const char* kind) {
                        absl::StrCat("adding a ", kind, " filter"));
 }
 
-// How many filters the ingress has, and of them ours.
-absl::StatusOr<std::pair<int, int>> CountFilters(nl_sock* socket, int interface) {
+// Where a filter sends to; 0: to an interface that went.
+int Target(rtnl_cls* filter) {
+  const char* kind = rtnl_tc_get_kind(TC_CAST(filter));
+  if (kind != nullptr && std::string_view(kind) == "u32") {
+    rtnl_act* lent = rtnl_u32_get_action(filter);
+    return lent != nullptr ? static_cast<int>(rtnl_mirred_get_ifindex(lent)) : 0;
+  }
+  const Action action(rtnl_mall_get_first_action(filter));
+  return action != nullptr ? static_cast<int>(rtnl_mirred_get_ifindex(action.get())) : 0;
+}
+
+struct Filters {
+  int all = 0;
+  int ours = 0;
+  std::set<int> targets;  // of ours
+};
+
+absl::StatusOr<Filters> ReadFilters(nl_sock* socket, int interface) {
   nl_cache* raw = nullptr;
   RETURN_IF_ERROR(NetlinkStatus(rtnl_cls_alloc_cache(socket, interface, kIngress, &raw), "listing filters"));
   const NetlinkCache filters(raw);
-  std::pair<int, int> count;
+  Filters found;
   for (nl_object* at = nl_cache_get_first(raw); at != nullptr; at = nl_cache_get_next(at)) {
-    ++count.first;
-    if (rtnl_cls_get_prio(reinterpret_cast<rtnl_cls*>(at)) == kPriority) ++count.second;
+    auto* filter = reinterpret_cast<rtnl_cls*>(at);
+    ++found.all;
+    if (rtnl_cls_get_prio(filter) != kPriority) continue;
+    ++found.ours;
+    found.targets.insert(Target(filter));
   }
-  return count;
+  return found;
 }
 
 // A kernel gives an interface without a queue's length one with its first discipline.
@@ -109,8 +128,8 @@ absl::Status Redirect(nl_sock* socket, int from, int to) {
   ASSIGN_OR_RETURN(const Qdisc qdisc, Ingress(from));
   const absl::Status made = AddIngress(socket, qdisc.get(), from);
   if (absl::IsAlreadyExists(made)) {
-    ASSIGN_OR_RETURN(const auto count, CountFilters(socket, from));
-    if (count.second != 0) return absl::AlreadyExistsError("it serves another machine already");
+    ASSIGN_OR_RETURN(const Filters there, ReadFilters(socket, from));
+    if (there.ours != 0) return absl::AlreadyExistsError("it serves another machine already");
   } else if (!made.ok()) {
     return made;
   }
@@ -121,16 +140,13 @@ absl::Status Redirect(nl_sock* socket, int from, int to) {
   return added;
 }
 
-bool HasRedirect(nl_sock* socket, int from) {
-  const absl::StatusOr<std::pair<int, int>> count = CountFilters(socket, from);
-  return count.ok() && count->second != 0;
-}
-
-absl::Status RemoveRedirect(nl_sock* socket, int from) {
-  absl::StatusOr<std::pair<int, int>> count = CountFilters(socket, from);
+absl::Status RemoveRedirect(nl_sock* socket, int from, const std::set<int>& to) {
+  const absl::StatusOr<Filters> there = ReadFilters(socket, from);
   // No ingress, no interface.
-  if (!count.ok() || count->second == 0) return absl::OkStatus();
-  if (count->first == count->second) {
+  if (!there.ok() || there->ours == 0) return absl::OkStatus();
+  const auto may_go = [&to](int target) { return target == 0 || to.count(target) != 0; };
+  if (!std::all_of(there->targets.begin(), there->targets.end(), may_go)) return absl::OkStatus();
+  if (there->all == there->ours) {
     ASSIGN_OR_RETURN(const Qdisc qdisc, Ingress(from));
     return NetlinkStatus(rtnl_qdisc_delete(socket, qdisc.get()), "removing an ingress");
   }

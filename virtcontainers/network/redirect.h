@@ -3,6 +3,7 @@
 // joining a pod's interface to its machine's tap). Blocking; pool threads.
 #pragma once
 
+#include <set>
 #include <string>
 
 #include <absl/status/status.h>
@@ -14,10 +15,8 @@ namespace kata::virtcontainers {
 // AlreadyExists when there is such a filter: the interface serves a machine.
 absl::Status Redirect(nl_sock* socket, int from, int to);
 
-// Whether there is such a filter.
-bool HasRedirect(nl_sock* socket, int from);
-
-// Takes the filter out, and the ingress when nothing else is in it. What is not there is fine.
-absl::Status RemoveRedirect(nl_sock* socket, int from);
+// Takes the filter out if it sends to one of `to` or to what is there no more, and the ingress when nothing else is in
+// it. What is not there is fine.
+absl::Status RemoveRedirect(nl_sock* socket, int from, const std::set<int>& to);
 
 }  // namespace kata::virtcontainers

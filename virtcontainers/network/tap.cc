@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
-#include <netlink/route/link.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -12,10 +11,13 @@
 #include <climits>
 #include <cstring>
 
+#include <absl/strings/strip.h>
+
 namespace kata::virtcontainers {
 namespace {
 
 constexpr char kTunDevice[] = "/dev/net/tun";
+constexpr char kOwnerMark[] = "kata-containers sandbox ";
 // A pod may have taken the name for itself.
 constexpr int kNamesMax = 16;
 
@@ -62,7 +64,7 @@ absl::Status Silence(const std::string& name) {
 
 }  // namespace
 
-absl::StatusOr<Tap> MakeTap(nl_sock* socket, const PodInterface& interface) {
+absl::StatusOr<Tap> MakeTap(nl_sock* socket, const PodInterface& interface, const std::string& owner) {
   Tap tap;
   for (int number = 0;; ++number) {
     tap.name = absl::StrCat("kata", interface.index, number == 0 ? "" : absl::StrCat("-", number));
@@ -80,6 +82,7 @@ absl::StatusOr<Tap> MakeTap(nl_sock* socket, const PodInterface& interface) {
   if (change == nullptr) return absl::ResourceExhaustedError("setting up a tap: out of memory");
   rtnl_link_set_ifindex(change.get(), tap.index);
   rtnl_link_set_mtu(change.get(), interface.mtu);
+  rtnl_link_set_ifalias(change.get(), absl::StrCat(kOwnerMark, owner).c_str());
   rtnl_link_set_flags(change.get(), IFF_UP);
   const Link original(rtnl_link_alloc());
   if (original == nullptr) return absl::ResourceExhaustedError("setting up a tap: out of memory");
@@ -87,6 +90,12 @@ absl::StatusOr<Tap> MakeTap(nl_sock* socket, const PodInterface& interface) {
   RETURN_IF_ERROR(NetlinkStatus(rtnl_link_change(socket, original.get(), change.get(), 0),
                                 absl::StrCat("setting up tap \"", tap.name, "\"")));
   return tap;
+}
+
+std::string OwnerOf(rtnl_link* link) {
+  const char* alias = rtnl_link_get_ifalias(link);
+  absl::string_view owner = alias != nullptr ? alias : "";
+  return absl::ConsumePrefix(&owner, kOwnerMark) ? std::string(owner) : "";
 }
 
 }  // namespace kata::virtcontainers

@@ -33,7 +33,7 @@ absl::Status CleanUpSandbox(const std::string& sandbox_id, std::chrono::millisec
   status.Update(CleanUpVirtiofsd(absl::StrCat(runtime_dir, "/virtiofsd.pid"), std::max(left, kShortestWait)));
   // Its mounts were in a namespace that has gone with those two.
   status.Update(RemoveSharedDirectory(sandbox_id));
-  status.Update(RemoveEndpoints(EndpointsRecord(sandbox_id)));
+  status.Update(RemoveEndpoints(sandbox_id, EndpointsRecord(sandbox_id)));
   const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
   RunRecordedHooks(HooksDirectory(sandbox_id), rest);
   status.Update(RemoveSandboxCgroup(sandbox_id));

@@ -23,6 +23,9 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
+constexpr char kOwner[] = "pod1";
+constexpr char kOther[] = "pod10";
+
 class EndpointsTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -50,8 +53,8 @@ class EndpointsTest : public ::testing::Test {
   }
   void Do(const std::string& words) const { Say(words); }
 
-  absl::StatusOr<std::shared_ptr<Endpoints>> Join() const {
-    auto endpoints = std::make_shared<Endpoints>(place_, path_, Record());
+  absl::StatusOr<std::shared_ptr<Endpoints>> Join(const std::string& owner = kOwner) const {
+    auto endpoints = std::make_shared<Endpoints>(place_, path_, owner, Record());
     absl::Status status = endpoints->Follow();
     if (status.ok()) return endpoints;
     endpoints->Remove().IgnoreError();
@@ -223,10 +226,10 @@ TEST_F(EndpointsTest, WhatAKilledShimHasLeftIsTakenAway) {
   endpoints->reset();  // as its end closes the descriptors, and does no more
   EXPECT_THAT(Say("ip link"), Not(HasSubstr("kata40")));
   EXPECT_THAT(Ingress(), HasSubstr("ingress"));
-  EXPECT_TRUE(RemoveEndpoints(Record()).ok());
+  EXPECT_TRUE(RemoveEndpoints(kOwner, Record()).ok());
   EXPECT_EQ(Ingress(), "");
-  EXPECT_TRUE(RemoveEndpoints(Record()).ok());
-  EXPECT_TRUE(RemoveEndpoints(directory_.path() + "/nothing").ok());
+  EXPECT_TRUE(RemoveEndpoints(kOwner, Record()).ok());
+  EXPECT_TRUE(RemoveEndpoints(kOwner, directory_.path() + "/nothing").ok());
 }
 
 TEST_F(EndpointsTest, AnotherNamespaceAtThePathIsLeftAlone) {
@@ -237,7 +240,7 @@ TEST_F(EndpointsTest, AnotherNamespaceAtThePathIsLeftAlone) {
   // The same number of a descriptor, another namespace.
   UniqueFd kept(::fcntl(place_->fd(), F_DUPFD_CLOEXEC, 0));
   ASSERT_GE(::dup3((*other)->fd(), place_->fd(), O_CLOEXEC), 0);
-  EXPECT_TRUE(RemoveEndpoints(Record()).ok());
+  EXPECT_TRUE(RemoveEndpoints(kOwner, Record()).ok());
   ASSERT_GE(::dup3(kept.get(), place_->fd(), O_CLOEXEC), 0);
   EXPECT_THAT(Ingress(), HasSubstr("ingress"));
   EXPECT_TRUE((*endpoints)->Remove().ok());
@@ -257,9 +260,55 @@ TEST_F(EndpointsTest, FiltersOfOthersStay) {
 TEST_F(EndpointsTest, TwoMachinesDoNotShareAnInterface) {
   auto endpoints = Join();
   ASSERT_TRUE(endpoints.ok()) << endpoints.status();
-  const auto second = Join();
-  EXPECT_THAT(std::string(second.status().message()), HasSubstr("it serves another pod's machine already"));
+  const auto second = Join(kOther);
+  EXPECT_THAT(std::string(second.status().message()),
+              HasSubstr("\"eth0\": its network namespace serves the machine of sandbox \"pod1\" already"));
   EXPECT_THAT(Ingress(), HasSubstr("Egress Redirect to device kata40"));
+  // The other one's tap is nobody's interface.
+  EXPECT_TRUE((*endpoints)->Follow().ok());
+  EXPECT_EQ((*endpoints)->all().size(), 1U);
+  // What a killed shim may have meant to leave there is not its.
+  EXPECT_TRUE(RemoveEndpoints(kOther, Record()).ok());
+  EXPECT_THAT(Ingress(), HasSubstr("Egress Redirect to device kata40"));
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+  EXPECT_EQ(Ingress(), "");
+}
+
+TEST_F(EndpointsTest, AMachineThatHasNotEndedYetIsLeftAsWell) {
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  EXPECT_TRUE(RemoveEndpoints(kOwner, Record()).ok());
+  EXPECT_EQ(Ingress(), "");
+}
+
+TEST_F(EndpointsTest, WhatAKilledMachineHasLeftIsTakenOver) {
+  auto before = Join();
+  ASSERT_TRUE(before.ok()) << before.status();
+  before->reset();
+  EXPECT_THAT(Ingress(), HasSubstr("ingress"));
+  auto endpoints = Join(kOther);
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  EXPECT_THAT(Ingress(), HasSubstr("Egress Redirect to device kata40"));
+  // The first one's delete comes late.
+  EXPECT_TRUE(RemoveEndpoints(kOwner, Record()).ok());
+  EXPECT_THAT(Ingress(), HasSubstr("Egress Redirect to device kata40"));
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+  EXPECT_EQ(Ingress(), "");
+}
+
+TEST_F(EndpointsTest, ATapWhoseInterfaceWentIsNoInterface) {
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  // As the machine has it, whose card may stay for good.
+  UniqueFd kept(::fcntl((*endpoints)->all()[0]->tap.fd.get(), F_DUPFD_CLOEXEC, 0));
+  Do("ip link del eth0");
+  ASSERT_TRUE((*endpoints)->Follow().ok());
+  EXPECT_TRUE((*endpoints)->all().empty());
+  Do("ip link add eth1 index 50 type veth peer name peer1");
+  Do("ip link set eth1 up");
+  ASSERT_TRUE((*endpoints)->Follow().ok());
+  ASSERT_EQ((*endpoints)->all().size(), 1U);
+  EXPECT_EQ((*endpoints)->all()[0]->interface.name, "eth1");
   EXPECT_TRUE((*endpoints)->Remove().ok());
 }
 
