@@ -3,7 +3,10 @@
 import contextlib
 import subprocess
 
+import pytest
+
 import harness
+from changed_installation import one_line
 from test_network import interfaces_of, needs_macvtap, network, run  # noqa: F401  (a fixture)
 
 
@@ -26,6 +29,14 @@ def test_a_macvtap_of_another_namespace_is_not_the_pods_tap(kata, network):  # n
             "type", "macvtap", "mode", "bridge")
 
     assert pings(kata, network)
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "/proc/self/ns/uts", "/run"])
+def test_what_is_no_network_namespace(kata, path):
+    result = kata.run("true", flags=("--with-ns", f"network:{path}"))
+
+    assert result.code != 0
+    one_line(result.err, f'opening network namespace "{path}": it is none')
 
 
 def test_what_stands_in_for_an_interface_that_went(kata, network):  # noqa: F811

@@ -2,6 +2,7 @@
 #include "virtcontainers/network/network_namespace.h"
 
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -20,8 +21,12 @@ namespace kata::virtcontainers {
 namespace {
 
 absl::StatusOr<UniqueFd> OpenNamespaceFile(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("opening network namespace \"", path, "\""));
+  const std::string what = absl::StrCat("opening network namespace \"", path, "\"");
+  // A fifo would wait for its writer.
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd.valid()) return ErrnoStatus(errno, what);
+  if (::ioctl(fd.get(), NS_GET_NSTYPE) != CLONE_NEWNET)
+    return absl::InvalidArgumentError(absl::StrCat(what, ": it is none"));
   return fd;
 }
 
