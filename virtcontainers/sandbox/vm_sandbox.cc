@@ -47,6 +47,7 @@ constexpr char kStartHooksFeature[] = "start-hooks";
 constexpr char kSandboxFeature[] = "sandbox-container";
 constexpr char kPodFeature[] = "pod";
 constexpr std::chrono::seconds kRemoveTimeout{2};
+constexpr std::chrono::seconds kEndTimeout{5};  // of a machine whose agent's connection has ended
 constexpr std::chrono::seconds kVirtiofsdStopTimeout{2};
 constexpr std::chrono::seconds kVsockDaemonStopTimeout{2};
 // The machine's user must come through its parents, whoever has made them and with which umask.
@@ -374,6 +375,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       return CreateInGuest(connection, request, timeout);
     };
     absl::Status made = co_await size_->Change(host->options.id, host->limits, std::move(create));
+    // Its connection hears of the machine's end first, and says less.
+    if (!made.ok() && connection_->is_closed()) co_await stopped_.WaitFor(kEndTimeout);
     if (state_ != State::kRunning) co_return NotRunning();
     if (!made.ok()) co_return made;
     if (host->oom_score.has_value()) co_await RaiseScore(*host->oom_score);
