@@ -33,7 +33,7 @@ namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
 constexpr const char* kFeatures[] = {"storage-blk",       "rekey", "clock", "network", "start-hooks", "resolver",
-                                     "sandbox-container", "pod",   "dial",  "resize"};
+                                     "sandbox-container", "pod",   "dial",  "resize",  "next-hops"};
 constexpr int kPodSysctlsMax = 256;
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.

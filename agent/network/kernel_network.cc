@@ -93,6 +93,21 @@ InterfaceAddress FromNl(rtnl_addr* from) {
   return out;
 }
 
+bool AddHop(const KernelNetwork::Indices& interfaces, const NextHop& from, int family, rtnl_route* to) {
+  rtnl_nexthop* hop = rtnl_route_nh_alloc();
+  if (hop == nullptr) return false;
+  rtnl_route_nh_set_ifindex(hop, IndexOf(interfaces, from.interface));
+  rtnl_route_nh_set_weight(hop, static_cast<uint8_t>(from.weight));
+  if (from.is_onlink) rtnl_route_nh_set_flags(hop, RTNH_F_ONLINK);
+  rtnl_route_add_nexthop(to, hop);  // whose it is now
+  if (!from.gateway.is_set()) return true;
+  const NlAddress gateway = ToNl(from.gateway);
+  if (gateway == nullptr) return false;
+  if (from.gateway.family != family) return rtnl_route_nh_set_via(hop, gateway.get()) >= 0;
+  rtnl_route_nh_set_gateway(hop, gateway.get());
+  return true;
+}
+
 NlRoute ToNl(const KernelNetwork::Indices& interfaces, const Route& route) {
   NlRoute out(rtnl_route_alloc());
   if (out == nullptr) return out;
@@ -103,20 +118,17 @@ NlRoute ToNl(const KernelNetwork::Indices& interfaces, const Route& route) {
   rtnl_route_set_protocol(out.get(), RTPROT_STATIC);
   rtnl_route_set_priority(out.get(), route.metric);
   rtnl_route_set_type(out.get(), static_cast<uint8_t>(route.type));
-  if (route.is_onlink) rtnl_route_set_flags(out.get(), RTNH_F_ONLINK);
+  // The only hop's flags are the route's.
+  if (route.hops.size() == 1 && route.hops[0].is_onlink) rtnl_route_set_flags(out.get(), RTNH_F_ONLINK);
   if (route.source.is_set()) rtnl_route_set_pref_src(out.get(), ToNl(route.source).get());
   if (route.mtu != 0) rtnl_route_set_metric(out.get(), RTAX_MTU, route.mtu);
-  if (route.interface.empty() && !route.gateway.is_set()) return out;
-  rtnl_nexthop* next_hop = rtnl_route_nh_alloc();
-  if (next_hop == nullptr) return nullptr;
-  rtnl_route_nh_set_ifindex(next_hop, IndexOf(interfaces, route.interface));
-  if (route.gateway.is_set()) rtnl_route_nh_set_gateway(next_hop, ToNl(route.gateway).get());
-  if (route.is_onlink) rtnl_route_nh_set_flags(next_hop, RTNH_F_ONLINK);
-  rtnl_route_add_nexthop(out.get(), next_hop);
+  for (const NextHop& hop : route.hops) {
+    if (!AddHop(interfaces, hop, route.family, out.get())) return nullptr;
+  }
   return out;
 }
 
-// Without what depends on the next hop.
+// Without the next hops.
 Route FromNl(rtnl_route* from) {
   Route out;
   out.family = rtnl_route_get_family(from);
@@ -129,27 +141,26 @@ Route FromNl(rtnl_route* from) {
   out.type = rtnl_route_get_type(from);
   out.source = FromNl(rtnl_route_get_pref_src(from));
   out.scope = rtnl_route_get_scope(from);
-  out.is_onlink = (rtnl_route_get_flags(from) & RTNH_F_ONLINK) != 0;
   rtnl_route_get_metric(from, RTAX_MTU, &out.mtu);
   return out;
 }
 
-// One route per next hop, as they are set; those of other interfaces are left out.
-void AppendRoutes(const KernelNetwork::Indices& interfaces, rtnl_route* from, std::vector<Route>& out) {
+// Those of other interfaces are left out.
+void AppendRoute(const KernelNetwork::Indices& interfaces, rtnl_route* from, std::vector<Route>& out) {
   Route route = FromNl(from);
-  Normalize(route);
-  if (NeedsNoInterface(route.type)) {
-    out.push_back(route);
-    return;
-  }
+  const bool is_onlink = (rtnl_route_get_flags(from) & RTNH_F_ONLINK) != 0;
   for (int i = 0; i < rtnl_route_get_nnexthops(from); ++i) {
     rtnl_nexthop* next_hop = rtnl_route_nexthop_n(from, i);
-    Route one = route;
-    one.interface = NameOf(interfaces, rtnl_route_nh_get_ifindex(next_hop));
-    one.gateway = FromNl(rtnl_route_nh_get_gateway(next_hop));
-    one.is_onlink = one.is_onlink || (rtnl_route_nh_get_flags(next_hop) & RTNH_F_ONLINK) != 0;
-    if (!one.interface.empty()) out.push_back(one);
+    NextHop hop;
+    hop.interface = NameOf(interfaces, rtnl_route_nh_get_ifindex(next_hop));
+    nl_addr* via = rtnl_route_nh_get_via(next_hop);
+    hop.gateway = FromNl(via != nullptr ? via : rtnl_route_nh_get_gateway(next_hop));
+    hop.is_onlink = is_onlink || (rtnl_route_nh_get_flags(next_hop) & RTNH_F_ONLINK) != 0;
+    hop.weight = rtnl_route_nh_get_weight(next_hop);
+    if (!hop.interface.empty()) route.hops.push_back(std::move(hop));
   }
+  Normalize(route);
+  if (!route.hops.empty() || NeedsNoInterface(route.type)) out.push_back(std::move(route));
 }
 
 NlNeighbour ToNl(const KernelNetwork::Indices& interfaces, const Neighbour& neighbour) {
@@ -263,7 +274,7 @@ absl::StatusOr<std::vector<Route>> KernelNetwork::Routes(const Indices& interfac
     for (const Netlink::Object& object : objects) {
       auto* from = reinterpret_cast<rtnl_route*>(object.get());
       if (rtnl_route_get_family(from) == family && IsOfSetNetwork(rtnl_route_get_protocol(from))) {
-        AppendRoutes(interfaces, from, out);
+        AppendRoute(interfaces, from, out);
       }
     }
   }
@@ -271,7 +282,7 @@ absl::StatusOr<std::vector<Route>> KernelNetwork::Routes(const Indices& interfac
 }
 
 absl::Status KernelNetwork::Add(const Indices& interfaces, const Route& route, bool is_alone) {
-  const std::string what = What("setting", "route", route.Text(), route.interface);
+  const std::string what = What("setting", "route", route.Text(), route.InterfaceText());
   const NlRoute object = ToNl(interfaces, route);
   if (object == nullptr) return OutOfMemory(what);
   nl_msg* message = nullptr;
@@ -280,7 +291,7 @@ absl::Status KernelNetwork::Add(const Indices& interfaces, const Route& route, b
 }
 
 absl::Status KernelNetwork::Remove(const Indices& interfaces, const Route& route) {
-  const std::string what = What("removing", "route", route.Text(), route.interface);
+  const std::string what = What("removing", "route", route.Text(), route.InterfaceText());
   const NlRoute object = ToNl(interfaces, route);
   if (object == nullptr) return OutOfMemory(what);
   // Whatever set it: it was listed as one that may go.

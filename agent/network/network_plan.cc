@@ -6,10 +6,14 @@
 #include <net/if.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <map>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include <absl/strings/escaping.h>
+#include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
 
 #include "proto/base/status.h"
@@ -135,6 +139,54 @@ absl::Status CheckInterface(absl::string_view field, const std::string& name, co
   return Refuse(field, name, "not one of the request's interfaces");
 }
 
+absl::StatusOr<NextHop> PlanHop(const std::string& field, int family, const v1::NetworkNextHop& from,
+                                const std::set<std::string>& names) {
+  NextHop out{.interface = from.interface(), .gateway = {}, .is_onlink = from.is_onlink(), .weight = from.weight()};
+  // IPv4 packets may go to a neighbour that has an IPv6 address only, and not the other way round.
+  ASSIGN_OR_RETURN(out.gateway, ToIpIfGiven(field + "gateway", from.gateway(), family == AF_INET ? 0 : family));
+  RETURN_IF_ERROR(CheckInterface(field + "interface", from.interface(), names));
+  RETURN_IF_ERROR(CheckByte(field + "weight", from.weight()));
+  return out;
+}
+
+absl::Status PlanHops(const std::string& field, const v1::NetworkRoute& from, const std::set<std::string>& names,
+                      Route& out) {
+  RETURN_IF_ERROR(CheckCount(field + "next_hops", from.next_hops_size(), kNextHopsMax));
+  for (int i = 0; i < from.next_hops_size(); ++i) {
+    const std::string element = absl::StrCat(field, "next_hops[", i, "].");
+    ASSIGN_OR_RETURN(NextHop hop, PlanHop(element, out.family, from.next_hops(i), names));
+    out.hops.push_back(std::move(hop));
+  }
+  if (from.next_hops_size() > 0) return absl::OkStatus();
+  if (from.interface().empty() && NeedsNoInterface(from.type())) return absl::OkStatus();
+  v1::NetworkNextHop only;
+  only.set_gateway(from.gateway());
+  only.set_interface(from.interface());
+  only.set_is_onlink(from.is_onlink());
+  ASSIGN_OR_RETURN(NextHop hop, PlanHop(field, out.family, only, names));
+  out.hops.push_back(std::move(hop));
+  return absl::OkStatus();
+}
+
+using RouteKey = std::tuple<IpAddress, uint32_t, uint32_t, uint32_t>;
+
+// The kernel makes one route of IPv6 routes of one key that have gateways. `merged` has where those are.
+void AddRoute(Route route, std::vector<Route>& routes, std::map<RouteKey, size_t>& merged) {
+  const auto has_gateway = [](const NextHop& hop) { return hop.gateway.is_set(); };
+  if (route.family == AF_INET6 && !route.hops.empty() &&
+      std::all_of(route.hops.begin(), route.hops.end(), has_gateway)) {
+    const RouteKey key(route.destination, route.prefix_length, route.table, route.metric);
+    const auto [at, is_first] = merged.emplace(key, routes.size());
+    if (!is_first) {
+      Route& other = routes[at->second];
+      other.hops.insert(other.hops.end(), route.hops.begin(), route.hops.end());
+      Normalize(other);
+      return;
+    }
+  }
+  routes.push_back(std::move(route));
+}
+
 absl::StatusOr<Route> PlanRoute(int index, const v1::NetworkRoute& from, const std::set<std::string>& names) {
   const std::string field = Element("routes", index, "");
   Route out;
@@ -143,21 +195,16 @@ absl::StatusOr<Route> PlanRoute(int index, const v1::NetworkRoute& from, const s
   }
   out.family = static_cast<int>(from.family());
   RETURN_IF_ERROR(CheckDestination(field, from, out));
-  ASSIGN_OR_RETURN(out.gateway, ToIpIfGiven(field + "gateway", from.gateway(), out.family));
   ASSIGN_OR_RETURN(out.source, ToIpIfGiven(field + "source", from.source(), out.family));
   RETURN_IF_ERROR(CheckByte(field + "scope", from.scope()));
   if (from.type() == RTN_UNSPEC || from.type() > RTN_MAX) {
     return Refuse(field + "type", absl::StrCat(from.type()), "not known");
   }
-  if (!from.interface().empty() || !NeedsNoInterface(from.type())) {
-    RETURN_IF_ERROR(CheckInterface(field + "interface", from.interface(), names));
-  }
+  RETURN_IF_ERROR(PlanHops(field, from, names, out));
   out.table = from.table();
   out.metric = from.metric();
   out.type = from.type();
-  out.interface = from.interface();
   out.scope = from.scope();
-  out.is_onlink = from.is_onlink();
   out.mtu = from.mtu();
   Normalize(out);
   return out;
@@ -208,7 +255,18 @@ std::string InterfaceAddress::Text() const {
 
 std::string Route::Text() const {
   std::string out = prefix_length == 0 ? "default" : absl::StrCat(destination.Text(), "/", prefix_length);
-  if (gateway.is_set()) absl::StrAppend(&out, " via ", gateway.Text());
+  const char* before = " via ";
+  for (const NextHop& hop : hops) {
+    if (hop.gateway.is_set()) absl::StrAppend(&out, std::exchange(before, ", "), hop.gateway.Text());
+  }
+  return out;
+}
+
+std::string Route::InterfaceText() const {
+  std::string out;
+  for (const NextHop& hop : hops) {
+    if (!absl::StrContains(out, hop.interface)) absl::StrAppend(&out, out.empty() ? "" : ", ", hop.interface);
+  }
   return out;
 }
 
@@ -225,7 +283,9 @@ bool NeedsNoInterface(uint32_t route_type) {
 void Normalize(Route& route) {
   if (route.table == RT_TABLE_UNSPEC) route.table = RT_TABLE_MAIN;
   // IPv6 tells them as lo's.
-  if (NeedsNoInterface(route.type)) route.interface.clear();
+  if (NeedsNoInterface(route.type)) route.hops.clear();
+  std::sort(route.hops.begin(), route.hops.end());
+  if (route.hops.size() == 1) route.hops[0].weight = 0;
   if (route.family != AF_INET6) return;
   if (route.metric == 0) route.metric = kIpv6Metric;
   route.scope = RT_SCOPE_UNIVERSE;
@@ -252,9 +312,10 @@ absl::StatusOr<NetworkPlan> PlanNetwork(const v1::SetNetworkRequest& request) {
     if (!names.insert(interface.name).second) return Refuse(Element("interfaces", i, "name"), interface.name, "twice");
     out.interfaces.push_back(std::move(interface));
   }
+  std::map<RouteKey, size_t> merged;
   for (int i = 0; i < request.routes_size(); ++i) {
     ASSIGN_OR_RETURN(Route route, PlanRoute(i, request.routes(i), names));
-    out.routes.push_back(std::move(route));
+    AddRoute(std::move(route), out.routes, merged);
   }
   std::set<std::pair<std::string, IpAddress>> addresses;
   for (int i = 0; i < request.neighbours_size(); ++i) {

@@ -18,6 +18,7 @@ namespace kata::agent {
 inline constexpr int kInterfacesMax = 32;    // of one request
 inline constexpr int kAddressesMax = 1024;   // of one interface
 inline constexpr int kRoutesMax = 4096;      // of one request
+inline constexpr int kNextHopsMax = 128;     // of one route
 inline constexpr int kNeighboursMax = 4096;  // of one request
 inline constexpr size_t kMacSize = 6;
 inline constexpr char kLoopback[] = "lo";
@@ -52,6 +53,15 @@ struct InterfaceAddress {
   auto operator<=>(const InterfaceAddress&) const = default;
 };
 
+struct NextHop {
+  std::string interface;
+  IpAddress gateway;  // of an IPv4 route also one of IPv6
+  bool is_onlink = false;
+  uint32_t weight = 0;  // less 1
+
+  auto operator<=>(const NextHop&) const = default;
+};
+
 struct Route {
   int family = 0;
   IpAddress destination;  // always set
@@ -59,14 +69,13 @@ struct Route {
   uint32_t table = 0;
   uint32_t metric = 0;
   uint32_t type = 0;
-  std::string interface;  // empty for a type that needs none
-  IpAddress gateway;
+  std::vector<NextHop> hops;  // sorted; none for a type that needs none
   IpAddress source;
   uint32_t scope = 0;
-  bool is_onlink = false;
   uint32_t mtu = 0;
 
   std::string Text() const;
+  std::string InterfaceText() const;
   // Of the same key the kernel keeps several only if they are appended.
   bool HasKeyOf(const Route& other) const;
   auto operator<=>(const Route&) const = default;
@@ -74,7 +83,7 @@ struct Route {
 
 // Whether packets of such a route go nowhere (blackhole and its kind).
 bool NeedsNoInterface(uint32_t route_type);
-// What the kernel makes of a route's numbers that leave it the choice.
+// What the kernel makes of a route's numbers that leave it the choice, and of the order of its hops.
 void Normalize(Route& route);
 
 struct Neighbour {

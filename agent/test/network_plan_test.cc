@@ -122,8 +122,25 @@ const BadCase kBadCases[] = {
        FirstRoute(request).set_destination("10.0.0.0");
        FirstRoute(request).set_prefix_length(33);
      }},
-    {"routes[0].gateway \"fe80::1\": of another family",
-     [](auto& request) { FirstRoute(request).set_gateway("fe80::1"); }},
+    {"routes[0].gateway \"10.1.2.1\": of another family",
+     [](auto& request) { FirstRoute(request).set_family(AF_INET6); }},
+    {"routes[0].next_hops \"129\": at most 128",
+     [](auto& request) {
+       while (FirstRoute(request).next_hops_size() <= kNextHopsMax) FirstRoute(request).add_next_hops();
+     }},
+    {"routes[0].next_hops[1].gateway \"x\": not an IP address",
+     [](auto& request) {
+       FirstRoute(request).add_next_hops()->set_interface("eth0");
+       FirstRoute(request).add_next_hops()->set_gateway("x");
+     }},
+    {"routes[0].next_hops[0].interface \"eth7\": not one of the request's",
+     [](auto& request) { FirstRoute(request).add_next_hops()->set_interface("eth7"); }},
+    {"routes[0].next_hops[0].weight \"256\": above 255",
+     [](auto& request) {
+       auto& hop = *FirstRoute(request).add_next_hops();
+       hop.set_interface("eth0");
+       hop.set_weight(256);
+     }},
     {"routes[0].source \"fe80::1\": of another family",
      [](auto& request) { FirstRoute(request).set_source("fe80::1"); }},
     {"routes[0].scope \"300\": above 255", [](auto& request) { FirstRoute(request).set_scope(300); }},

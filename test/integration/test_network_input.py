@@ -7,7 +7,7 @@ import pytest
 
 import harness
 from changed_installation import one_line
-from test_network import interfaces_of, needs_macvtap, network, run  # noqa: F401  (a fixture)
+from test_network import beside_runc, interfaces_of, needs_macvtap, network, run  # noqa: F401  (a fixture)
 
 
 def index_of(network, link):  # noqa: F811
@@ -16,6 +16,28 @@ def index_of(network, link):  # noqa: F811
 
 def pings(kata, network, address="10.88.0.1"):  # noqa: F811
     return kata.run("ping", "-c", "1", "-W", "60", address, flags=network.flags).code == 0
+
+
+def test_routes_with_several_next_hops_and_gateways_of_the_other_family(kata, network):  # noqa: F811
+    network.make(index=1)
+    run("ip", "-n", network.pod, "route", "add", "192.0.2.0/24", "nexthop", "via", "10.88.0.1", "weight", "3",
+        "nexthop", "via", "10.88.1.1")
+    run("ip", "-n", network.pod, "-6", "route", "add", "2001:db8::/32", "nexthop", "via", "fd88:0::1", "nexthop", "via",
+        "fd88:1::1", "weight", "2")
+    run("ip", "-n", network.pod, "route", "add", "198.51.100.0/24", "via", "inet6", "fd88:1::1", "dev", "eth1")
+    run("ip", "-n", network.peer, "addr", "add", "198.51.100.1/32", "dev", "lo")
+    # The image's ip does not show them: the host's own does.
+    network.flags += ("--mount", "type=bind,src=/usr,dst=/usr,options=rbind:ro")
+    script = ("ln -s usr/lib /lib; ln -s usr/lib64 /lib64; "
+              "for words in '-4 route show 192.0.2.0/24' '-4 route show 198.51.100.0/24' '-6 route show 2001:db8::/32'; "
+              "do /usr/bin/ip $words | sed 's/ pref medium//; s/ proto static//; s/ *$//'; done; "
+              "ping -c 1 -W 60 198.51.100.1 >/dev/null && echo reached")
+
+    here, there = beside_runc(kata, network, "sh", "-c", script)
+
+    assert here.out == there.out, (here, there)
+    assert here.out.count(b"nexthop via") == 4 and b"via inet6 fd88:1::1" in here.out, here
+    assert here.out.endswith(b"reached\n"), here
 
 
 def test_a_macvtap_of_another_namespace_is_not_the_pods_tap(kata, network):  # noqa: F811

@@ -52,6 +52,12 @@ Network NetworkOf(int interface, nl_addr* address, int prefix_length) {
   return {interface, std::move(bits), prefix_length};
 }
 
+bool HasGateway(const agent::v1::NetworkRoute& route) {
+  const auto& hops = route.next_hops();
+  return !route.gateway().empty() ||
+         std::any_of(hops.begin(), hops.end(), [](const auto& hop) { return !hop.gateway().empty(); });
+}
+
 class Reader {
  public:
   Reader(nl_sock* socket, const std::string& owner, const std::function<bool(int)>& was_carried)
@@ -150,9 +156,8 @@ class Reader {
     RETURN_IF_ERROR(ForEach<rtnl_route>(
         routes, [this, &found](rtnl_route* route) -> absl::Status { return AddRoute(route, found); }));
     // A gateway must be on a link that has a route already.
-    std::stable_sort(found.begin(), found.end(), [](const auto& left, const auto& right) {
-      return left.gateway().empty() && !right.gateway().empty();
-    });
+    std::stable_sort(found.begin(), found.end(),
+                     [](const auto& left, const auto& right) { return !HasGateway(left) && HasGateway(right); });
     for (agent::v1::NetworkRoute& route : found) *network_.for_guest.add_routes() = std::move(route);
     return absl::OkStatus();
   }
@@ -187,21 +192,9 @@ class Reader {
     out.set_destination(AddressText(destination));
     if (destination != nullptr && !out.destination().empty()) out.set_prefix_length(nl_addr_get_prefixlen(destination));
     if (!has_no_link) {
-      const std::string name = out.destination().empty() ? "default" : out.destination();
-      if (rtnl_route_get_nnexthops(route) != 1) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("route \"", name, "\" has several next hops, which cannot be carried into a machine"));
-      }
-      rtnl_nexthop* hop = rtnl_route_nexthop_n(route, 0);
-      const auto interface = names_.find(rtnl_route_nh_get_ifindex(hop));
-      if (interface == names_.end()) return absl::OkStatus();
-      out.set_interface(interface->second);
-      out.set_gateway(AddressText(rtnl_route_nh_get_gateway(hop)));
-      if (rtnl_route_nh_get_via(hop) != nullptr) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "route \"", name, "\" has a gateway of another family, which cannot be carried into a machine"));
-      }
-      out.set_is_onlink((rtnl_route_nh_get_flags(hop) & RTNH_F_ONLINK) != 0);
+      RETURN_IF_ERROR(AddHops(route, out));
+      // By an interface that is not the pod's.
+      if (out.interface().empty() && out.next_hops_size() == 0) return absl::OkStatus();
     }
     if (found.size() == kRoutesMax) {
       return absl::InvalidArgumentError(absl::StrCat("more than ", kRoutesMax, " routes"));
@@ -214,6 +207,34 @@ class Reader {
     uint32_t mtu = 0;
     if (rtnl_route_get_metric(route, RTAX_MTU, &mtu) == 0) out.set_mtu(mtu);
     found.push_back(std::move(out));
+    return absl::OkStatus();
+  }
+
+  // Those of interfaces that are not the pod's are left out.
+  absl::Status AddHops(rtnl_route* route, agent::v1::NetworkRoute& out) {
+    for (int i = 0; i < rtnl_route_get_nnexthops(route); ++i) {
+      rtnl_nexthop* from = rtnl_route_nexthop_n(route, i);
+      const auto interface = names_.find(rtnl_route_nh_get_ifindex(from));
+      if (interface == names_.end()) continue;
+      if (out.next_hops_size() == kNextHopsMax) {
+        return absl::InvalidArgumentError(absl::StrCat("route \"",
+                                                       out.destination().empty() ? "default" : out.destination(),
+                                                       "\" has more than ", kNextHopsMax, " next hops"));
+      }
+      agent::v1::NetworkNextHop& hop = *out.add_next_hops();
+      hop.set_interface(interface->second);
+      nl_addr* via = rtnl_route_nh_get_via(from);
+      hop.set_gateway(AddressText(via != nullptr ? via : rtnl_route_nh_get_gateway(from)));
+      hop.set_is_onlink((rtnl_route_nh_get_flags(from) & RTNH_F_ONLINK) != 0);
+      hop.set_weight(rtnl_route_nh_get_weight(from));
+    }
+    if (out.next_hops_size() != 1) return absl::OkStatus();
+    // As agents know it that know no next_hops.
+    const agent::v1::NetworkNextHop only = out.next_hops(0);
+    out.clear_next_hops();
+    out.set_interface(only.interface());
+    out.set_gateway(only.gateway());
+    out.set_is_onlink(only.is_onlink());
     return absl::OkStatus();
   }
 

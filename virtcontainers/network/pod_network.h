@@ -18,6 +18,7 @@ namespace kata::virtcontainers {
 // More find no place on the machine's bus.
 inline constexpr size_t kInterfacesMax = 16;
 inline constexpr int kRoutesMax = 4096;
+inline constexpr int kNextHopsMax = 128;  // of one route
 inline constexpr int kNeighboursMax = 4096;
 
 struct PodInterface {

@@ -2,12 +2,14 @@
 #include "virtcontainers/sandbox/sandbox_network.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <functional>
 #include <utility>
 
 #include <absl/strings/escaping.h>
+#include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_replace.h>
 
@@ -23,6 +25,16 @@ namespace {
 constexpr char kNetworkFeature[] = "network";
 constexpr char kResolverFeature[] = "resolver";
 constexpr char kDialFeature[] = "dial";
+constexpr char kNextHopsFeature[] = "next-hops";
+
+// A route that older agents would set as another, or refuse without saying why; null: there is none.
+const agent::v1::NetworkRoute* RouteThatNeedsNextHops(const agent::v1::SetNetworkRequest& request) {
+  for (const agent::v1::NetworkRoute& route : request.routes()) {
+    const bool has_other_family = route.family() == AF_INET && absl::StrContains(route.gateway(), ':');
+    if (has_other_family || route.next_hops_size() > 0) return &route;
+  }
+  return nullptr;
+}
 
 }  // namespace
 
@@ -94,6 +106,7 @@ Co<absl::Status> SandboxNetwork::Connect(std::shared_ptr<ttrpc::Connection> agen
   if (endpoints_ == nullptr) co_return absl::OkStatus();
   agent_ = std::move(agent);
   can_set_network_ = features.contains(kNetworkFeature);
+  can_set_next_hops_ = features.contains(kNextHopsFeature);
   can_resolve_ = features.contains(kResolverFeature);
   co_return co_await CatchUp();
 }
@@ -225,6 +238,14 @@ Co<absl::Status> SandboxNetwork::Tell() {
   if (now == told_) co_return absl::OkStatus();
   if (!can_set_network_)
     co_return absl::FailedPreconditionError("the agent in the guest's image is too old to set up a network");
+  const agent::v1::NetworkRoute* newer = can_set_next_hops_ ? nullptr : RouteThatNeedsNextHops(request);
+  if (newer != nullptr) {
+    const std::string name = newer->destination().empty() ? "default" : newer->destination();
+    co_return absl::FailedPreconditionError(absl::StrCat(
+        "route \"", name,
+        "\" has several next hops or a gateway of another family, for which the agent in the guest's image "
+        "is too old"));
+  }
   agent::v1::AgentClient client(agent_);
   auto response = co_await client.SetNetwork(std::move(request), kAgentCallTimeout);
   if (response.ok()) told_ = now;

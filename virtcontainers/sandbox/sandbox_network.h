@@ -76,6 +76,7 @@ class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
   asio::posix::stream_descriptor news_;
   std::shared_ptr<ttrpc::Connection> agent_;
   bool can_set_network_ = false;
+  bool can_set_next_hops_ = false;
   bool can_resolve_ = false;
   std::shared_ptr<ResolverRelay> resolver_;  // null: there is none yet
   std::shared_ptr<PortForward> forward_;     // null: ports are not forwarded

@@ -134,6 +134,30 @@ TEST_F(EndpointsTest, TellsTheGuestWhatIsThere) {
   EXPECT_TRUE((*endpoints)->Remove().ok());
 }
 
+TEST_F(EndpointsTest, TellsTheGuestOfSeveralNextHopsAndOfGatewaysOfTheOtherFamily) {
+  Do("ip link add eth1 index 50 type veth peer name peer1");
+  Do("ip link set eth1 up");
+  Do("ip addr add 10.1.0.2/24 dev eth0");
+  Do("ip addr add 10.2.0.2/24 dev eth1");
+  Do("ip route add 192.0.2.0/24 nexthop via 10.1.0.1 weight 5 nexthop via 10.2.0.1 nexthop dev lo");
+  Do("ip route add 198.51.100.0/24 via inet6 fe80::1 dev eth0");
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  std::map<std::string, agent::v1::NetworkRoute> routes;
+  for (const agent::v1::NetworkRoute& route : (*endpoints)->ForGuest().routes()) routes[route.destination()] = route;
+  const agent::v1::NetworkRoute& several = routes["192.0.2.0"];
+  EXPECT_EQ(several.gateway() + several.interface(), "");
+  ASSERT_EQ(several.next_hops_size(), 2);  // lo is the guest's own
+  EXPECT_EQ(several.next_hops(0).gateway(), "10.1.0.1");
+  EXPECT_EQ(several.next_hops(0).interface(), "eth0");
+  EXPECT_EQ(several.next_hops(0).weight(), 4U);
+  EXPECT_EQ(several.next_hops(1).interface(), "eth1");
+  EXPECT_EQ(several.next_hops(1).weight(), 0U);
+  EXPECT_EQ(routes["198.51.100.0"].gateway(), "fe80::1");
+  EXPECT_EQ(routes["198.51.100.0"].interface(), "eth0");
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+}
+
 TEST_F(EndpointsTest, SaysWhichAddressHasNoRouteToItsNetwork) {
   Do("ip addr add 10.1.0.2/24 dev eth0");
   Do("ip addr add 10.2.0.2/24 dev eth0");
