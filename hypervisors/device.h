@@ -35,7 +35,8 @@ struct BlockDisk {
 };
 
 // A network card whose other end is a tap device. The tap is made by the caller, with IFF_MULTI_QUEUE, in the network
-// namespace that the machine starts in, and lives as long as the caller or the machine's process has it open.
+// namespace that the machine starts in, and lives as long as the caller or the machine's process has it open. It is
+// taken for a macvtap exactly when there is a /dev/tapN of its index N, which is opened then.
 struct NetworkCard {
   std::string tap;
   std::string mac;      // aa:bb:cc:dd:ee:ff

@@ -86,6 +86,7 @@ class ElementWriter {
     xml_.Leaf("mac", {{"address", card.mac}});
     xml_.Leaf("target", {{"dev", card.tap}, {"managed", "no"}});
     xml_.Leaf("model", {{"type", "virtio"}});
+    // Without a name: vhost-net where there is KVM and /dev/vhost-net, else QEMU itself.
     xml_.Leaf("driver", {{"queues", absl::StrCat(card.queues)}});
     xml_.Leaf("rom", {{"enabled", "no"}});
     Finish();

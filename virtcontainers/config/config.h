@@ -16,7 +16,7 @@
 namespace kata::virtcontainers {
 
 enum class SharedFs { kVirtioFs, k9p };
-enum class NetworkModel { kTcFilter, kNone };
+enum class NetworkModel { kTcFilter, kMacvtap, kNone };
 // Of a namespace of the host that a container asks for.
 enum class HostNamespace { kRefuse, kMachine };
 enum class AgentTransport { kAuto, kVsock, kVirtioSerial, kVhostUserVsock };

@@ -118,11 +118,14 @@ std::vector<ConfigKey> MakeKeys() {
        ""},
       {kRuntime, "enable_debug", SwitchKey{&Config::enable_debug}, "", "Debug lines in containerd's log.", ""},
       {kRuntime, "internetworking_model",
-       Choice<NetworkModel>(&Config::internetworking_model,
-                            {{"tcfilter", NetworkModel::kTcFilter}, {"none", NetworkModel::kNone}}),
+       Choice<NetworkModel>(
+           &Config::internetworking_model,
+           {{"tcfilter", NetworkModel::kTcFilter}, {"macvtap", NetworkModel::kMacvtap}, {"none", NetworkModel::kNone}}),
        "",
        "How the interfaces of the pod's network namespace reach the machine. \"tcfilter\": each beside a tap, with a "
-       "filter that sends on what the other receives. \"none\": not at all, the pod has loopback only.",
+       "filter that sends on what the other receives. \"macvtap\": each with a macvtap on it, which needs a devtmpfs "
+       "at "
+       "/dev; not for an interface that is a macvlan itself. \"none\": not at all, the pod has loopback only.",
        ""},
       {kRuntime, "port_forward", SwitchKey{&Config::port_forward}, "",
        "A TCP connection that a program of the host makes to 127.0.0.1 or ::1 in the pod's network namespace arrives "

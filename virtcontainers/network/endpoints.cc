@@ -13,7 +13,9 @@
 
 #include <absl/strings/numbers.h>
 
+#include "virtcontainers/network/macvtap.h"
 #include "virtcontainers/network/redirect.h"
+#include "virtcontainers/network/tap_link.h"
 
 namespace kata::virtcontainers {
 namespace {
@@ -35,9 +37,13 @@ absl::Status WriteRecord(const std::string& record, uint64_t number, const std::
 
 }  // namespace
 
-Endpoints::Endpoints(std::shared_ptr<const NetworkNamespace> place, std::string path, std::string owner,
-                     std::string record)
-    : place_(std::move(place)), path_(std::move(path)), owner_(std::move(owner)), record_(std::move(record)) {}
+Endpoints::Endpoints(std::shared_ptr<const NetworkNamespace> place, std::string path, NetworkModel model,
+                     std::string owner, std::string record)
+    : place_(std::move(place)),
+      path_(std::move(path)),
+      model_(model),
+      owner_(std::move(owner)),
+      record_(std::move(record)) {}
 
 absl::Status Endpoints::Follow() {
   return Annotate(place_->Run([this] { return FollowHere(); }), absl::StrCat("joining the network \"", path_, "\""));
@@ -80,13 +86,19 @@ absl::Status Endpoints::Join(PodInterface interface, const std::string& other_ow
   RETURN_IF_ERROR(PrepareRecord());
   // Of a machine that was killed and whose shim's delete has not come yet.
   RETURN_IF_ERROR(Annotate(RemoveRedirect(socket_.get(), interface.index, {}), what));
-  absl::StatusOr<Tap> tap = MakeTap(socket_.get(), interface, owner_);
+  absl::StatusOr<Tap> tap = MakeEnd(interface);
   if (!tap.ok()) return Annotate(tap.status(), what);
-  RETURN_IF_ERROR(Annotate(Redirect(socket_.get(), tap->index, interface.index), what));
-  // Last: from here on the namespace's own kernel receives nothing.
-  RETURN_IF_ERROR(Annotate(Redirect(socket_.get(), interface.index, tap->index), what));
   endpoints_.push_back(std::make_unique<Endpoint>(Endpoint{std::move(interface), std::move(*tap)}));
   return absl::OkStatus();
+}
+
+absl::StatusOr<Tap> Endpoints::MakeEnd(const PodInterface& interface) {
+  if (model_ == NetworkModel::kMacvtap) return MakeMacvtap(socket_.get(), interface, owner_);
+  ASSIGN_OR_RETURN(Tap tap, MakeTap(socket_.get(), interface, owner_));
+  RETURN_IF_ERROR(Redirect(socket_.get(), tap.index, interface.index));
+  // Last: from here on the namespace's own kernel receives nothing.
+  RETURN_IF_ERROR(Redirect(socket_.get(), interface.index, tap.index));
+  return tap;
 }
 
 absl::Status Endpoints::PrepareRecord() {
@@ -102,8 +114,10 @@ void Endpoints::LetGo() {
 }
 
 absl::Status Endpoints::Leave(const Endpoint& endpoint) const {
-  return Annotate(RemoveRedirect(socket_.get(), endpoint.interface.index, {endpoint.tap.index}),
-                  absl::StrCat("leaving interface \"", endpoint.interface.name, "\""));
+  const absl::Status left = model_ == NetworkModel::kMacvtap
+                                ? RemoveMacvtap(socket_.get(), endpoint.tap.index)
+                                : RemoveRedirect(socket_.get(), endpoint.interface.index, {endpoint.tap.index});
+  return Annotate(left, absl::StrCat("leaving interface \"", endpoint.interface.name, "\""));
 }
 
 absl::Status Endpoints::Remove() {
@@ -130,11 +144,13 @@ absl::Status RemoveEndpoints(const std::string& owner, const std::string& record
     const NetlinkCache links(raw);
     // Of a machine that has not ended yet.
     std::set<int> taps;
+    absl::Status status;
     for (nl_object* at = nl_cache_get_first(raw); at != nullptr; at = nl_cache_get_next(at)) {
       auto* link = reinterpret_cast<rtnl_link*>(at);
-      if (OwnerOf(link) == owner) taps.insert(rtnl_link_get_ifindex(link));
+      if (OwnerOf(link) != owner) continue;
+      taps.insert(rtnl_link_get_ifindex(link));
+      if (IsMacvtap(link)) status.Update(RemoveMacvtap(socket.get(), rtnl_link_get_ifindex(link)));
     }
-    absl::Status status;
     for (nl_object* at = nl_cache_get_first(raw); at != nullptr; at = nl_cache_get_next(at))
       status.Update(RemoveRedirect(socket.get(), rtnl_link_get_ifindex(reinterpret_cast<rtnl_link*>(at)), taps));
     return status;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A pod's interfaces, each joined to a tap that the machine's card is behind: what comes in at one goes out at the
-// other, both ways. Blocking; pool threads, one at a time.
+// other, both ways. By which means, the model says. Blocking; pool threads, one at a time.
 #pragma once
 
 #include <memory>
@@ -9,6 +9,7 @@
 
 #include <absl/status/statusor.h>
 
+#include "virtcontainers/config/config.h"
 #include "virtcontainers/network/network_namespace.h"
 #include "virtcontainers/network/tap.h"
 
@@ -24,7 +25,8 @@ class Endpoints {
  public:
   // Of the namespace `place`, at `path`, for sandbox `owner`. `record` is a file that tells RemoveEndpoints after a
   // crash where they are; written before anything is changed, and not at all for a namespace without interfaces.
-  Endpoints(std::shared_ptr<const NetworkNamespace> place, std::string path, std::string owner, std::string record);
+  Endpoints(std::shared_ptr<const NetworkNamespace> place, std::string path, NetworkModel model, std::string owner,
+            std::string record);
 
   // Joins all that the namespace has now, and leaves what it has no more. A failure is about what is new; the rest
   // stays. AlreadyExists when the namespace's interfaces are another sandbox's, whose id is said.
@@ -41,11 +43,13 @@ class Endpoints {
  private:
   absl::Status FollowHere();
   absl::Status Join(PodInterface interface, const std::string& other_owner);
+  absl::StatusOr<Tap> MakeEnd(const PodInterface& interface);
   absl::Status PrepareRecord();
   absl::Status Leave(const Endpoint& endpoint) const;
 
   std::shared_ptr<const NetworkNamespace> place_;
   std::string path_;
+  NetworkModel model_;
   std::string owner_;
   std::string record_;
   bool is_recorded_ = false;

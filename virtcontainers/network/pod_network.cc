@@ -20,7 +20,7 @@
 #include <absl/strings/match.h>
 #include <fmt/format.h>
 
-#include "virtcontainers/network/tap.h"
+#include "virtcontainers/network/tap_link.h"
 
 namespace kata::virtcontainers {
 namespace {

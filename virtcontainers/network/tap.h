@@ -3,8 +3,6 @@
 // have it open: the shim until the machine has it, then the machine's process. Blocking; pool threads.
 #pragma once
 
-#include <netlink/route/link.h>
-
 #include <string>
 
 #include <absl/status/statusor.h>
@@ -17,14 +15,11 @@ namespace kata::virtcontainers {
 struct Tap {
   std::string name;
   int index = 0;
-  UniqueFd fd;
+  UniqueFd fd;  // none: it lives by itself
 };
 
 // For `interface`, of its MTU, up, in the calling thread's network namespace, which is that of `socket`. Its alias says
 // that it is sandbox `owner`'s.
 absl::StatusOr<Tap> MakeTap(nl_sock* socket, const PodInterface& interface, const std::string& owner);
-
-// The sandbox whose tap `link` is; empty: it is none.
-std::string OwnerOf(rtnl_link* link);
 
 }  // namespace kata::virtcontainers

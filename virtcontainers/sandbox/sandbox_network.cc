@@ -59,10 +59,11 @@ Co<absl::Status> SandboxNetwork::Open(std::string path, HostNamespace host) {
   co_return absl::OkStatus();
 }
 
-Co<absl::Status> SandboxNetwork::Join(std::string record, std::shared_ptr<hypervisors::VmSpec> spec) {
+Co<absl::Status> SandboxNetwork::Join(NetworkModel model, std::string record,
+                                      std::shared_ptr<hypervisors::VmSpec> spec) {
   auto self = shared_from_this();
   vcpus_ = spec->vcpus;
-  endpoints_ = std::make_shared<Endpoints>(place_, path_, spec->name, std::move(record));
+  endpoints_ = std::make_shared<Endpoints>(place_, path_, model, spec->name, std::move(record));
   auto monitor = std::make_shared<std::shared_ptr<NetworkMonitor>>();
   // What changes after the look is news.
   std::function<absl::Status()> join = [place = place_, endpoints = endpoints_, monitor]() -> absl::Status {

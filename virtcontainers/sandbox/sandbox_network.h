@@ -35,7 +35,7 @@ class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
   // Opens the pod's namespace, or makes one where there is no path; also for a path of the host's own, if `host` lets.
   Co<absl::Status> Open(std::string path, HostNamespace host);
   // Joins what is there already and adds its cards to the machine's spec. The runtime directory is there.
-  Co<absl::Status> Join(std::string record, std::shared_ptr<hypervisors::VmSpec> spec);
+  Co<absl::Status> Join(NetworkModel model, std::string record, std::shared_ptr<hypervisors::VmSpec> spec);
   int fd() const { return place_->fd(); }
   // The machine runs with the cards of its spec. From now on changes are looked at.
   void LetGo();

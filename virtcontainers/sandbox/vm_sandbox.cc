@@ -226,8 +226,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
     share_ready_.Set();
     log::Info("timeline: share ready");
-    if (options_.config.internetworking_model != NetworkModel::kNone) {
-      absl::Status joined = co_await network_->Join(EndpointsRecord(options_.id), spec);
+    if (const NetworkModel model = options_.config.internetworking_model; model != NetworkModel::kNone) {
+      absl::Status joined = co_await network_->Join(model, EndpointsRecord(options_.id), spec);
       if (!joined.ok()) co_return joined;
     }
     if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");

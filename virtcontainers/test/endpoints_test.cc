@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <memory>
 
@@ -20,6 +21,7 @@
 namespace kata::virtcontainers {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -53,8 +55,9 @@ class EndpointsTest : public ::testing::Test {
   }
   void Do(const std::string& words) const { Say(words); }
 
-  absl::StatusOr<std::shared_ptr<Endpoints>> Join(const std::string& owner = kOwner) const {
-    auto endpoints = std::make_shared<Endpoints>(place_, path_, owner, Record());
+  absl::StatusOr<std::shared_ptr<Endpoints>> Join(const std::string& owner = kOwner,
+                                                  NetworkModel model = NetworkModel::kTcFilter) const {
+    auto endpoints = std::make_shared<Endpoints>(place_, path_, model, owner, Record());
     absl::Status status = endpoints->Follow();
     if (status.ok()) return endpoints;
     endpoints->Remove().IgnoreError();
@@ -342,6 +345,90 @@ TEST_F(EndpointsTest, ATapsNameMayBeTaken) {
   ASSERT_TRUE(endpoints.ok()) << endpoints.status();
   EXPECT_THAT(Ingress(), HasSubstr("Egress Redirect to device kata40-1"));
   EXPECT_TRUE((*endpoints)->Remove().ok());
+}
+
+class MacvtapTest : public EndpointsTest {
+ protected:
+  void SetUp() override {
+    EndpointsTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    if (!place_
+             ->Run([] {
+               return std::system("ip link add link eth0 name probe type macvtap 2>/dev/null") == 0 &&
+                              std::system("ip link del probe") == 0
+                          ? absl::OkStatus()
+                          : absl::UnavailableError("no macvtap");
+             })
+             .ok())
+      GTEST_SKIP() << "the kernel has no macvtap";
+  }
+  absl::StatusOr<std::shared_ptr<Endpoints>> Join(const std::string& owner = kOwner) const {
+    return EndpointsTest::Join(owner, NetworkModel::kMacvtap);
+  }
+};
+
+TEST_F(MacvtapTest, IsOnTheInterfaceAndHasItsAddress) {
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  const std::string shown = Say("ip -d link show kata40");
+  for (const char* words : {"kata40@eth0", "macvtap mode passthru", "link/ether 02:00:00:00:00:01", "mtu 1400", ",UP"})
+    EXPECT_THAT(shown, HasSubstr(words));
+  EXPECT_EQ(Say("ip -6 addr show dev kata40"), "");
+  ASSERT_EQ((*endpoints)->all().size(), 1U);
+  EXPECT_EQ(::access(absl::StrCat("/dev/tap", (*endpoints)->all()[0]->tap.index).c_str(), F_OK), 0);
+  EXPECT_EQ(Ingress(), "");
+  ASSERT_TRUE((*endpoints)->Follow().ok());
+  EXPECT_EQ((*endpoints)->all().size(), 1U);
+  EXPECT_THAT(std::string(Join(kOther).status().message()),
+              HasSubstr("serves the machine of sandbox \"pod1\" already"));
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+  EXPECT_THAT(Say("ip link"), Not(HasSubstr("kata40")));
+  EXPECT_THAT(Say("ip link show eth0"), HasSubstr(",UP"));
+}
+
+TEST_F(MacvtapTest, FollowsWhatComesAndGoes) {
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  Do("ip link add eth1 index 50 address 02:00:00:00:00:05 type veth peer name peer1");
+  Do("ip link set eth1 up");
+  ASSERT_TRUE((*endpoints)->Follow().ok());
+  EXPECT_THAT(Say("ip link"), HasSubstr("kata50@eth1"));
+  Do("ip link set eth1 down");
+  Do("ip link set eth1 address 02:00:00:00:00:06 up");
+  ASSERT_TRUE((*endpoints)->Follow().ok());
+  ASSERT_EQ((*endpoints)->all().size(), 2U);
+  EXPECT_THAT(Say("ip link show kata50"), HasSubstr("02:00:00:00:00:06"));
+  Do("ip link del eth1");
+  ASSERT_TRUE((*endpoints)->Follow().ok());
+  EXPECT_EQ((*endpoints)->all().size(), 1U);
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+  EXPECT_THAT(Say("ip link"), Not(HasSubstr("kata")));
+}
+
+TEST_F(MacvtapTest, WhatAKilledShimHasLeftIsTakenAway) {
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  endpoints->reset();
+  EXPECT_THAT(Say("ip link"), HasSubstr("kata40"));
+  EXPECT_TRUE(RemoveEndpoints(kOther, Record()).ok());
+  EXPECT_THAT(Say("ip link"), HasSubstr("kata40"));
+  EXPECT_TRUE(RemoveEndpoints(kOwner, Record()).ok());
+  EXPECT_THAT(Say("ip link"), Not(HasSubstr("kata40")));
+}
+
+TEST_F(MacvtapTest, ANameMayBeTaken) {
+  Do("ip link add kata40 type veth peer name taken");
+  auto endpoints = Join();
+  ASSERT_TRUE(endpoints.ok()) << endpoints.status();
+  EXPECT_EQ((*endpoints)->all()[0]->tap.name, "kata40-1");
+  EXPECT_TRUE((*endpoints)->Remove().ok());
+}
+
+TEST_F(MacvtapTest, AnInterfaceWithAMacvlanIsNamed) {
+  Do("ip link add link eth0 name child type macvlan mode bridge");
+  EXPECT_THAT(std::string(Join().status().message()),
+              AllOf(HasSubstr("interface \"eth0\""), HasSubstr("that is a macvlan or has one")));
+  EXPECT_THAT(Say("ip link"), Not(HasSubstr("kata40")));
 }
 
 TEST_F(EndpointsTest, WhatIsDownIsNotThePodsYet) {
