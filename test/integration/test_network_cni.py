@@ -142,6 +142,7 @@ def test_pods_of_a_bridge_reach_each_other(kata, node):
                 assert asks(kata, here, pod.address(family))
             assert asks(kata, there, one.address(family))
             assert asks(runc, ordinary, one.address(family))
+            assert runc.exec(ordinary, "ping", "-c", "1", "-W", "60", one.address(family)).code == 0, family
             assert asks(runc, ordinary, two.address(family))
 
 

@@ -9,13 +9,46 @@ import harness
 from changed_installation import one_line
 from test_network import beside_runc, interfaces_of, needs_macvtap, network, run  # noqa: F401  (a fixture)
 
+ROUTES_MAX = 4096
+
 
 def index_of(network, link):  # noqa: F811
     return int(run("ip", "-n", network.pod, "-o", "link", "show", link).split(":")[0])
 
 
+def add_routes(network, count):  # noqa: F811
+    lines = "".join(f"route add 100.64.{i // 256}.{i % 256}/32 via 10.88.0.1\n" for i in range(count))
+    subprocess.run(["ip", "-n", network.pod, "-batch", "-"], input=lines, text=True, check=True)
+
+
 def pings(kata, network, address="10.88.0.1"):  # noqa: F811
     return kata.run("ping", "-c", "1", "-W", "60", address, flags=network.flags).code == 0
+
+
+def test_three_hundred_routes(kata, network):  # noqa: F811
+    add_routes(network, 300)
+
+    here, there = beside_runc(kata, network, "sh", "-c", "ip route | sort | sha256sum; ip route | wc -l")
+
+    assert here.out == there.out and here.out.endswith(b"301\n"), (here, there)
+
+
+def test_as_many_routes_as_there_may_be(kata, network):  # noqa: F811
+    add_routes(network, ROUTES_MAX)
+
+    script = "ip route | wc -l; ping -c 1 -W 60 10.88.0.1 >/dev/null && echo reached"
+    result = kata.run("sh", "-c", script, flags=network.flags)
+
+    assert result.out.decode().split() == [str(ROUTES_MAX + 1), "reached"], result
+
+
+def test_more_routes_than_there_may_be(kata, network):  # noqa: F811
+    add_routes(network, ROUTES_MAX + 1)
+
+    result = kata.run("true", flags=network.flags)
+
+    assert result.code != 0
+    one_line(result.err, network.path, f"more than {ROUTES_MAX} routes")
 
 
 def test_routes_with_several_next_hops_and_gateways_of_the_other_family(kata, network):  # noqa: F811
@@ -40,6 +73,25 @@ def test_routes_with_several_next_hops_and_gateways_of_the_other_family(kata, ne
     assert here.out.endswith(b"reached\n"), here
 
 
+def test_an_interface_without_an_address(kata, network):  # noqa: F811
+    run("ip", "-n", network.pod, "addr", "flush", "dev", "eth0")
+
+    script = ("ip -o link show dev eth0 | grep -o ',UP[,>]' | tr -d ',>'; ip addr show dev eth0 | grep inet; "
+              "cat /sys/class/net/eth0/address")
+    here, there = beside_runc(kata, network, "sh", "-c", script)
+
+    assert here.out == there.out and here.out.startswith(b"UP\n"), (here, there)
+
+
+def test_a_taps_name_that_is_taken(kata, network):  # noqa: F811
+    name = f"kata{index_of(network, 'eth0')}"
+    run("ip", "-n", network.pod, "link", "add", name, "type", "veth", "peer", "name", "taken")
+    try:
+        assert pings(kata, network)
+    finally:
+        run("ip", "-n", network.pod, "link", "del", name)
+
+
 def test_a_macvtap_of_another_namespace_is_not_the_pods_tap(kata, network):  # noqa: F811
     """A macvtap's device is /dev/tapN, whose N other namespaces give to interfaces of theirs."""
     needs_macvtap(network)
@@ -59,6 +111,20 @@ def test_what_is_no_network_namespace(kata, path):
 
     assert result.code != 0
     one_line(result.err, f'opening network namespace "{path}": it is none')
+
+
+def test_a_namespace_that_goes_while_its_pod_runs(kata, network):  # noqa: F811
+    """Its name goes; the machine keeps it, and the interfaces in it."""
+    with kata.container(flags=network.flags) as identity:
+        run("ip", "netns", "del", network.pod)
+        for _ in range(2):
+            assert kata.exec(identity, "ping", "-c", "1", "-W", "60", "10.88.0.1").code == 0
+        run("ip", "netns", "add", network.pod)
+        again = kata.run("ls", "/sys/class/net", flags=network.flags)
+        assert again.out == b"lo\n", again
+    # The pair of veth went with the first one.
+    harness.wait_for(lambda: "peer0" not in run("ip", "-n", network.peer, "link"), "the namespace to go")
+    network.make_links()
 
 
 def test_what_stands_in_for_an_interface_that_went(kata, network):  # noqa: F811
