@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What bench measures of a pod's network: TCP one way and the other, and the round trip of a byte, to a peer in another
+network namespace. Beside it the same programs between two plain namespaces, and in a raw QEMU on a tap, with the pod's
+kernel.
+"""
+import contextlib
+import gzip
+import os
+import pathlib
+import re
+import shutil
+import statistics
+import subprocess
+
+import harness
+from test_network import Network, run
+
+HERE = pathlib.Path(__file__).resolve().parent
+SENT_MIB = 64
+PLAIN_MIB = 1024
+TURNS = 1000
+ROUNDS = 5
+PORT = 4200
+RAW_SECONDS = 300
+RAW_ADDRESS = "10.88.99"
+INIT = """#!/bin/sh
+mount -t proc proc /proc
+ip link set lo up; ip link set eth0 up; ip addr add {address}.2/24 dev eth0
+{asks}poweroff -f
+"""
+
+
+def words_of(mib):
+    return (("send", mib << 20), ("receive", mib << 20), ("turn", TURNS))
+
+
+@contextlib.contextmanager
+def serving(namespace, program, address):
+    with subprocess.Popen(["ip", "netns", "exec", namespace, program, "serve", address, str(PORT)]) as server:
+        try:
+            listening = ["ip", "netns", "exec", namespace, "ss", "-Hltn", f"sport = :{PORT}"]
+            harness.wait_for(lambda: subprocess.run(listening, stdout=subprocess.PIPE, check=True).stdout, "the server")
+            yield
+        finally:
+            server.kill()
+
+
+class NetworkBench:
+    def __init__(self, kata, machine):
+        self.kata, self.machine = kata, machine
+        self.program = kata.directory / "rate"
+        subprocess.run(["gcc", "-O1", "-static", "-o", self.program, HERE / "network_rate.c"], check=True)
+        # A pod's machine takes all that its namespace receives: the plain ones are others.
+        self.network, self.other = Network(kata.token), Network(f"{kata.token}-plain")
+
+    def measure(self):
+        """ROUNDS times the values of the pod, of two plain namespaces and of the raw machine, each a dict by kind."""
+        for network in (self.network, self.other):
+            network.make()
+        initrd = self.kata.directory / "raw.img"
+        self.pack(initrd)
+        mount = f"type=bind,src={self.program},dst=/rate,options=rbind:ro"
+        found = []
+        try:
+            with serving(self.network.peer, self.program, "10.88.0.1"), \
+                    serving(self.other.peer, self.program, "10.88.0.1"), \
+                    self.kata.container(flags=(*self.network.flags, "--mount", mount)) as identity:
+                for _ in range(ROUNDS):
+                    plain = {kind: float(self.plainly(kind, size)) for kind, size in words_of(PLAIN_MIB)}
+                    pod = {kind: float(self.in_pod(identity, kind, size)) for kind, size in words_of(SENT_MIB)}
+                    found.append((pod, plain, self.raw(initrd)))
+        finally:
+            for network in (self.network, self.other):
+                network.remove()
+        return found
+
+    def plainly(self, kind, size):
+        return run("ip", "netns", "exec", self.other.pod, self.program, kind, "10.88.0.1", PORT, size)
+
+    def in_pod(self, identity, kind, size):
+        result = self.kata.exec(identity, "/rate", kind, "10.88.0.1", str(PORT), str(size))
+        assert result.code == 0, result
+        return result.out
+
+    def raw(self, initrd):
+        """The pod's kernel with an initramfs of its own; its tap's other end is in the server's namespace."""
+        namespace = f"{self.kata.token}-raw"
+        raw = self.machine
+        boot = list(raw.boot)
+        boot[boot.index("-initrd") + 1] = str(initrd)
+        boot[boot.index("-append") + 1] += " rdinit=/init"
+        run("ip", "netns", "add", namespace)
+        try:
+            run("ip", "-n", namespace, "tuntap", "add", "raw0", "mode", "tap")
+            run("ip", "-n", namespace, "addr", "add", f"{RAW_ADDRESS}.1/24", "dev", "raw0")
+            run("ip", "-n", namespace, "link", "set", "raw0", "up")
+            with serving(namespace, self.program, f"{RAW_ADDRESS}.1"):
+                done = subprocess.run(
+                    ["ip", "netns", "exec", namespace, raw.emulator, "-machine", raw.machine, "-accel", raw.accelerator,
+                     *raw.processor, "-m", raw.memory, "-nodefaults", "-no-user-config", "-display", "none",
+                     "-no-reboot", *boot, "-serial", "stdio", "-netdev",
+                     "tap,id=n,ifname=raw0,script=no,downscript=no", "-device", "virtio-net-pci,netdev=n,romfile="],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=RAW_SECONDS, check=True)
+        finally:
+            run("ip", "netns", "del", namespace)
+        found = re.findall(r"rate (\w+) ([\d.]+)", done.stdout.decode(errors="replace"))
+        return {kind: float(value) for kind, value in found}
+
+    def pack(self, initrd):
+        root = self.kata.directory / "raw"
+        for name in ("bin", "proc", "dev"):
+            (root / name).mkdir(parents=True)
+        shutil.copy("/bin/busybox", root / "bin/busybox")
+        for applet in ("sh", "mount", "ip", "poweroff"):
+            (root / "bin" / applet).symlink_to("busybox")
+        shutil.copy(self.program, root / "rate")
+        os.mknod(root / "dev/ttyS0", 0o600 | 0o020000, os.makedev(4, 64))
+        os.mknod(root / "dev/console", 0o600 | 0o020000, os.makedev(5, 1))
+        asks = "".join(f'echo "rate {kind} $(/rate {kind} {RAW_ADDRESS}.1 {PORT} {size})" >/dev/ttyS0\n'
+                       for kind, size in words_of(SENT_MIB))
+        init = root / "init"
+        init.write_text(INIT.format(address=RAW_ADDRESS, asks=asks), encoding="utf-8")
+        init.chmod(0o755)
+        names = "".join(f"{path.relative_to(root)}\n" for path in sorted(root.rglob("*")))
+        archive = subprocess.run(["busybox", "cpio", "-o", "-H", "newc"], cwd=root, input=names.encode(),
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
+        initrd.write_bytes(gzip.compress(archive, 1))
+        shutil.rmtree(root)
+
+
+def rows(kata, raw, row):
+    found = NetworkBench(kata, raw).measure()
+
+    def ratio(kind, other):
+        return statistics.median(each[0][kind] / each[other][kind] for each in found)
+    names = {"send": "the pod sends, TCP", "receive": "the pod receives, TCP", "turn": "a byte there and back"}
+    for kind, what in names.items():
+        value = statistics.median(pod[kind] for pod, _, _ in found)
+        row(f"network, {what}", f"{value / 1000:.2f} ms" if kind == "turn" else f"{value / 1e6:.0f} MB/s", "")
+        row("  its ratio to plain namespaces", f"{ratio(kind, 1):.3g}", "")
+        row("  its ratio to raw QEMU on a tap", f"{ratio(kind, 2):.2f}", "")
