@@ -13,6 +13,9 @@
 namespace kata {
 namespace {
 
+// The kernel stops checking a program (EAGAIN) for a signal that comes meanwhile: a child of the agent that ends.
+constexpr int kLoadTriesMax = 20;
+
 long Bpf(int command, bpf_attr* attr) { return ::syscall(SYS_bpf, command, attr, sizeof(*attr)); }
 
 absl::StatusOr<UniqueFd> Load(bpf_prog_type type, bpf_attach_type place, const std::vector<bpf_insn>& program,
@@ -24,9 +27,12 @@ absl::StatusOr<UniqueFd> Load(bpf_prog_type type, bpf_attach_type place, const s
   load.insns = reinterpret_cast<uintptr_t>(program.data());
   load.insn_cnt = static_cast<__u32>(program.size());
   load.license = reinterpret_cast<uintptr_t>(kLicense);
-  UniqueFd loaded(static_cast<int>(Bpf(BPF_PROG_LOAD, &load)));
-  if (!loaded.valid()) return ErrnoStatus(errno, absl::StrCat("loading the ", what, " program"));
-  return loaded;
+  for (int tries = 1;; ++tries) {
+    UniqueFd loaded(static_cast<int>(Bpf(BPF_PROG_LOAD, &load)));
+    if (loaded.valid()) return loaded;
+    if (errno != EAGAIN || tries == kLoadTriesMax)
+      return ErrnoStatus(errno, absl::StrCat("loading the ", what, " program"));
+  }
 }
 
 }  // namespace
