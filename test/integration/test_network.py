@@ -260,7 +260,7 @@ def test_what_comes_and_goes_while_a_container_runs(kata, network):
         for _ in range(3):
             run("ip", "-n", network.pod, "link", "del", "eth1")
             harness.wait_for(lambda: interfaces_of(kata, identity) == {"eth0"}, "the second interface to go")
-            assert "kata3" not in run("ip", "-n", network.pod, "link")
+            harness.wait_for(lambda: "kata3" not in run("ip", "-n", network.pod, "link"), "its tap to go")
             network.make(index=1)
             harness.wait_for(lambda: kata.exec(identity, "ping", "-c", "1", "-W", "1", "10.88.1.1").code == 0,
                              "the second interface")
