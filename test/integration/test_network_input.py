@@ -10,6 +10,7 @@ from changed_installation import one_line
 from test_network import beside_runc, interfaces_of, needs_macvtap, network, run  # noqa: F401  (a fixture)
 
 ROUTES_MAX = 4096
+PLACES = 2  # for interfaces that come later (pcie_root_port)
 
 
 def index_of(network, link):  # noqa: F811
@@ -143,3 +144,27 @@ def test_what_stands_in_for_an_interface_that_went(kata, network):  # noqa: F811
     network.make_links()
 
     assert sorted(name.startswith("kata") for name in shown) == [False, True] and "eth1" in shown, shown
+
+
+def test_what_cannot_be_carried_keeps_nothing_else_away(kata, network):  # noqa: F811
+    """While a pod runs: a tunnel, and more interfaces than the machine has places for."""
+    with kata.container(flags=network.flags) as identity:
+        run("ip", "-n", network.pod, "tuntap", "add", "tunnel", "mode", "tun")
+        run("ip", "-n", network.pod, "link", "set", "tunnel", "up")
+        run("ip", "-n", network.pod, "addr", "add", "10.88.0.8/24", "dev", "eth0")
+        harness.wait_for(lambda: b"10.88.0.8/24" in kata.exec(identity, "ip", "addr").out, "an address beside a tunnel")
+        run("ip", "-n", network.pod, "link", "del", "tunnel")
+
+        for index in range(1, PLACES + 2):
+            network.make(index=index)
+        harness.wait_for(lambda: len(interfaces_of(kata, identity)) == PLACES + 1, "as many as there are places for")
+        run("ip", "-n", network.pod, "addr", "add", "10.88.0.9/24", "dev", "eth0")
+        harness.wait_for(lambda: b"10.88.0.9/24" in kata.exec(identity, "ip", "addr").out, "an address beside too many")
+        said = f'plugging in interface \\"eth{PLACES + 1}\\"'
+        harness.wait_for(lambda: said in harness.read(kata.log), "a word of the one that has no place")
+
+        run("ip", "-n", network.pod, "link", "del", "eth1")
+        ping = ("ping", "-c", "1", "-W", "1", f"10.88.{PLACES + 1}.1")
+        harness.wait_for(lambda: kata.exec(identity, *ping).code == 0, "the one that had no place")
+        for index in range(2, PLACES + 2):
+            run("ip", "-n", network.pod, "link", "del", f"eth{index}")

@@ -70,11 +70,12 @@ absl::Status Endpoints::FollowHere() {
     return true;
   });
   RETURN_IF_ERROR(left);
+  absl::Status joined = std::move(network.problem);
   for (PodInterface& interface : network.interfaces) {
-    if (carried.count(interface.index) == 0) RETURN_IF_ERROR(Join(std::move(interface), network.other_owner));
+    if (carried.count(interface.index) == 0) joined.Update(Join(std::move(interface), network.other_owner));
   }
   for_guest_ = std::move(network.for_guest);
-  return absl::OkStatus();
+  return joined;
 }
 
 absl::Status Endpoints::Join(PodInterface interface, const std::string& other_owner) {

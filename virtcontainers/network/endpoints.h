@@ -29,7 +29,8 @@ class Endpoints {
             std::string record);
 
   // Joins all that the namespace has now, and leaves what it has no more. A failure is about what is new; the rest
-  // stays. AlreadyExists when the namespace's interfaces are another sandbox's, whose id is said.
+  // stays, and what can be joined is. AlreadyExists when the namespace's interfaces are another sandbox's, whose id is
+  // said.
   absl::Status Follow();
   // The machine has the taps open: from here on they die with it.
   void LetGo();

@@ -77,7 +77,10 @@ class Reader {
     nl_cache* raw = nullptr;
     RETURN_IF_ERROR(NetlinkStatus(rtnl_link_alloc_cache(socket_, AF_UNSPEC, &raw), "listing the interfaces"));
     const NetlinkCache links(raw);
-    return ForEach<rtnl_link>(links, [this](rtnl_link* link) { return AddLink(link); });
+    return ForEach<rtnl_link>(links, [this](rtnl_link* link) {
+      network_.problem.Update(AddLink(link));
+      return absl::OkStatus();
+    });
   }
 
   absl::Status AddLink(rtnl_link* link) {
@@ -272,6 +275,21 @@ class Reader {
 };
 
 }  // namespace
+
+void LeaveOut(const std::set<std::string>& interfaces, agent::v1::SetNetworkRequest& request) {
+  if (interfaces.empty()) return;
+  const auto erase = [](auto* list, const auto& is_one) {
+    list->erase(std::remove_if(list->begin(), list->end(), is_one), list->end());
+  };
+  const auto is_of_these = [&interfaces](const auto& each) { return interfaces.count(each.interface()) != 0; };
+  erase(request.mutable_interfaces(), [&interfaces](const auto& each) { return interfaces.count(each.name()) != 0; });
+  erase(request.mutable_neighbours(), is_of_these);
+  erase(request.mutable_routes(), [&erase, &is_of_these](agent::v1::NetworkRoute& route) {
+    const bool had_several = route.next_hops_size() > 0;
+    erase(route.mutable_next_hops(), is_of_these);
+    return is_of_these(route) || (had_several && route.next_hops_size() == 0);
+  });
+}
 
 absl::StatusOr<PodNetwork> ReadPodNetwork(nl_sock* socket, const std::string& owner,
                                           const std::function<bool(int)>& was_carried) {

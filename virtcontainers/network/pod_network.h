@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,13 +33,17 @@ struct PodNetwork {
   std::vector<PodInterface> interfaces;
   agent::v1::SetNetworkRequest for_guest;  // the same interfaces, with what belongs to them
   std::string other_owner;                 // another sandbox that has a tap here; empty: none
+  absl::Status problem;                    // the first interface that cannot be carried, and is left out
 };
 
 // Of the namespace of `socket`, for sandbox `owner`. Interfaces that are down are not the pod's yet (but those that
 // `was_carried`, by their indices), loopback is the guest's own, sandboxes' taps are not the pod's, and what the
-// kernel makes by itself (an unused tunnel, a route of an address) is left out. InvalidArgument for what cannot be
-// carried, with its name.
+// kernel makes by itself (an unused tunnel, a route of an address) is left out. `problem`, or the result where it is a
+// route or a neighbour: InvalidArgument with the name of what cannot be carried.
 absl::StatusOr<PodNetwork> ReadPodNetwork(nl_sock* socket, const std::string& owner,
                                           const std::function<bool(int)>& was_carried);
+
+// Takes these interfaces out of `request`, with what belongs to them.
+void LeaveOut(const std::set<std::string>& interfaces, agent::v1::SetNetworkRequest& request);
 
 }  // namespace kata::virtcontainers

@@ -151,11 +151,14 @@ Co<absl::Status> SandboxNetwork::Follow() {
     must_look_ = !followed.ok();
   }
   if (agent_ == nullptr || is_over_) co_return followed;
-  // What went goes whatever came.
-  absl::Status status = co_await Unplug();
-  if (!followed.ok()) status = followed;
-  if (status.ok() && !is_over_) status = co_await Plug();
-  if (status.ok() && !is_over_) status = co_await Tell();
+  // What cannot be had keeps nothing else away.
+  absl::Status status = followed;
+  absl::Status unplugged = co_await Unplug();
+  status.Update(unplugged);
+  absl::Status plugged = co_await Plug();
+  status.Update(plugged);
+  absl::Status told = co_await Tell();
+  status.Update(told);
   co_await LookForResolver();
   co_return status;
 }
@@ -206,28 +209,44 @@ Co<absl::Status> SandboxNetwork::Unplug() {
 }
 
 Co<absl::Status> SandboxNetwork::Plug() {
-  std::vector<hypervisors::Device> added;
+  absl::Status status;
+  std::vector<std::pair<std::string, hypervisors::Device>> added;
+  if (is_over_) co_return status;
   for (const auto& endpoint : endpoints_->all()) {
     const auto card = cards_.find(endpoint->tap.name);
     if (card == cards_.end()) {
-      added.push_back(CardOf(*endpoint));
+      added.push_back({endpoint->interface.name, CardOf(*endpoint)});
     } else if (card->second.mac != endpoint->interface.mac) {
-      co_return absl::FailedPreconditionError(
+      status.Update(absl::FailedPreconditionError(
           absl::StrCat("the hardware address of interface \"", endpoint->interface.name, "\" is not ", card->second.mac,
-                       " any more, which its card has as long as the machine runs"));
+                       " any more, which its card has as long as the machine runs")));
     }
   }
-  for (const hypervisors::Device& card : added) {
+  for (const auto& [name, card] : added) {
+    if (is_over_) co_return status;
     absl::Status attached = co_await hypervisor_->Attach(card);
-    if (!attached.ok()) co_return attached;
-    cards_[card.id] = {std::get<hypervisors::NetworkCard>(card.kind).mac, true};
+    if (attached.ok()) cards_[card.id] = {std::get<hypervisors::NetworkCard>(card.kind).mac, true};
+    status.Update(Annotate(attached, absl::StrCat("plugging in interface \"", name, "\"")));
   }
-  endpoints_->LetGo();
-  co_return absl::OkStatus();
+  // One that is to be plugged in later needs its tap.
+  if (status.ok() && !is_over_) endpoints_->LetGo();
+  co_return status;
+}
+
+std::set<std::string> SandboxNetwork::InterfacesWithoutCard() const {
+  std::set<std::string> without;
+  for (const auto& endpoint : endpoints_->all()) {
+    const auto card = cards_.find(endpoint->tap.name);
+    if (card == cards_.end() || card->second.mac != endpoint->interface.mac) without.insert(endpoint->interface.name);
+  }
+  return without;
 }
 
 Co<absl::Status> SandboxNetwork::Tell() {
+  if (is_over_) co_return absl::OkStatus();
   agent::v1::SetNetworkRequest request = endpoints_->ForGuest();
+  // The guest would wait for them.
+  LeaveOut(InterfacesWithoutCard(), request);
   // A card that stays for good is silent, and its name free.
   for (const auto& [tap, card] : cards_) {
     if (IsCarried(tap, card)) continue;

@@ -65,6 +65,7 @@ class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
   static Co<absl::Status> StartForward(std::shared_ptr<SandboxNetwork> self, std::shared_ptr<ttrpc::Connection> agent);
   hypervisors::Device CardOf(const Endpoint& endpoint) const;
   bool IsCarried(const std::string& tap, const Card& card) const;
+  std::set<std::string> InterfacesWithoutCard() const;
 
   asio::any_io_executor executor_;
   asio::thread_pool& pool_;

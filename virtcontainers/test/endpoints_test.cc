@@ -220,12 +220,40 @@ TEST_F(EndpointsTest, WhatCannotBeCarriedLeavesTheRest) {
   ASSERT_TRUE(endpoints.ok()) << endpoints.status();
   Do("ip link add eth2 index 60 type veth peer name peer2");
   Do("ip link set eth2 address 02:00:00:00:00:01 up");
+  Do("ip link add eth3 index 70 type veth peer name peer3");
+  Do("ip link set eth3 up");
+  Do("ip addr add 10.1.0.7/24 dev eth0");
   EXPECT_THAT(std::string((*endpoints)->Follow().message()), HasSubstr("\"eth2\" has the hardware address"));
-  EXPECT_EQ((*endpoints)->all().size(), 1U);
+  EXPECT_EQ((*endpoints)->all().size(), 2U);
   EXPECT_THAT(Ingress(), HasSubstr("Egress Redirect to device kata40"));
+  ASSERT_EQ((*endpoints)->ForGuest().interfaces_size(), 2);
+  EXPECT_EQ((*endpoints)->ForGuest().interfaces(0).addresses(0).address(), "10.1.0.7");
+  EXPECT_EQ((*endpoints)->ForGuest().interfaces(1).name(), "eth3");
   Do("ip link del eth2");
   EXPECT_TRUE((*endpoints)->Follow().ok());
   EXPECT_TRUE((*endpoints)->Remove().ok());
+}
+
+TEST(LeaveOut, TakesWhatBelongsToAnInterface) {
+  agent::v1::SetNetworkRequest request;
+  for (const char* name : {"eth0", "eth1"}) {
+    request.add_interfaces()->set_name(name);
+    request.add_routes()->set_interface(name);
+    request.add_neighbours()->set_interface(name);
+  }
+  agent::v1::NetworkRoute& both = *request.add_routes();
+  for (const char* name : {"eth0", "eth1"}) both.add_next_hops()->set_interface(name);
+  for (int i = 0; i < 2; ++i) request.add_routes()->add_next_hops()->set_interface("eth1");
+  request.add_routes()->set_type(RTN_BLACKHOLE);
+  LeaveOut({"eth1", "eth2"}, request);
+  ASSERT_EQ(request.interfaces_size(), 1);
+  EXPECT_EQ(request.interfaces(0).name(), "eth0");
+  ASSERT_EQ(request.neighbours_size(), 1);
+  ASSERT_EQ(request.routes_size(), 3);
+  EXPECT_EQ(request.routes(0).interface(), "eth0");
+  ASSERT_EQ(request.routes(1).next_hops_size(), 1);
+  EXPECT_EQ(request.routes(1).next_hops(0).interface(), "eth0");
+  EXPECT_EQ(request.routes(2).type(), static_cast<uint32_t>(RTN_BLACKHOLE));
 }
 
 TEST_F(EndpointsTest, AMonitorHasNews) {
