@@ -23,6 +23,12 @@ agent::v1::ProcessId IdOf(const std::string& container_id, const std::string& ex
   return id;
 }
 
+// The agent's connection ends with the machine, or the machine with it.
+absl::Status WithMachinesEnd(const absl::Status& status, const ttrpc::Connection& connection) {
+  if (!absl::IsUnavailable(status) || !connection.is_closed()) return status;
+  return Annotate(status, "the virtual machine has ended");
+}
+
 }  // namespace
 
 GuestContainer::GuestContainer(asio::any_io_executor executor, std::shared_ptr<ttrpc::Connection> connection,
@@ -66,7 +72,10 @@ Co<absl::Status> GuestContainer::Start() {
   }
   if (start_handler_) {
     absl::Status prepared = co_await start_handler_();
-    if (!prepared.ok()) co_return Annotate(prepared, absl::StrCat("starting container \"", options_.id, "\""));
+    if (!prepared.ok()) {
+      const absl::Status status = WithMachinesEnd(prepared, *connection_);
+      co_return Annotate(status, absl::StrCat("starting container \"", options_.id, "\""));
+    }
   }
   agent::v1::AgentClient client(connection_);
   agent::v1::ProcessId request = IdOf(options_.id, "");
@@ -77,7 +86,8 @@ Co<absl::Status> GuestContainer::Start() {
     const absl::StatusCode code = response.status().code();
     const bool has_ended = code == absl::StatusCode::kInvalidArgument || code == absl::StatusCode::kInternal;
     if (has_ended) co_await init_->WaitExitFor(kFailedStartWait);
-    co_return Annotate(response.status(), absl::StrCat("starting container \"", options_.id, "\""));
+    const absl::Status status = WithMachinesEnd(response.status(), *connection_);
+    co_return Annotate(status, absl::StrCat("starting container \"", options_.id, "\""));
   }
   init_->SetRunning();
   if (!started_handler_) co_return absl::OkStatus();
@@ -143,7 +153,7 @@ Co<absl::Status> GuestContainer::StartExec(std::string exec_id) {
   exec->is_starting = false;
   if (!started.ok()) {
     exec->process->SetStoppedNow(kFailedStartStatus);
-    co_return Annotate(started, what);
+    co_return Annotate(WithMachinesEnd(started, *connection_), what);
   }
   exec->is_in_guest = true;
   exec->process->SetRunning();
