@@ -44,6 +44,10 @@ Answer<task::StartResponse> TaskService::Start(ttrpc::CallContext, task::StartRe
   if (entry->is_deleting || record->is_deleting) {
     co_return absl::FailedPreconditionError(what + ": it is being deleted");
   }
+  // With its machine, before its start as well.
+  if (record->process->state() == vc::ProcessState::kStopped) {
+    co_return absl::FailedPreconditionError(what + ": it has ended already");
+  }
   if (record->is_starting || record->process->state() != vc::ProcessState::kCreated) {
     co_return absl::FailedPreconditionError(what + ": it was started already");
   }
