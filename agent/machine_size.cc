@@ -63,11 +63,14 @@ MachineSize::MachineSize(asio::any_io_executor, Uevents* uevents, MachineSizeOpt
     : uevents_(uevents), options_(std::move(options)), memory_at_start_(MemoryTotal(options_.meminfo)) {}
 
 // The kernel leaves it to user space to take a processor into use.
-absl::Status MachineSize::UseProcessors() const {
+absl::Status MachineSize::UseProcessors(uint32_t count) const {
+  uint32_t used = 0;
   for (uint32_t number : NumbersOf(ReadText(absl::StrCat(options_.processors, "/present")))) {
     const std::string switch_file = absl::StrCat(options_.processors, "/cpu", number, "/online");
+    const std::string wanted = used++ < count ? "1" : "0";
     // The first processor may have none.
-    if (ReadText(switch_file) == "0") RETURN_IF_ERROR(WriteExisting(switch_file, "1"));
+    const std::string now = ReadText(switch_file);
+    if (!now.empty() && now != wanted) RETURN_IF_ERROR(WriteExisting(switch_file, wanted));
   }
   return absl::OkStatus();
 }
@@ -82,7 +85,7 @@ Co<absl::StatusOr<MachineSize::Size>> MachineSize::Follow(Size wanted) {
   const auto begin = std::chrono::steady_clock::now();
   Size now;
   for (;;) {
-    CO_RETURN_IF_ERROR(UseProcessors());
+    CO_RETURN_IF_ERROR(UseProcessors(wanted.processors));
     now = Now();
     const bool is_enough = now.processors >= wanted.processors && now.memory_added + kTolerance >= wanted.memory_added;
     const bool is_too_much = now.memory_added > wanted.memory_added + kTolerance;

@@ -39,12 +39,12 @@ class MachineSize {
   // `uevents` outlives it. What there is now is what the machine has started with.
   MachineSize(asio::any_io_executor executor, Uevents* uevents, MachineSizeOptions options);
 
-  // Returns once there are so many processors and so much memory more than at the start, and no more memory than that
-  // if it can be helped. The bound of all containers is then what it would be in a machine of that size.
+  // Returns once that many processors are in use and there is so much memory more than at the start, and no more memory
+  // than that if it can be helped. The bound of all containers is then what it would be in a machine of that size.
   Co<absl::StatusOr<Size>> Follow(Size wanted);
 
  private:
-  absl::Status UseProcessors() const;
+  absl::Status UseProcessors(uint32_t count) const;
   Size Now() const;
   absl::Status Rebound(const Size& size);
 

@@ -94,10 +94,10 @@ class Hypervisor {
   // kDetachTimeout; the device is there still, and a later try may succeed. NotFound for an unknown id.
   virtual Co<absl::Status> Detach(std::string id) = 0;
   // Makes the machine larger or smaller, between the size and the largest one of its spec; sizes out of these bounds
-  // are brought to them, memory to a whole step. Returns the size that the machine has then as far as the host can
-  // tell: the guest takes new processors and memory into use by itself, and gives memory back as it can. Processors of
-  // an emulated machine stay: QEMU cannot take them away. Legal while running; on failure the size is what it was, or
-  // between.
+  // are brought to them, memory to a whole step. Returns the size that the guest is to have then: it takes new
+  // processors and memory into use by itself, and gives memory back as it can. An emulated machine has all processors
+  // from its start, the guest takes as many of them into use. Legal while running; on failure the size is what it was,
+  // or between.
   virtual Co<absl::StatusOr<MachineSize>> Resize(MachineSize size) = 0;
   // Host pid of the machine's process; 0 when not running.
   virtual pid_t Pid() const = 0;

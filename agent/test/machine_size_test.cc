@@ -85,6 +85,13 @@ TEST_F(MachineSizeTest, TakesIntoUseWhatHasCome) {
   EXPECT_EQ(Read("/threads"), "8000");
 }
 
+TEST_F(MachineSizeTest, ProcessorsBeyondAreNotUsed) {
+  Write("/cpu/cpu1/online", "1\n");
+  Write("/cpu/online", "0-1\n");
+  ASSERT_TRUE(Follow(1, 0).ok());
+  EXPECT_EQ(Read("/cpu/cpu1/online"), "0");
+}
+
 TEST_F(MachineSizeTest, WhatGoesIsWaitedForButNotForEver) {
   SetMemory(1024);
   ASSERT_TRUE(Follow(1, 512).ok());

@@ -15,8 +15,8 @@ inline constexpr char kKernelParams[] =
     "console=ttyS0 quiet panic=-1 noreplace-smp no_timer_check tsc=reliable "
     "rcupdate.rcu_expedited=1 8250.nr_uarts=1 dummy.numdummies=0 secretmem.enable=1 swiotlb=noforce "
     "memory_hotplug.online_policy=auto-movable";
-// Added to an emulated machine that has so many processors or may get them; begins with a blank. Measures the host's
-// TSC: blocking for some milliseconds.
-std::string TcgKernelParams(uint32_t vcpus);
+// Added to an emulated machine that boots with `vcpus` processors and may take up to `vcpus_max` into use; begins with
+// a blank. Measures the host's TSC: blocking for some milliseconds.
+std::string TcgKernelParams(uint32_t vcpus, uint32_t vcpus_max);
 
 }  // namespace kata::hypervisors

@@ -39,7 +39,7 @@ constexpr char kGood[] = "runs";
 std::vector<std::string> CommandLine(const VmSpec& spec, const std::string& accelerator) {
   // Not quiet: the marker is a message of the kernel.
   std::string params = absl::StrCat(kKernelParams, " loglevel=7");
-  if (accelerator == "tcg") params += TcgKernelParams(1);
+  if (accelerator == "tcg") params += TcgKernelParams(1, 1);
   std::vector<std::string> words = {spec.emulator,
                                     "-nodefaults",
                                     "-no-user-config",

@@ -125,9 +125,12 @@ uint32_t RoomForVcpus(const VmSpec& spec, bool is_kvm) {
   return std::max({spec.vcpus, spec.vcpus_max, is_kvm ? 1 : kEmulatedVcpusRoom});
 }
 
+// QEMU 7.2 ends (an assertion) when a processor of an emulated machine is plugged in while its buffer of translations
+// is nearly full: it has them all from the start, and the guest takes as many into use as it is to have.
 void WriteVcpus(XmlWriter& xml, const VmSpec& spec, bool is_kvm) {
-  xml.Leaf("vcpu", {{"placement", "static"}, {"current", std::to_string(spec.vcpus)}},
-           std::to_string(RoomForVcpus(spec, is_kvm)));
+  const uint32_t room = RoomForVcpus(spec, is_kvm);
+  xml.Leaf("vcpu", {{"placement", "static"}, {"current", std::to_string(is_kvm ? spec.vcpus : room)}},
+           std::to_string(room));
 }
 
 // A machine that can grow in memory has to be one of nodes for libvirt, if only of one.

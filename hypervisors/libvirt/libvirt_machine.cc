@@ -244,7 +244,7 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
       return absl::FailedPreconditionError(absl::StrCat(
           "use hardware virtualization, as configuration key \"accelerator\" demands: ", choice.why_not_kvm));
     }
-    if (!choice.is_kvm) spec.kernel_params += TcgKernelParams(std::max(spec.vcpus, spec.vcpus_max));
+    if (!choice.is_kvm) spec.kernel_params += TcgKernelParams(spec.vcpus, spec.vcpus_max);
     job->is_kvm = choice.is_kvm;
     job->warning = choice.why_not_kvm;
     ASSIGN_OR_RETURN(const std::string xml, DomainXml(spec, paths, choice.is_kvm));
@@ -381,7 +381,6 @@ Co<absl::StatusOr<MachineSize>> LibvirtMachine::Resize(MachineSize size) {
   const std::string what = absl::StrCat("resize machine \"", domain_, "\" to ", size.memory_mib, " MiB and ",
                                         size.vcpus, size.vcpus == 1 ? " processor" : " processors");
   size = WithinBounds(*spec_, size);
-  if (accelerator_ != Accelerator::kKvm) size.vcpus = std::max(size.vcpus, size_.vcpus);
   std::shared_ptr<LibvirtSession> session = session_;
   if (size.memory_mib != size_.memory_mib) {
     auto xml = MemoryDeviceXml(*spec_, size.memory_mib - spec_->memory_mib);
@@ -394,12 +393,13 @@ Co<absl::StatusOr<MachineSize>> LibvirtMachine::Resize(MachineSize size) {
     has_memory_device_ = true;
     size_.memory_mib = size.memory_mib;
   }
-  if (size.vcpus != size_.vcpus) {
+  // An emulator has them all from its start (WriteVcpus).
+  if (size.vcpus != size_.vcpus && accelerator_ == Accelerator::kKvm) {
     std::function<absl::Status()> job = [session, count = size.vcpus] { return session->SetVcpus(count); };
     absl::Status status = co_await RunBlocking(Pool(), std::move(job));
     if (!status.ok()) co_return Annotate(status, what);
-    size_.vcpus = size.vcpus;
   }
+  size_.vcpus = size.vcpus;
   co_return size_;
 }
 

@@ -70,7 +70,7 @@ TEST(DomainXmlTest, SaysWhatTheSpecSays) {
 TEST(DomainXmlTest, AnEmulatedMachineHasRoomForTwoProcessors) {
   VmSpec spec = FullSpec();
   spec.vcpus = 1;
-  EXPECT_THAT(Xml(spec, false), HasSubstr("<vcpu placement=\"static\" current=\"1\">2</vcpu>"));
+  EXPECT_THAT(Xml(spec, false), HasSubstr("<vcpu placement=\"static\" current=\"2\">2</vcpu>"));
   EXPECT_THAT(Xml(spec, true), HasSubstr("<vcpu placement=\"static\" current=\"1\">1</vcpu>"));
 }
 
@@ -90,6 +90,7 @@ TEST(DomainXmlTest, AMachineThatCanGrowHasRoomForIt) {
   EXPECT_THAT(*device, HasSubstr("<requested unit=\"MiB\">64</requested>"));
   EXPECT_THAT(*device, HasSubstr("bus=\"0x03\""));
   EXPECT_THAT(*device, HasSubstr("<alias name=\"ua-memory\"/>"));
+  EXPECT_THAT(Xml(spec, false), HasSubstr("<vcpu placement=\"static\" current=\"8\">8</vcpu>"));
   // A part of a block would be lost to the guest.
   spec.memory_max_mib = 300 + 127;
   EXPECT_FALSE(CanGrowInMemory(spec));

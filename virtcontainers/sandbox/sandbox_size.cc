@@ -125,8 +125,6 @@ Co<absl::Status> SandboxSize::FitNow(hypervisors::MachineSize wanted) {
   if (!size.ok()) co_return Annotate(size.status(), what);
   asked_ = wanted;
   now_ = *size;
-  if (now_.vcpus > wanted.vcpus && !std::exchange(has_said_kept_, true))
-    log::Info("the machine keeps its {} processors: those of an emulated one cannot be taken away", now_.vcpus);
   if (grows && on_grown_) on_grown_(now_);
   agent::v1::ResizeMachineRequest request;
   request.set_processors(now_.vcpus);

@@ -62,7 +62,6 @@ class SandboxSize : public std::enable_shared_from_this<SandboxSize> {
   std::map<std::string, ContainerLimits> limits_;
   hypervisors::MachineSize asked_;  // last
   hypervisors::MachineSize now_;
-  bool has_said_kept_ = false;
   std::shared_ptr<Latch> fitting_;  // null: nobody does
 };
 
