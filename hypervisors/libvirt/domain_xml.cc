@@ -24,6 +24,7 @@ constexpr char kShortParent[] = "/run/kata-vm";
 constexpr uint32_t kRootPortSlot = 0x18;
 constexpr uint32_t kPortsPerSlot = 8;
 constexpr uint32_t kEmulatedVcpusRoom = 2;
+constexpr uint32_t kTranslationsMib = 32;
 static_assert(kRootPortsMax + 1 <= (0x1e - kRootPortSlot) * kPortsPerSlot);
 
 // FNV-1a; a stable name, not a protection.
@@ -144,6 +145,16 @@ void WriteNode(XmlWriter& xml, const VmSpec& spec, bool is_kvm) {
   xml.Close();
 }
 
+// An emulator keeps what it has translated until its buffer is full, by default a gigabyte: each new process in the
+// guest adds to it, and a machine that does little has filled it within minutes. The pod's cgroup on the host, which
+// has room for the machine's memory and little more, would have it ended. A small one is no slower: what falls out is
+// hardly asked for again, and memory that is used anew is in the processor's cache.
+void WriteTranslations(XmlWriter& xml) {
+  xml.Open("tcg");
+  xml.Leaf("tb-cache", {{"unit", "MiB"}}, std::to_string(kTranslationsMib));
+  xml.Close();
+}
+
 // QEMU's own default is a processor of 2003, on which the images of today's distributions do not run (x86-64-v2 and
 // later). Under emulation all that QEMU can emulate is also the fastest: twice for string functions, but for the string
 // instructions of the processor itself, which are emulated byte by byte and which libc takes where they are said to be
@@ -250,6 +261,7 @@ absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& pa
   xml.Open("features");
   xml.Leaf("acpi", {});
   if (architecture == "x86_64") xml.Leaf("apic", {});
+  if (!is_kvm) WriteTranslations(xml);
   xml.Close();
   WriteCpu(xml, spec, architecture, is_kvm);
   xml.Leaf("clock", {{"offset", "utc"}});

@@ -67,6 +67,11 @@ TEST(DomainXmlTest, SaysWhatTheSpecSays) {
   EXPECT_THAT(kvm, HasSubstr("<cpu mode=\"host-passthrough\" check=\"none\"/>"));
 }
 
+TEST(DomainXmlTest, AnEmulatorKeepsFewTranslations) {
+  EXPECT_THAT(Xml(FullSpec(), false), HasSubstr("<tb-cache unit=\"MiB\">32</tb-cache>"));
+  EXPECT_THAT(Xml(FullSpec(), true), Not(HasSubstr("<tcg>")));
+}
+
 TEST(DomainXmlTest, AnEmulatedMachineHasRoomForTwoProcessors) {
   VmSpec spec = FullSpec();
   spec.vcpus = 1;

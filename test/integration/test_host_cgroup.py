@@ -118,6 +118,17 @@ def test_the_documented_overhead_is_enough(kata):
         assert read(kata.log).count("overhead.podFixed.memory") == warned
 
 
+def test_a_busy_machine_does_not_outgrow_it(kata):
+    """What QEMU keeps for itself is bounded, however many programs have run in the guest: 96 MiB are for it and the daemons."""
+    script = "i=0; while [ $i -lt 150 ]; do /bin/ls / >/dev/null; i=$((i+1)); done"
+    with kata.container() as identity:
+        machine, = kata.qemu_pids(identity)
+        assert kata.exec(identity, "sh", "-c", script).code == 0
+
+        own = int(re.search(r"^RssAnon:\s+(\d+) kB$", read(f"/proc/{machine}/status"), re.MULTILINE)[1])
+        assert own < 96 * 1024
+
+
 def test_a_limit_that_no_machine_fits_in_is_told(kata):
     with parent(kata, memory=60 * MIB) as pod:
         result = kata.run("true", flags=("--cgroup", f"{pod}/{kata.new_id()}"))
