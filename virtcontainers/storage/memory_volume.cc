@@ -93,12 +93,20 @@ absl::StatusOr<bool> IsInGuest(const MountEntry& volume, const std::string& note
   return !has_files;
 }
 
-std::vector<std::string> OptionsOf(const MountEntry& volume, const struct stat& info) {
+// A size that nobody gave is half of the host's memory, of which a machine has a small part: its containers' limits are
+// the bound then, as on the host.
+std::vector<std::string> OptionsOf(const MountEntry& volume, const struct stat& info, const struct statfs& system) {
   std::vector<std::string> out = {absl::StrCat("mode=", Octal(info.st_mode)), absl::StrCat("uid=", info.st_uid),
                                   absl::StrCat("gid=", info.st_gid)};
+  bool has_size = false;
+  bool has_inodes = false;
   for (absl::string_view word : absl::StrSplit(volume.super_options, ',')) {
+    has_size = has_size || absl::StartsWith(word, "size=");
+    has_inodes = has_inodes || absl::StartsWith(word, "nr_inodes=");
     if (absl::StartsWith(word, "size=") || absl::StartsWith(word, "nr_inodes=")) out.emplace_back(word);
   }
+  if (!has_size) out.push_back(absl::StrCat("size=", system.f_blocks * system.f_bsize / 1024, "k"));
+  if (!has_inodes) out.push_back(absl::StrCat("nr_inodes=", system.f_files));
   for (absl::string_view word : absl::StrSplit(volume.options, ',')) {
     if (word == "nosuid" || word == "nodev" || word == "noexec" || word == "noatime") out.emplace_back(word);
   }
@@ -149,7 +157,7 @@ absl::StatusOr<std::optional<MemoryVolume>> FindMemoryVolume(const std::string& 
   const std::string rest = Below(path, mount->place);
   out.path = Below(mount->root, "/");
   if (!rest.empty()) absl::StrAppend(&out.path, out.path.empty() ? "" : "/", rest);
-  out.options = OptionsOf(*volume, info);
+  out.options = OptionsOf(*volume, info, system);
   RETURN_IF_ERROR(AddDirectories(volume->place, out));
   return out;
 }

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -41,17 +42,32 @@ void MountTmpfs(const std::string& path, unsigned long flags, const char* data) 
   ASSERT_EQ(::mount("tmpfs", path.c_str(), "tmpfs", flags, data), 0) << path;
 }
 
+TEST(MemoryVolume, HasTheSizeOfTheHostsWhereNobodyGaveOne) {
+  TestDirectory directory;
+  const std::string volume = directory.path() + "/pods/uid/volumes/kubernetes.io~empty-dir/cache";
+  InOwnMounts([&] {
+    MountTmpfs(volume, 0, "");
+    struct statfs system {};
+    ASSERT_EQ(::statfs(volume.c_str(), &system), 0);
+    auto found = FindMemoryVolume(volume, "/cache", directory.path() + "/notes");
+    ASSERT_TRUE(found.ok() && found->has_value()) << found.status();
+    EXPECT_THAT((*found)->options, Contains(absl::StrCat("size=", system.f_blocks * system.f_bsize / 1024, "k")));
+    EXPECT_THAT((*found)->options, Contains(absl::StrCat("nr_inodes=", system.f_files)));
+  });
+}
+
 TEST(MemoryVolume, IsAnEmptyDirOfMemory) {
   TestDirectory directory;
   const std::string pod = absl::StrCat(directory.path(), "/pods/uid");
   const std::string volume = pod + "/volumes/kubernetes.io~empty-dir/cache";
   const std::string notes = directory.path() + "/notes";
   InOwnMounts([&] {
-    MountTmpfs(volume, MS_NOEXEC, "size=1m,mode=2777,gid=2000");
+    MountTmpfs(volume, MS_NOEXEC, "size=1m,nr_inodes=100,mode=2777,gid=2000");
     auto found = FindMemoryVolume(volume, "/cache", notes);
     ASSERT_TRUE(found.ok()) << found.status();
     ASSERT_TRUE(found->has_value());
-    EXPECT_THAT((*found)->options, testing::ElementsAre("mode=2777", "uid=0", "gid=2000", "size=1024k", "noexec"));
+    EXPECT_THAT((*found)->options,
+                testing::ElementsAre("mode=2777", "uid=0", "gid=2000", "size=1024k", "nr_inodes=100", "noexec"));
     EXPECT_EQ((*found)->GuestSource(), (*found)->GuestMountPoint());
     EXPECT_THAT((*found)->GuestSource(), StartsWith(kGuestMemoryVolumes));
 
