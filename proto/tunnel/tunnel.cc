@@ -104,10 +104,11 @@ class Tunnel : public std::enable_shared_from_this<Tunnel> {
   static Co<absl::Status> Receive(std::shared_ptr<Tunnel> self) {
     while (!self->is_over_) {
       auto message = co_await self->stream_->Receive();
+      const bool has_come = message.ok();
       absl::Status taken = message.status();
-      if (message.ok()) taken = self->Take(*std::move(message));
+      if (has_come) taken = self->Take(*std::move(message));
       // Nothing more is to come. Credit that crosses with the end of the call is an error to the other side.
-      if (!message.ok() && self->has_end_come_ && self->is_sending_end_) {
+      if (!has_come && self->has_end_come_ && self->is_sending_end_) {
         self->has_call_ended_ = true;
         self->EndIfDone();
         break;

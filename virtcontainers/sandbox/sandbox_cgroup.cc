@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
+#include <utility>
 
 #include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
@@ -17,12 +20,16 @@
 namespace kata::virtcontainers {
 namespace {
 
-constexpr size_t kSmallFileMax = 64u << 10;  // of /proc
+constexpr size_t kSmallFileMax = 64u << 10;             // of /proc
+constexpr std::chrono::milliseconds kEndOfKilled{500};  // a killed process may be there for a moment still
+constexpr std::chrono::milliseconds kEndPoll{20};
 constexpr char kOverhead[] = "kata_overhead/";
 constexpr char kVcpuThread[] = "CPU ";  // QEMU's name of one: "CPU 0/KVM"
 
 std::string PodRecord(const std::string& sandbox_id) { return RuntimeDirectory(sandbox_id) + "/cgroup"; }
 std::string ScopeRecord(const std::string& sandbox_id) { return RuntimeDirectory(sandbox_id) + "/scope"; }
+// What is asked of systemd, until ScopeRecord says that it is there.
+std::string AskedRecord(const std::string& sandbox_id) { return RuntimeDirectory(sandbox_id) + "/scope-asked"; }
 std::string OverheadRecord(const std::string& sandbox_id) { return RuntimeDirectory(sandbox_id) + "/cgroup-overhead"; }
 
 absl::Status AddProcessors(const PodCgroup& cgroup, pid_t machine) {
@@ -31,6 +38,26 @@ absl::Status AddProcessors(const PodCgroup& cgroup, pid_t machine) {
     if (name.ok() && absl::StartsWith(*name, kVcpuThread)) RETURN_IF_ERROR(cgroup.AddThread(tid));
   }
   return absl::OkStatus();
+}
+
+bool HasProcesses(const std::string& path) {
+  for (const CgroupHierarchy& hierarchy : FindHierarchies(kCgroupRoot)) {
+    auto pids = ReadFile(absl::StrCat(hierarchy.directory, "/", path, "/cgroup.procs"), kSmallFileMax);
+    if (pids.ok() && !pids->empty()) return true;
+  }
+  return false;
+}
+
+// Of a shim that was killed while systemd made its scope: systemd does not notice that a scope is empty into which it
+// has put a process that has ended already. One with processes in it is another's of that name.
+absl::Status StopAskedScope(const std::string& cgroups_path) {
+  ASSIGN_OR_RETURN(const SystemdScope scope, ParseSystemdName(cgroups_path));
+  const auto until = std::chrono::steady_clock::now() + kEndOfKilled;
+  while (HasProcesses(PathOfScope(scope))) {
+    if (std::chrono::steady_clock::now() >= until) return absl::OkStatus();
+    std::this_thread::sleep_for(kEndPoll);
+  }
+  return StopScope(scope.unit);
 }
 
 bool HasVersion1(const std::string& root) {
@@ -51,12 +78,16 @@ absl::Status SandboxCgroup::Enter() {
   if (IsSystemdName(path)) {
     auto scope = ParseSystemdName(path);
     if (!scope.ok()) return Annotate(scope.status(), absl::StrCat("linux.cgroupsPath \"", path, "\""));
-    path = PathOfScope(*scope);
-    RETURN_IF_ERROR(StartScope(*scope, ::getpid()));
-    // Only now, or `delete` would end another's scope of that name. Of a shim that is killed before, systemd forgets
-    // the scope by itself: nobody else is in it.
-    scope_ = scope->unit;
-    RETURN_IF_ERROR(WriteFileAtomically(ScopeRecord(options_.sandbox_id), scope_, 0600));
+    const std::string path_of_systemd = std::exchange(path, PathOfScope(*scope));
+    RETURN_IF_ERROR(WriteFileAtomically(AskedRecord(options_.sandbox_id), path_of_systemd, 0600));
+    const absl::Status started = StartScope(*scope, ::getpid());
+    if (started.ok()) {
+      // Only now, or `delete` would end another's scope of that name.
+      scope_ = scope->unit;
+      RETURN_IF_ERROR(WriteFileAtomically(ScopeRecord(options_.sandbox_id), scope_, 0600));
+    }
+    ::unlink(AskedRecord(options_.sandbox_id).c_str());
+    RETURN_IF_ERROR(started);
   }
   ASSIGN_OR_RETURN(pod_, PodCgroup::Make(options_.root, path, PodRecord(options_.sandbox_id), origin));
   if (!options_.is_only) {
@@ -116,7 +147,12 @@ absl::Status SandboxCgroup::Leave() {
 absl::Status RemoveSandboxCgroup(const std::string& sandbox_id) {
   absl::Status status;
   auto scope = ReadFile(ScopeRecord(sandbox_id), kSmallFileMax);
-  if (scope.ok()) status.Update(StopScope(*scope));
+  auto asked = ReadFile(AskedRecord(sandbox_id), kSmallFileMax);
+  if (scope.ok()) {
+    status.Update(StopScope(*scope));
+  } else if (asked.ok()) {
+    status.Update(StopAskedScope(*asked));
+  }
   status.Update(RemoveRecordedCgroup(kCgroupRoot, PodRecord(sandbox_id)));
   status.Update(RemoveRecordedCgroup(kCgroupRoot, OverheadRecord(sandbox_id)));
   return status;
