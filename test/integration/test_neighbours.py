@@ -76,7 +76,8 @@ def test_a_memory_hog_dies_alone_and_is_told_of(kata, tmp_path):
 
 
 def test_a_hog_whose_limit_is_larger_than_the_machine_dies_alone(kata):
-    with quiet_pod(kata) as pod:
+    fixed = kata.configured("fixed", "[hypervisor.qemu]\ndefault_maxmemory = 1\n")
+    with quiet_pod(kata, fixed) as pod:
         result = kata.run("sh", "-c", HOG, flags=(*annotations("container", pod), "--memory-limit", str(64 << 30)))
 
         assert result.code == 137, result

@@ -111,6 +111,17 @@ def test_the_containers_of_a_pod_share_a_machine_of_their_size(kata):
             harness.wait_for(lambda: size_of(kata, first) == at_first, "the second one's memory to be given back")
 
 
+def test_a_container_that_has_ended_counts_no_more(kata):
+    pod = kata.new_id("pod")
+    member = ("--memory-limit", str(400 * MIB), *annotations("container", pod))
+    with kata.container(identity=pod, flags=annotations("sandbox", pod)):
+        with kata.container(flags=member) as before:
+            assert kata.ctr("task", "kill", "--signal", "SIGKILL", before).code == 0
+            harness.wait_for(lambda: kata.tasks()[before][1] == "STOPPED", "it to end")
+            with kata.container(flags=member) as after:
+                assert size_of(kata, after)[0] < 800
+
+
 def test_a_container_without_a_limit_may_use_what_was_added(kata):
     pod = kata.new_id("pod")
     with kata.container(identity=pod, flags=annotations("sandbox", pod)), \

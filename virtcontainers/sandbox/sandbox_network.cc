@@ -120,6 +120,7 @@ void SandboxNetwork::ForwardPorts(std::shared_ptr<ttrpc::Connection> agent, cons
 
 Co<absl::Status> SandboxNetwork::StartForward(std::shared_ptr<SandboxNetwork> self,
                                               std::shared_ptr<ttrpc::Connection> agent) {
+  if (self->is_over_) co_return absl::OkStatus();
   std::shared_ptr<PortForward> forward = self->forward_;
   absl::Status started = co_await forward->Start(self->pool_, self->place_, std::move(agent));
   if (!started.ok() && !self->is_over_)

@@ -371,6 +371,10 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     auto container = std::make_shared<GuestContainer>(executor_, connection_, host->options);
     agent::v1::CreateContainerRequest request = MakeContainerRequest(*host);
     const std::chrono::seconds timeout(options_.config.create_container_timeout);
+    // One that has ended uses nothing, though its caller may keep it for long.
+    for (const auto& [id, entry] : containers_) {
+      if (entry.container->init()->state() == ProcessState::kStopped) size_->Forget(id);
+    }
     std::function<Co<absl::Status>()> create = [connection = connection_, request = std::move(request), timeout] {
       return CreateInGuest(connection, request, timeout);
     };
