@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The size of a pod's machine: what its containers may use, they can use."""
+import contextlib
 import json
 import os
+import signal
 
 import pytest
 
@@ -136,3 +138,17 @@ def test_a_machine_that_may_not_grow_keeps_its_size(kata):
         at_first = size_of(kata, identity)
         update(kata, identity, {"memory": {"limit": 1024 * MIB}, "cpu": {"quota": 200000}})
         assert size_of(kata, identity) == at_first
+
+
+@pytest.mark.parametrize("whom", ["shim", "machine", "both"])
+def test_a_kill_while_the_machine_grows_leaves_nothing(kata, whom):
+    """What is there after it, the fixture looks for: processes, mounts, sockets, cgroups, files."""
+    identity = kata.new_id()
+    kata.start_detached(identity, "sleep", "1000", flags=("--memory-limit", str(256 * MIB)))
+    shims, machines = kata.shim_pids(identity), kata.qemu_pids(identity)
+    with TaskClient(kata.bundle(identity)) as client:
+        client.begin("Update", {1: identity, 2: encode({1: RESOURCES_TYPE, 2: json.dumps({"memory": {"limit": 2048 * MIB}})})})
+        for pid in [*(shims if whom != "machine" else []), *(machines if whom != "shim" else [])]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    kata.remove(identity)
