@@ -59,7 +59,7 @@ std::vector<uint32_t> NumbersOf(const std::string& list) {
 
 uint32_t CountOfList(const std::string& list) { return static_cast<uint32_t>(NumbersOf(list).size()); }
 
-MachineSize::MachineSize(asio::any_io_executor, Uevents* uevents, MachineSizeOptions options)
+MachineSize::MachineSize(Uevents* uevents, MachineSizeOptions options)
     : uevents_(uevents), options_(std::move(options)), memory_at_start_(MemoryTotal(options_.meminfo)) {}
 
 // The kernel leaves it to user space to take a processor into use.

@@ -37,7 +37,7 @@ class MachineSize {
   };
 
   // `uevents` outlives it. What there is now is what the machine has started with.
-  MachineSize(asio::any_io_executor executor, Uevents* uevents, MachineSizeOptions options);
+  MachineSize(Uevents* uevents, MachineSizeOptions options);
 
   // Returns once that many processors are in use and there is so much memory more than at the start, and no more memory
   // than that if it can be helped. The bound of all containers is then what it would be in a machine of that size.

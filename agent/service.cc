@@ -84,7 +84,7 @@ Service::Service(asio::any_io_executor executor, ExitTable* exits, std::string t
       exits_(exits),
       watcher_(executor_),
       uevents_(executor_),
-      size_(executor_, &uevents_, {.cgroup = kContainersCgroup}),
+      size_(&uevents_, {.cgroup = kContainersCgroup}),
       network_(executor_, GuestNetworkOptions()),
       resolver_(std::make_shared<Resolver>(executor_, kContainersCgroup)),
       token_sha256_(std::move(token_sha256)) {}

@@ -35,7 +35,7 @@ class MachineSizeTest : public ::testing::Test {
     options_.threads = directory_ + "/threads";
     options_.cgroup = directory_ + "/cgroup";
     options_.give_back_timeout = std::chrono::milliseconds(200);
-    size_ = std::make_unique<MachineSize>(io_.get_executor(), &uevents_, options_);
+    size_ = std::make_unique<MachineSize>(&uevents_, options_);
   }
   ~MachineSizeTest() override { std::filesystem::remove_all(directory_); }
 
@@ -113,7 +113,7 @@ TEST_F(MachineSizeTest, ABoundDoesNotFallBelowWhatIsUsed) {
 
 TEST_F(MachineSizeTest, SaysWhatDidNotCome) {
   options_.timeout = std::chrono::milliseconds(200);
-  size_ = std::make_unique<MachineSize>(io_.get_executor(), &uevents_, options_);
+  size_ = std::make_unique<MachineSize>(&uevents_, options_);
   const auto size = Follow(2, 0);
   EXPECT_TRUE(absl::IsDeadlineExceeded(size.status()));
   EXPECT_EQ(size.status().message(), "waiting for 2 processors and 0 bytes of memory more: there are 1 and 0");

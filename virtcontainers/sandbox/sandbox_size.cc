@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include <absl/strings/str_cat.h>
-
 #include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "proto/schema/agent.ttrpc.h"
@@ -115,7 +113,7 @@ Co<absl::Status> SandboxSize::Fit() {
 
 Co<absl::Status> SandboxSize::FitNow(hypervisors::MachineSize wanted) {
   const bool grows = wanted.memory_mib > now_.memory_mib || wanted.vcpus > now_.vcpus;
-  const std::string what = absl::StrCat(grows ? "making the machine larger" : "making the machine smaller");
+  const char* what = grows ? "making the machine larger" : "making the machine smaller";
   if (!can_resize_) {
     asked_ = wanted;
     log::Warn("{}: the agent in the guest's image is too old for it; rebuild it with tools/build", what);
