@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """What holds for a pod whether it has a sandbox container (test_cri.py) or not (test_sandbox_cri.py)."""
-import os
 import signal
 
 import harness
@@ -13,8 +12,7 @@ def machine_dies(cri):
     with pod_of(cri, "dies") as pod:
         identity = pod.start("first", "sleep", "1000")
 
-        for pid in pod.machines():
-            os.kill(pid, signal.SIGKILL)
+        harness.kill(pod.machines())
 
         harness.wait_for(lambda: pod.state() == NOT_READY, "the pod to be not ready")
         assert pod.wait_exit(identity) == ENDED_STATUS

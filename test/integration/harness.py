@@ -69,6 +69,16 @@ def processes(*words):
     return found
 
 
+def kill(pids, number=signal.SIGKILL):
+    """Sends the signal to each of the processes that is still there: one often ends because of another. One must be."""
+    reached = 0
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+            reached += 1
+    assert reached, "nobody was there to get the signal"
+
+
 class Containerd:
     """One containerd with everything below `directory`, using the shim of `prefix`."""
 

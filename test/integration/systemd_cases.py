@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run beside a systemd of the test's own, by test_host_cgroup.py: the pod's cgroup is a scope of it."""
-import contextlib
-import os
-import signal
 import subprocess
 import time
 
@@ -55,9 +52,7 @@ def test_a_pod_is_a_scope_of_its_slice(kata):
 def test_a_kill_leaves_no_scope(kata, whom):
     identity, name, scope, _ = name_of(kata)
     kata.start_detached(identity, "sleep", "1000", flags=("--cgroup", name))
-    for pid in processes_of(kata, identity) if whom == "all" else kata.shim_pids(identity):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    harness.kill(processes_of(kata, identity) if whom == "all" else kata.shim_pids(identity))
     kata.remove(identity)
     wait_forgotten(scope)
 
@@ -71,9 +66,7 @@ def test_a_kill_in_the_middle_of_the_start_leaves_no_scope(kata, seconds):
                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     harness.wait_for((hierarchies()[0] / path).parent.exists, "the slice")
     time.sleep(seconds)
-    for pid in kata.shim_pids(identity):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    harness.kill(kata.shim_pids(identity))
     client.wait(timeout=harness.COMMAND_SECONDS)
     kata.ctr("task", "rm", "--force", identity)
     kata.ctr("container", "rm", identity)

@@ -71,8 +71,7 @@ def test_stopped_shim_is_ended(kata):
     kata.start_detached(identity, "sleep", "1000")
     kept = kata.directory / "kept"
     shutil.copytree(kata.bundle(identity), kept, ignore=shutil.ignore_patterns("log", "rootfs"))
-    for pid in kata.shim_pids(identity):
-        os.kill(pid, signal.SIGSTOP)
+    harness.kill(kata.shim_pids(identity), signal.SIGSTOP)
 
     began = time.monotonic()
     assert finish(start(kata, identity, kept)) == KILLED

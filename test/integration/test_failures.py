@@ -22,8 +22,7 @@ def test_killed_machine_ends_the_container_with_137(kata):
     identity = kata.new_id()
     client = start_client(kata, identity)
 
-    for pid in kata.qemu_pids(identity):
-        os.kill(pid, signal.SIGKILL)
+    harness.kill(kata.qemu_pids(identity))
 
     assert client.wait(timeout=harness.COMMAND_SECONDS) == 137
 
@@ -32,8 +31,7 @@ def test_killed_machine_is_seen_as_stopped_and_can_be_removed(kata):
     identity = kata.new_id()
     kata.start_detached(identity, "sleep", "1000")
 
-    for pid in kata.qemu_pids(identity):
-        os.kill(pid, signal.SIGKILL)
+    harness.kill(kata.qemu_pids(identity))
 
     harness.wait_for(lambda: kata.tasks()[identity][1] == "STOPPED", "the task to be seen as stopped")
     assert kata.exec(identity, "true").code != 0
@@ -46,8 +44,7 @@ def test_killed_shim_leaves_nothing(kata):
     pids = kata.shim_pids(identity)
     assert pids
 
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+    harness.kill(pids)
 
     client.wait(timeout=harness.COMMAND_SECONDS)
     harness.wait_for(lambda: identity not in kata.tasks(), "containerd to forget the task")

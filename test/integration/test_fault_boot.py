@@ -2,7 +2,6 @@
 """Machines that do not come up, and a shim or a start that dies while others come up."""
 import contextlib
 import os
-import signal
 import subprocess
 import time
 
@@ -102,8 +101,7 @@ def test_process_killed_while_its_machine_boots(kata, victim):
     harness.wait_for(lambda: kata.qemu_pids(identity), "the machine's process")
     began = time.monotonic()
 
-    for pid in harness.processes(victim, identity):
-        os.kill(pid, signal.SIGKILL)
+    harness.kill(harness.processes(victim, identity))
 
     error = client.communicate(timeout=harness.COMMAND_SECONDS)[1].decode()
     print(f"{victim} killed at boot: {time.monotonic() - began:.1f} s, {error}")
@@ -164,8 +162,7 @@ def test_emulator_that_is_asked_what_it_can_do(kata, victim):
         began = time.monotonic()
 
         if victim == "shim":
-            for pid in set(probes.values()):
-                os.kill(pid, signal.SIGKILL)
+            harness.kill(set(probes.values()))
         error = client.communicate(timeout=harness.COMMAND_SECONDS)[1].decode()
         other.remove(identity)
 

@@ -2,7 +2,6 @@
 """QEMU, virtiofsd and the guest's own kernel and agent: stopped, killed, broken. Nothing hangs, nothing is left."""
 import concurrent.futures
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -34,12 +33,6 @@ LOOP_AGENT = REWRITE_AGENT.format(r"yes abcd | tr -d '\n' | tr abcd '\220\220\35
 
 def virtiofsd_pids(identity):
     return list(harness.processes("virtiofsd", identity))
-
-
-def send(pids, number):
-    assert pids
-    for pid in pids:
-        os.kill(pid, number)
 
 
 def median(values):
@@ -82,14 +75,14 @@ def test_stopped_machine_keeps_no_caller_waiting(kata):
     with kata.container("sh", "-c", "trap 'echo >/got' USR1; while :; do sleep 0.1; done") as identity, \
             Shim.of(kata.bundle(identity)) as shim:
         assert kata.exec(identity, "sh", "-c", "kill -USR1 1; while ! rm /got; do sleep 0.1; done").code == 0
-        send(kata.qemu_pids(identity), signal.SIGSTOP)
+        harness.kill(kata.qemu_pids(identity), signal.SIGSTOP)
 
         took = {name: median([seconds_of(call) for _ in range(FAST_CALLS)])
                 for name, call in (("State", lambda: shim.state(identity)),
                                    ("Connect", lambda: shim.connect(identity)),
                                    ("Kill", lambda: shim.kill(identity, signal.SIGUSR1)))}
         assert shim.state(identity) == "RUNNING"
-        send(kata.qemu_pids(identity), signal.SIGCONT)
+        harness.kill(kata.qemu_pids(identity), signal.SIGCONT)
 
         print("a stopped machine:", {name: f"{seconds * 1000:.1f} ms" for name, seconds in took.items()})
         assert max(took.values()) < FAST_SECONDS, took
@@ -101,7 +94,7 @@ def test_stopped_machine_has_an_error_for_what_only_it_can_answer(kata):
     with kata.container() as identity, Shim.of(kata.bundle(identity)) as shim:
         process = {"args": ["sleep", "31415"], "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"]}
         shim.call("Exec", {1: identity, 2: "late", 7: encode({1: PROCESS_TYPE, 2: json.dumps(process)})})
-        send(kata.qemu_pids(identity), signal.SIGSTOP)
+        harness.kill(kata.qemu_pids(identity), signal.SIGSTOP)
 
         def fail(method, *fields):
             with pytest.raises(CallError) as error:
@@ -114,7 +107,7 @@ def test_stopped_machine_has_an_error_for_what_only_it_can_answer(kata):
         took = [call() for call in calls]
         assert waiting() != 0
         assert shim.state(identity, "late") == "STOPPED"
-        send(kata.qemu_pids(identity), signal.SIGCONT)
+        harness.kill(kata.qemu_pids(identity), signal.SIGCONT)
 
         print("Start of an exec and Stats of a stopped machine:", [f"{seconds:.1f} s" for seconds in took])
         assert max(took) < GUEST_CALL_SECONDS + SLACK_SECONDS
@@ -128,7 +121,7 @@ def test_stopped_machine_is_removed_by_force(kata):
     kata.start_detached(identity, "sleep", "1000")
     with Shim.of(kata.bundle(identity)) as shim:
         waiting = in_background(lambda: shim.wait(identity))
-        send(kata.qemu_pids(identity), signal.SIGSTOP)
+        harness.kill(kata.qemu_pids(identity), signal.SIGSTOP)
 
         took = seconds_of(lambda: kata.remove(identity))
 
@@ -141,7 +134,7 @@ def test_stopped_virtiofsd_container_is_removed_by_force(kata):
     """Its process sits in the guest's kernel and does not even end of SIGKILL."""
     identity = kata.new_id()
     kata.start_detached(identity, "sh", "-c", "while :; do echo x >/file; done")
-    send(virtiofsd_pids(identity), signal.SIGSTOP)
+    harness.kill(virtiofsd_pids(identity), signal.SIGSTOP)
     time.sleep(1)  # for the loop to come to its next access
 
     took = seconds_of(lambda: kata.remove(identity))
@@ -155,7 +148,7 @@ def test_killed_virtiofsd_ends_the_container_with_137(kata):
     kata.start_detached(identity, "sleep", "1000")
     with Shim.of(kata.bundle(identity)) as shim:
         waiting = in_background(lambda: shim.wait(identity))
-        send(virtiofsd_pids(identity), signal.SIGKILL)
+        harness.kill(virtiofsd_pids(identity), signal.SIGKILL)
 
         took = seconds_of(waiting)
 

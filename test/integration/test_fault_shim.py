@@ -8,7 +8,7 @@ import time
 import pytest
 
 import harness
-from test_fault_machine import in_background, median, seconds_of, send, virtiofsd_pids
+from test_fault_machine import in_background, median, seconds_of, virtiofsd_pids
 from ttrpc_client import NOT_FOUND, CallError, Shim
 
 FAST_CALLS = 40
@@ -25,9 +25,9 @@ def slowed(pids):
     def throttle():
         while not is_over.is_set():
             with contextlib.suppress(ProcessLookupError):
-                send(pids, signal.SIGSTOP)
+                harness.kill(pids, signal.SIGSTOP)
                 time.sleep(0.09)
-                send(pids, signal.SIGCONT)
+                harness.kill(pids, signal.SIGCONT)
             time.sleep(0.01)
 
     thread = threading.Thread(target=throttle)
@@ -52,10 +52,10 @@ def test_slow_process_is_slow_and_no_more(kata, which):
 
 def test_stopped_shim_goes_on_where_it_was(kata):
     with kata.container() as identity:
-        send(kata.shim_pids(identity), signal.SIGSTOP)
+        harness.kill(kata.shim_pids(identity), signal.SIGSTOP)
         took = seconds_of(lambda: kata.tasks())
         status = kata.tasks()[identity][1]
-        send(kata.shim_pids(identity), signal.SIGCONT)
+        harness.kill(kata.shim_pids(identity), signal.SIGCONT)
 
         print(f"ctr task ls with a stopped shim: {took:.1f} s, {status}")
         assert status == "UNKNOWN"
@@ -106,12 +106,12 @@ def test_calls_are_fast_while_another_container_of_the_pod_is_made(kata):
     with Shim.of(kata.bundle(first)) as shim:
         before = [seconds_of(lambda: shim.kill(first, 0)) for _ in range(FAST_CALLS)]
         machine = [shim.connect(first)[2]]  # named after the group
-        send(machine, signal.SIGSTOP)
+        harness.kill(machine, signal.SIGSTOP)
         client = in_background(lambda: kata.run("echo", "second", flags=flags, identity=second))
         harness.wait_for(lambda: (kata.bundle(second) / "address").exists(), "the second container's start")
         states = [seconds_of(lambda: shim.state(first)) for _ in range(FAST_CALLS)]
         connects = [seconds_of(lambda: shim.connect(first)) for _ in range(FAST_CALLS)]
-        send(machine, signal.SIGCONT)
+        harness.kill(machine, signal.SIGCONT)
         during = [seconds_of(lambda: shim.kill(first, 0)) for _ in range(FAST_CALLS)]
         assert client().out == b"second\n"
 
@@ -127,7 +127,7 @@ def test_state_after_the_end_is_never_running(kata):
     kata.start_detached(identity, "sleep", "1000")
     with Shim.of(kata.bundle(identity)) as shim:
         waiting = in_background(lambda: (shim.wait(identity), shim.state(identity)))
-        send(kata.qemu_pids(identity), signal.SIGKILL)
+        harness.kill(kata.qemu_pids(identity), signal.SIGKILL)
         assert waiting() == (137, "STOPPED")
         for signal_number in (0, signal.SIGTERM, signal.SIGKILL):
             with pytest.raises(CallError) as error:

@@ -2,7 +2,6 @@
 """OCI hooks: on the host with the container's state on standard input, in the guest, failing, and after a kill."""
 import json
 import os
-import signal
 import subprocess
 import threading
 
@@ -150,8 +149,7 @@ def test_a_hook_that_does_not_end_is_killed(kata):
 def test_hooks_after_the_end_run_once_whoever_sees_to_it(kata, hooks):
     spec = with_hooks(kata, {"poststop": [hooks.noting("poststop")]}, "sleep", "1000")
     assert start(kata, spec, identity := kata.new_id()).code == 0
-    for pid in kata.shim_pids(identity):
-        os.kill(pid, signal.SIGKILL)
+    harness.kill(kata.shim_pids(identity))
 
     harness.wait_for(lambda: hooks.points(), "the hook of a killed shim")
     kata.remove(identity)
@@ -170,8 +168,7 @@ def test_a_shim_killed_in_a_hook_leaves_nothing(kata, hooks):
         client = threading.Thread(target=start, args=(kata, spec, identity))
         client.start()
         harness.wait_for(mark.exists, "the hook")
-        for pid in kata.shim_pids(identity):
-            os.kill(pid, signal.SIGKILL)
+        harness.kill(kata.shim_pids(identity))
         client.join()
         kata.remove(identity)
         harness.wait_for(lambda: hooks.points() == ["poststop"] * count, "the hook after the end")

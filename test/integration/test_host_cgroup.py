@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -162,9 +161,7 @@ def test_a_kill_leaves_nothing_of_it(kata, also):
         identity = kata.new_id()
         kata.start_detached(identity, "sleep", "1000", flags=("--cgroup", f"{pod}/{identity}"))
         pids = processes_of(kata, identity) if also == "machine" else kata.shim_pids(identity)
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        harness.kill(pids)
         kata.remove(identity)
 
 
@@ -182,9 +179,7 @@ def test_a_kill_in_the_middle_of_the_start_leaves_nothing(kata, seconds, also):
         pids = kata.shim_pids(identity)
         if also == "machine":
             pids += [*kata.qemu_pids(identity), *harness.processes("virtiofsd", identity)]
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        harness.kill(pids)
         client.wait(timeout=harness.COMMAND_SECONDS)
         kata.ctr("task", "rm", "--force", identity)
         kata.ctr("container", "rm", identity)

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """A program of the client's takes a container's output (binary://)."""
-import os
-import signal
 
 import harness
 
@@ -54,8 +52,7 @@ def test_logger_ends_when_the_shim_is_killed(kata, tmp_path):
     out = start(kata, tmp_path, identity, "echo hello; exec sleep 1000")
     harness.wait_for(lambda: "hello" in out.read_text(encoding="utf-8"), "the first line")
 
-    for pid in kata.shim_pids(identity):
-        os.kill(pid, signal.SIGKILL)
+    harness.kill(kata.shim_pids(identity))
 
     harness.wait_for(lambda: out.read_text(encoding="utf-8").endswith("end\n"), "the logger to see the end")
     harness.wait_for(lambda: identity not in kata.tasks(), "containerd to forget the task")

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import signal
 import socket
 import subprocess
 import threading
@@ -213,8 +212,7 @@ def test_a_killed_shim_leaves_the_interface_as_it_was(kata, network):
     identity = kata.new_id()
     kata.start_detached(identity, "sleep", "1000", flags=network.flags)
     assert network.of_the_host() != []
-    for pid in kata.shim_pids(identity):
-        os.kill(pid, signal.SIGKILL)
+    harness.kill(kata.shim_pids(identity))
     harness.wait_for(lambda: network.of_the_host() == [], "the interface to be as it was")
     kata.remove(identity)
 
@@ -224,13 +222,11 @@ def test_a_killed_shim_leaves_the_interface_as_it_was(kata, network):
 @pytest.mark.parametrize("seconds", [0.1, 0.25, 0.4, 0.8])
 def test_a_shim_killed_in_the_middle_of_a_start_leaves_nothing(kata, network, seconds):
     identity = kata.new_id()
-    with subprocess.Popen(kata.run_command("true", flags=network.flags, identity=identity), stdout=subprocess.DEVNULL,
+    with subprocess.Popen(kata.run_command("sleep", "1000", flags=network.flags, identity=identity), stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as client:
         pids = harness.wait_for(lambda: kata.shim_pids(identity), "the shim")
         time.sleep(seconds)  # somewhere in its work; what it leaves there must go
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        harness.kill(pids)
         client.wait(harness.COMMAND_SECONDS)
     kata.remove(identity)
 

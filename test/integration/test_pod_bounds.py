@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import os
-import signal
 import time
 
 import pytest
@@ -92,8 +91,7 @@ def test_a_machine_that_is_killed_during_a_second_create(kata, seconds):
     client = in_background(lambda: kata.run("sleep", "1000", flags=annotations("container", pod), identity=second))
     harness.wait_for(lambda: (kata.bundle(second) / "config.json").exists(), "the second container's bundle")
     time.sleep(seconds)  # somewhere in its work
-    for pid in machine:
-        os.kill(pid, signal.SIGKILL)
+    harness.kill(machine)
 
     result = client()
     print(f"after {seconds} s: {result.code}, {result.err}")

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The size of a pod's machine: what its containers may use, they can use."""
-import contextlib
 import json
 import os
-import signal
 
 import pytest
 
@@ -148,7 +146,5 @@ def test_a_kill_while_the_machine_grows_leaves_nothing(kata, whom):
     shims, machines = kata.shim_pids(identity), kata.qemu_pids(identity)
     with TaskClient(kata.bundle(identity)) as client:
         client.begin("Update", {1: identity, 2: encode({1: RESOURCES_TYPE, 2: json.dumps({"memory": {"limit": 2048 * MIB}})})})
-        for pid in [*(shims if whom != "machine" else []), *(machines if whom != "shim" else [])]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        harness.kill([*(shims if whom != "machine" else []), *(machines if whom != "shim" else [])])
     kata.remove(identity)

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import signal
 import socket
 import threading
 
@@ -104,8 +103,7 @@ def test_a_killed_shim_gives_the_loopback_back(kata, network):  # noqa: F811
     identity = kata.new_id()
     kata.start_detached(identity, "sleep", "1000", flags=network.flags)
     harness.wait_for(lambda: not refuses(network), "the loopback to be taken")
-    for pid in kata.shim_pids(identity):
-        os.kill(pid, signal.SIGKILL)
+    harness.kill(kata.shim_pids(identity))
     harness.wait_for(lambda: refuses(network), "the loopback to be as it was")
     kata.remove(identity)
     harness.wait_for(lambda: network.of_the_host() == [], "the interface to be as it was")

@@ -2,8 +2,6 @@
 """Pause, resume, statistics and want of memory, as an operator sees them."""
 import contextlib
 import json
-import os
-import signal
 import subprocess
 import time
 
@@ -113,8 +111,7 @@ def test_killed_shim_of_a_paused_container_leaves_nothing(kata):
     kata.start_detached(identity, "sleep", "1000")
     assert kata.ctr("task", "pause", identity).code == 0
 
-    for pid in kata.shim_pids(identity):
-        os.kill(pid, signal.SIGKILL)
+    harness.kill(kata.shim_pids(identity))
 
     harness.wait_for(lambda: identity not in kata.tasks(), "containerd to forget the task")
     kata.remove(identity)

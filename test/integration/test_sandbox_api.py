@@ -126,7 +126,7 @@ def pod_of(kata, options=b""):
         pod.call("ShutdownSandbox")
         assert pod.shim.wait_closed()
     finally:
-        for pid in kata.shim_pids(pod.identity):
+        for pid in kata.shim_pids(pod.identity):  # only after a failure
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
         pod.run_shim(pod.identity, "delete")
@@ -259,8 +259,7 @@ def test_shim_that_is_killed_leaves_nothing_after_its_delete(kata):
     try:
         pod.create()
         pod.start()
-        for pid in kata.shim_pids(pod.identity):
-            os.kill(pid, signal.SIGKILL)
+        harness.kill(kata.shim_pids(pod.identity))
         assert pod.shim.wait_closed()
     finally:
         assert decode(pod.run_shim(pod.identity, "delete"))[2] == ENDED_STATUS

@@ -12,7 +12,7 @@ import time
 
 import harness
 from task_client import Exec, TaskClient
-from test_fault_machine import in_background, powerful, send
+from test_fault_machine import in_background, powerful
 
 LINES = 400_000
 FIRST = 1_000_000  # so that each line has 8 bytes
@@ -50,10 +50,10 @@ def stopped_in_turns(*groups):
             if is_over.wait(GO_SECONDS):
                 return
             with contextlib.suppress(ProcessLookupError):
-                send(pids, signal.SIGSTOP)
+                harness.kill(pids, signal.SIGSTOP)
             is_over.wait(STOP_SECONDS)
             with contextlib.suppress(ProcessLookupError):
-                send(pids, signal.SIGCONT)
+                harness.kill(pids, signal.SIGCONT)
 
     thread = threading.Thread(target=stop)
     thread.start()

@@ -285,8 +285,7 @@ def test_dead_machine_ends_the_container(docker):
         machines = docker.qemu_pids(identity)
         assert machines
 
-        for pid in machines:
-            os.kill(pid, signal.SIGKILL)
+        harness.kill(machines)
 
         assert docker.wait_exited(identity) == 137
 
