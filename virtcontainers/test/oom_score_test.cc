@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/sandbox/oom_score.h"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,22 +16,25 @@
 namespace kata::virtcontainers {
 namespace {
 
-// A process with a child, both of which only wait.
+// A process with a child, both of which only wait, in a program that has no thread but its own.
 class OomScore : public testing::Test {
  protected:
   void SetUp() override {
     int ready[2];
-    ASSERT_EQ(::pipe(ready), 0);
+    ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
     parent_ = ::fork();
     ASSERT_GE(parent_, 0);
     if (parent_ == 0) {
       const pid_t child = ::fork();
       if (child != 0 && ::write(ready[1], &child, sizeof(child)) < 0) ::_exit(1);
-      for (;;) ::pause();
+      ::execlp("sleep", "sleep", "1000", nullptr);
+      ::_exit(1);
     }
-    ASSERT_EQ(::read(ready[0], &child_, sizeof(child_)), static_cast<ssize_t>(sizeof(child_)));
-    ::close(ready[0]);
     ::close(ready[1]);
+    ASSERT_EQ(::read(ready[0], &child_, sizeof(child_)), static_cast<ssize_t>(sizeof(child_)));
+    char none = 0;
+    EXPECT_EQ(::read(ready[0], &none, 1), 0);  // both have executed it
+    ::close(ready[0]);
   }
   void TearDown() override {
     for (pid_t pid : {child_, parent_}) ::kill(pid, SIGKILL);
