@@ -8,24 +8,14 @@
 #include "proto/base/sha256.h"
 #include "proto/base/status.h"
 #include "virtcontainers/config/config.h"
+#include "virtcontainers/json/members.h"
 
 namespace kata::shimv2 {
 namespace {
 
 using Json = nlohmann::json;
-
-std::string Text(const Json& object, const char* key) {
-  if (!object.is_object()) return "";
-  auto at = object.find(key);
-  return at != object.end() && at->is_string() ? at->get<std::string>() : "";
-}
-
-const Json& Member(const Json& object, const char* key) {
-  static const Json kNothing;
-  if (!object.is_object()) return kNothing;
-  auto at = object.find(key);
-  return at != object.end() ? *at : kNothing;
-}
+using virtcontainers::MemberOf;
+using virtcontainers::TextOf;
 
 struct PodKeys {
   const char* type;
@@ -45,11 +35,11 @@ absl::Status ReadGroup(const Json& annotations, const std::string& container_id,
   info.sandbox_id = container_id;
   info.group = container_id;
   for (const PodKeys& keys : kPodKeys) {
-    const std::string type = Text(annotations, keys.type);
+    const std::string type = TextOf(annotations, keys.type);
     info.is_sandbox = type == "sandbox";
     if (info.is_sandbox) return absl::OkStatus();
     if (type != "container") continue;
-    info.sandbox_id = Text(annotations, keys.sandbox_id);
+    info.sandbox_id = TextOf(annotations, keys.sandbox_id);
     if (info.sandbox_id.empty()) {
       return absl::InvalidArgumentError(absl::StrCat("annotation \"", keys.type, "\" says it is of a pod, \"",
                                                      keys.sandbox_id, "\" does not say of which"));
@@ -58,7 +48,7 @@ absl::Status ReadGroup(const Json& annotations, const std::string& container_id,
     info.joins_sandbox = info.sandbox_id != container_id;
     return absl::OkStatus();
   }
-  const std::string group = Text(annotations, kGroupKey);
+  const std::string group = TextOf(annotations, kGroupKey);
   if (group.empty()) return absl::OkStatus();
   // Any container of the group may be the last of it, so the machine is named for the group, whatever its letters.
   info.group = group;
@@ -81,9 +71,9 @@ absl::StatusOr<BundleInfo> DescribeBundle(std::shared_ptr<const virtcontainers::
   const Json& spec = document->json();
   BundleInfo info;
   info.document = document;
-  info.hostname = Text(spec, "hostname");
-  info.rootfs_path = Text(Member(spec, "root"), "path");
-  const Json& annotations = Member(spec, "annotations");
+  info.hostname = TextOf(spec, "hostname");
+  info.rootfs_path = TextOf(MemberOf(spec, "root"), "path");
+  const Json& annotations = MemberOf(spec, "annotations");
   RETURN_IF_ERROR(ReadGroup(annotations, container_id, info));
   if (annotations.is_object()) {
     for (const auto& [name, value] : annotations.items()) {
@@ -91,11 +81,11 @@ absl::StatusOr<BundleInfo> DescribeBundle(std::shared_ptr<const virtcontainers::
         info.config_annotations[name] = value.get<std::string>();
     }
   }
-  info.cgroup_path = Text(Member(spec, "linux"), "cgroupsPath");
-  const Json& namespaces = Member(Member(spec, "linux"), "namespaces");
+  info.cgroup_path = TextOf(MemberOf(spec, "linux"), "cgroupsPath");
+  const Json& namespaces = MemberOf(MemberOf(spec, "linux"), "namespaces");
   if (namespaces.is_array()) {
     for (const Json& entry : namespaces) {
-      if (Text(entry, "type") == "network") info.netns_path = Text(entry, "path");
+      if (TextOf(entry, "type") == "network") info.netns_path = TextOf(entry, "path");
     }
   }
   return info;

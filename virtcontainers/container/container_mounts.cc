@@ -13,6 +13,7 @@
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
+#include "virtcontainers/json/members.h"
 #include "virtcontainers/oci/pod_mounts.h"
 #include "virtcontainers/oci/spec.h"
 #include "virtcontainers/share/guest_own.h"

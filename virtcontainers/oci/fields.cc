@@ -11,6 +11,8 @@
 #include <absl/strings/str_join.h>
 #include <nlohmann/json.hpp>
 
+#include "virtcontainers/json/members.h"
+
 namespace kata::virtcontainers {
 namespace {
 
@@ -18,12 +20,7 @@ using Json = nlohmann::json;
 
 constexpr size_t kShownValueMax = 80;
 
-std::string Text(const Json& object, const char* key) {
-  auto at = object.find(key);
-  return at != object.end() && at->is_string() ? at->get<std::string>() : "";
-}
-
-bool IsDefaultPolicy(const Json& policy) { return policy.is_object() && Text(policy, "mode") == "MPOL_DEFAULT"; }
+bool IsDefaultPolicy(const Json& policy) { return policy.is_object() && TextOf(policy, "mode") == "MPOL_DEFAULT"; }
 
 constexpr char kCgroup1[] = "the guest has cgroups of version 2, which have no such limit; leave it out";
 constexpr char kOtherSystem[] = "for another operating system";

@@ -6,16 +6,12 @@
 #include <absl/strings/str_cat.h>
 #include <nlohmann/json.hpp>
 
+#include "virtcontainers/json/members.h"
+
 namespace kata::virtcontainers {
 namespace {
 
 using Json = nlohmann::json;
-
-std::string Text(const Json& object, const char* key) {
-  if (!object.is_object()) return "";
-  auto at = object.find(key);
-  return at != object.end() && at->is_string() ? at->get<std::string>() : "";
-}
 
 bool HasOwnIpc(const Json& spec) {
   auto linux = spec.find("linux");
@@ -23,14 +19,14 @@ bool HasOwnIpc(const Json& spec) {
   auto namespaces = linux->find("namespaces");
   if (namespaces == linux->end() || !namespaces->is_array()) return false;
   for (const Json& entry : *namespaces) {
-    if (Text(entry, "type") == "ipc") return Text(entry, "path").empty();
+    if (TextOf(entry, "type") == "ipc") return TextOf(entry, "path").empty();
   }
   return false;
 }
 
 bool HasMountAt(const Json& mounts, const std::string& destination) {
   for (const Json& mount : mounts) {
-    if (Text(mount, "destination") == destination) return true;
+    if (TextOf(mount, "destination") == destination) return true;
   }
   return false;
 }
@@ -43,7 +39,7 @@ std::shared_ptr<const OciDocument> WithPodMounts(const OciDocument& document, co
   if (!mounts.is_array()) return OciDocument::Of(std::move(spec));  // whoever reads it says so
   if (!HasOwnIpc(spec)) {
     for (Json& mount : mounts) {
-      if (Text(mount, "destination") != kSharedMemory || Text(mount, "type") != "tmpfs") continue;
+      if (TextOf(mount, "destination") != kSharedMemory || TextOf(mount, "type") != "tmpfs") continue;
       mount = {{"destination", kSharedMemory},
                {"type", "bind"},
                {"source", kSharedMemory},

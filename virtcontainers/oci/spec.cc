@@ -12,6 +12,7 @@
 
 #include "proto/base/mount_options.h"
 #include "proto/base/status.h"
+#include "virtcontainers/json/members.h"
 #include "virtcontainers/oci/fields.h"
 
 namespace kata::virtcontainers {
@@ -19,22 +20,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-std::string Text(const Json& object, const char* key) {
-  auto at = object.find(key);
-  return at != object.end() && at->is_string() ? at->get<std::string>() : "";
+bool IsBind(const Json& mount, const MountOptions& options) {
+  return options.is_bind || TextOf(mount, "type") == "bind";
 }
-
-std::vector<std::string> Texts(const Json& object, const char* key) {
-  std::vector<std::string> out;
-  auto at = object.find(key);
-  if (at == object.end() || !at->is_array()) return out;
-  for (const Json& entry : *at) {
-    if (entry.is_string()) out.push_back(entry.get<std::string>());
-  }
-  return out;
-}
-
-bool IsBind(const Json& mount, const MountOptions& options) { return options.is_bind || Text(mount, "type") == "bind"; }
 
 ExportOptions ExportOptionsOf(const MountOptions& options) {
   ExportOptions out;
@@ -70,14 +58,8 @@ void NoteProcessNamespace(const std::string& type, const std::string& path,
   out.push_back({.type = type, .path = path, .pid = pid});
 }
 
-const Json& Member(const Json& object, const char* key) {
-  static const Json* nothing = new Json();
-  auto at = object.is_object() ? object.find(key) : object.end();
-  return object.is_object() && at != object.end() ? *at : *nothing;
-}
-
 uint32_t Number(const Json& object, const char* key) {
-  const Json& value = Member(object, key);
+  const Json& value = MemberOf(object, key);
   return value.is_number_unsigned() ? value.get<uint32_t>() : 0;
 }
 
@@ -93,19 +75,19 @@ std::vector<IdMapping> Mappings(const Json& list) {
 
 // Done on the host, so that it goes from the guest's document. The words alone mean the container's own mapping.
 absl::StatusOr<IdMap> TakeIdMap(Json& mount, const Json& linux) {
-  std::vector<std::string> options = Texts(mount, "options");
+  std::vector<std::string> options = TextsOf(mount, "options");
   const MountOptions parsed = ParseMountOptions(options);
   const bool is_recursive = parsed.maps_ids_recursively;
   const bool has_word = parsed.maps_ids;
-  IdMap map{.uids = Mappings(Member(mount, "uidMappings")),
-            .gids = Mappings(Member(mount, "gidMappings")),
+  IdMap map{.uids = Mappings(MemberOf(mount, "uidMappings")),
+            .gids = Mappings(MemberOf(mount, "gidMappings")),
             .is_recursive = is_recursive};
   if (has_word && map.empty()) {
-    map.uids = Mappings(Member(linux, "uidMappings"));
-    map.gids = Mappings(Member(linux, "gidMappings"));
+    map.uids = Mappings(MemberOf(linux, "uidMappings"));
+    map.gids = Mappings(MemberOf(linux, "gidMappings"));
   }
   if ((has_word || !map.empty()) && (map.uids.empty() || map.gids.empty())) {
-    return absl::InvalidArgumentError(absl::StrCat("mounts: \"", Text(mount, "destination"),
+    return absl::InvalidArgumentError(absl::StrCat("mounts: \"", TextOf(mount, "destination"),
                                                    "\": an idmapped mount needs uidMappings and gidMappings"));
   }
   mount.erase("uidMappings");
@@ -123,19 +105,19 @@ absl::Status EditMounts(Json& spec, const std::string& guest_dir, const GuestSou
   if (!mounts->is_array()) return absl::InvalidArgumentError("\"mounts\" is not a list");
   for (Json& mount : *mounts) {
     if (!mount.is_object()) return absl::InvalidArgumentError("an entry of \"mounts\" is not an object");
-    const MountOptions options = ParseMountOptions(Texts(mount, "options"));
-    const std::string source = Text(mount, "source");
+    const MountOptions options = ParseMountOptions(TextsOf(mount, "options"));
+    const std::string source = TextOf(mount, "source");
     const bool is_bind = IsBind(mount, options);
-    const std::string what = absl::StrCat("bind mount at \"", Text(mount, "destination"), "\"");
+    const std::string what = absl::StrCat("bind mount at \"", TextOf(mount, "destination"), "\"");
     if (is_bind && source.empty()) return absl::InvalidArgumentError(absl::StrCat(what, ": it has no source"));
     std::optional<std::string> own;
     if (is_bind) {
-      ASSIGN_OR_RETURN(own, guest_source(source, Text(mount, "destination")));
+      ASSIGN_OR_RETURN(own, guest_source(source, TextOf(mount, "destination")));
     }
     const bool is_shared = is_bind && !own.has_value();
-    ASSIGN_OR_RETURN(IdMap id_map, TakeIdMap(mount, Member(spec, "linux")));
+    ASSIGN_OR_RETURN(IdMap id_map, TakeIdMap(mount, MemberOf(spec, "linux")));
     if (!id_map.empty() && !is_shared) {
-      return absl::InvalidArgumentError(absl::StrCat("mounts: \"", Text(mount, "destination"),
+      return absl::InvalidArgumentError(absl::StrCat("mounts: \"", TextOf(mount, "destination"),
                                                      "\": only bind mounts of the host's files can be idmapped"));
     }
     if (own.has_value()) mount["source"] = *own;
@@ -159,16 +141,16 @@ void FindRootOptions(const Json& spec, GuestSpec& out) {
   std::vector<std::string> places;
   if (auto mounts = spec.find("mounts"); mounts != spec.end() && mounts->is_array()) {
     for (const Json& mount : *mounts) {
-      const std::string place = Plain(Text(mount, "destination"));
+      const std::string place = Plain(TextOf(mount, "destination"));
       MountPoint point;
       point.path = place;
-      if (IsBind(mount, ParseMountOptions(Texts(mount, "options")))) point.source = Text(mount, "source");
+      if (IsBind(mount, ParseMountOptions(TextsOf(mount, "options")))) point.source = TextOf(mount, "source");
       if (!IsCovered(place, places)) out.mount_points.push_back(std::move(point));
       places.push_back(place);
     }
   }
   MountPoint directory;
-  directory.path = Plain(Text(spec["process"], "cwd"));
+  directory.path = Plain(TextOf(spec["process"], "cwd"));
   if (!IsCovered(directory.path, places)) out.mount_points.push_back(std::move(directory));
   // Device nodes that the agent has to make in the image itself need a root that it can write to.
   if (IsCovered("/dev", places)) out.rootfs_options.read_only = ReadOnly::kAll;
@@ -177,7 +159,7 @@ void FindRootOptions(const Json& spec, GuestSpec& out) {
 // What counts for mounts below a bind too.
 std::vector<std::string> InheritedOptions(const Json& mount) {
   std::vector<std::string> out = {"rbind"};
-  for (const std::string& word : Texts(mount, "options")) {
+  for (const std::string& word : TextsOf(mount, "options")) {
     const MountOptions options = ParseMountOptions({word});
     if (!options.recursive.empty() || !options.propagation.empty()) out.push_back(word);
   }
@@ -198,17 +180,17 @@ void EditNamespaces(Json& spec, GuestSpec& out) {
   if (namespaces == linux->end() || !namespaces->is_array()) return;
   for (Json& entry : *namespaces) {
     if (!entry.is_object()) continue;
-    const std::string type = Text(entry, "type");
+    const std::string type = TextOf(entry, "type");
     if (type == "network") {
       entry.erase("path");
       continue;
     }
-    NoteProcessNamespace(type, Text(entry, "path"), out.process_namespaces);
+    NoteProcessNamespace(type, TextOf(entry, "path"), out.process_namespaces);
   }
 }
 
 void Finish(Json& spec, GuestSpec& out) {
-  if (const Json& score = Member(spec["process"], "oomScoreAdj"); score.is_number_integer())
+  if (const Json& score = MemberOf(spec["process"], "oomScoreAdj"); score.is_number_integer())
     out.oom_score = score.get<int>();
   EditNamespaces(spec, out);
   out.json = spec.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -223,7 +205,7 @@ absl::StatusOr<GuestSpec> MakeGuestSpec(const OciDocument& document, const std::
   if (absl::Status status = CheckFields(spec, "", FieldsOf::kCreate, report); !status.ok()) return status;
   GuestSpec out;
   out.unknown_fields = report.Text();
-  out.rootfs_path = Text(spec["root"], "path");
+  out.rootfs_path = TextOf(spec["root"], "path");
   spec["root"]["path"] = absl::StrCat(guest_dir, "/rootfs");
   spec["process"]["terminal"] = terminal;
   KeepGuestHooks(spec);
@@ -257,9 +239,9 @@ std::string WithWritableMounts(const std::string& spec_json, const std::string& 
   Json mounts = Json::array();
   for (const Json& mount : spec["mounts"]) {
     mounts.push_back(mount);
-    if (Text(mount, "source") != source) continue;
+    if (TextOf(mount, "source") != source) continue;
     for (const std::string& path : below) {
-      mounts.push_back({{"destination", absl::StrCat(Text(mount, "destination"), "/", path)},
+      mounts.push_back({{"destination", absl::StrCat(TextOf(mount, "destination"), "/", path)},
                         {"type", "bind"},
                         {"source", absl::StrCat(source, "/", path)},
                         {"options", InheritedOptions(mount)}});

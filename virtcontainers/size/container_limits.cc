@@ -6,6 +6,8 @@
 #include <absl/strings/numbers.h>
 #include <nlohmann/json.hpp>
 
+#include "virtcontainers/json/members.h"
+
 namespace kata::virtcontainers {
 namespace {
 
@@ -16,13 +18,6 @@ constexpr uint64_t kMilli = 1000;
 constexpr int64_t kNoLimit = int64_t{1} << 60;
 
 }  // namespace
-
-const Json& MemberOf(const Json& object, const char* key) {
-  static const Json kNothing;
-  if (!object.is_object()) return kNothing;
-  auto at = object.find(key);
-  return at != object.end() ? *at : kNothing;
-}
 
 uint64_t LimitOf(int64_t value) { return value > 0 && value < kNoLimit ? static_cast<uint64_t>(value) : 0; }
 

@@ -27,7 +27,5 @@ uint64_t MilliProcessors(const ContainerLimits& limits);
 uint64_t LimitOf(int64_t value);
 // The same of a number, or of a text that is one.
 uint64_t LimitOf(const nlohmann::json& value);
-// The member of an object; null where there is none.
-const nlohmann::json& MemberOf(const nlohmann::json& object, const char* key);
 
 }  // namespace kata::virtcontainers

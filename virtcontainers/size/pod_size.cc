@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "virtcontainers/json/members.h"
 #include "virtcontainers/size/container_limits.h"
 
 namespace kata::virtcontainers {
