@@ -323,7 +323,7 @@ void ConnectionImpl::Close(absl::Status reason) {
   Wake();
 }
 
-Co<void> ConnectionImpl::ShutDown(std::chrono::nanoseconds grace) {
+Co<void> ConnectionImpl::ShutDown(std::chrono::nanoseconds grace, std::chrono::nanoseconds linger) {
   auto self = shared_from_this();
   is_stopping_ = true;
   const Clock::time_point calls_until = Clock::now() + std::min(grace, kTimeoutMax);
@@ -334,6 +334,7 @@ Co<void> ConnectionImpl::ShutDown(std::chrono::nanoseconds grace) {
   while (!is_closed() && queued_bytes_ > 0 && Clock::now() < flush_until) {
     co_await WaitForChange(flush_until);
   }
+  if (linger.count() > 0) co_await closed_.WaitFor(std::min(linger, kTimeoutMax));
   Close(absl::CancelledError("connection shut down"));
 }
 

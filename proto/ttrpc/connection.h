@@ -97,8 +97,8 @@ class Connection {
   // Closes the transport; every pending call ends with `reason`. Idempotent.
   virtual void Close(absl::Status reason) = 0;
   // Not from a handler that it waits for: spawn it. Stops taking new requests (answered
-  // UNAVAILABLE), lets running handlers finish up to `grace`, flushes, closes.
-  virtual Co<void> ShutDown(std::chrono::nanoseconds grace) = 0;
+  // UNAVAILABLE), lets running handlers finish up to `grace`, flushes, gives the peer `linger` to close it, closes.
+  virtual Co<void> ShutDown(std::chrono::nanoseconds grace, std::chrono::nanoseconds linger = {}) = 0;
   // Returns the reason when the connection has closed.
   virtual Co<absl::Status> WaitClosed() = 0;
   virtual bool is_closed() const = 0;
@@ -111,8 +111,10 @@ class Server {
   static std::shared_ptr<Server> Start(asio::any_io_executor executor, UniqueFd listening_socket,
                                        const ServiceMap* services);
   virtual ~Server() = default;
-  // Stops accepting, closes idle connections, gives active ones `grace` to finish.
-  virtual Co<void> Stop(std::chrono::nanoseconds grace) = 0;
+  // Stops accepting, gives running calls `grace` to finish, and closes all connections. `linger`: for so long those
+  // whose peer does not close them stay open, after the last answer: a peer of containerd's library takes an answer
+  // that its connection's end follows at once for lost, now and then.
+  virtual Co<void> Stop(std::chrono::nanoseconds grace, std::chrono::nanoseconds linger = {}) = 0;
 };
 
 }  // namespace kata::ttrpc

@@ -76,7 +76,7 @@ class ConnectionImpl : public Connection, public std::enable_shared_from_this<Co
                                        std::chrono::nanoseconds timeout, Metadata metadata) override;
   Co<absl::StatusOr<std::shared_ptr<Stream>>> OpenStream(std::string service, std::string method) override;
   void Close(absl::Status reason) override;
-  Co<void> ShutDown(std::chrono::nanoseconds grace) override;
+  Co<void> ShutDown(std::chrono::nanoseconds grace, std::chrono::nanoseconds linger) override;
   Co<absl::Status> WaitClosed() override;
 
   // For StreamImpl.

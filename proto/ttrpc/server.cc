@@ -58,7 +58,7 @@ class ServerImpl : public Server, public std::enable_shared_from_this<ServerImpl
     co_return absl::OkStatus();
   }
 
-  Co<void> Stop(std::chrono::nanoseconds grace) override {
+  Co<void> Stop(std::chrono::nanoseconds grace, std::chrono::nanoseconds linger) override {
     auto self = shared_from_this();
     boost::system::error_code ignored;
     listener_.close(ignored);
@@ -66,13 +66,14 @@ class ServerImpl : public Server, public std::enable_shared_from_this<ServerImpl
     for (auto& weak : std::exchange(connections_, {})) {
       if (auto connection = weak.lock()) open.push_back(std::move(connection));
     }
-    for (auto& connection : open) Spawn(executor_, "ttrpc shutdown", ShutDown(connection, grace));
+    for (auto& connection : open) Spawn(executor_, "ttrpc shutdown", ShutDown(connection, grace, linger));
     for (auto& connection : open) static_cast<void>(co_await connection->WaitClosed());
   }
 
  private:
-  static Co<absl::Status> ShutDown(std::shared_ptr<Connection> connection, std::chrono::nanoseconds grace) {
-    co_await connection->ShutDown(grace);
+  static Co<absl::Status> ShutDown(std::shared_ptr<Connection> connection, std::chrono::nanoseconds grace,
+                                   std::chrono::nanoseconds linger) {
+    co_await connection->ShutDown(grace, linger);
     co_return absl::OkStatus();
   }
 

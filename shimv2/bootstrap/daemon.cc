@@ -23,6 +23,9 @@ namespace {
 
 constexpr std::chrono::seconds kServerGrace{2};
 constexpr std::chrono::seconds kEventFlushTimeout{5};
+// After ShutdownSandbox, whose caller closes its connection when it has the answer, and takes a lost one for an error.
+// (After the Task service's Shutdown it waits for the shim to close it, and takes none for an answer.)
+constexpr std::chrono::seconds kServerLinger{1};
 constexpr int kPoolThreads = 2;
 constexpr std::chrono::seconds kForgottenPoll{5};
 constexpr int kMallocArenas = 2;  // an arena per thread would cost more memory than contention costs time
@@ -46,6 +49,7 @@ struct Daemon {
   std::shared_ptr<SandboxService> sandboxes;
   std::shared_ptr<ttrpc::Server> server;
   std::string socket_path;
+  bool lingers = false;
 };
 
 Co<absl::Status> ShutDown(Daemon* daemon) {
@@ -55,7 +59,7 @@ Co<absl::Status> ShutDown(Daemon* daemon) {
   // start that joins meanwhile would join a shim that is going. Those who are connected stay so.
   ::unlink(daemon->socket_path.c_str());
   co_await daemon->events->Flush(kEventFlushTimeout);
-  co_await daemon->server->Stop(kServerGrace);
+  co_await daemon->server->Stop(kServerGrace, daemon->lingers ? kServerLinger : std::chrono::nanoseconds(0));
   daemon->io.stop();
   co_return absl::OkStatus();
 }
@@ -114,7 +118,10 @@ int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::
   daemon.tasks = std::make_shared<TaskService>(executor, daemon.pool, daemon.events, daemon.pod, arguments.name_space);
   SandboxServiceOptions sandbox;
   sandbox.sandbox_id = sandbox_id;
-  sandbox.shut_down = [&daemon] { daemon.tasks->RequestShutDown(); };
+  sandbox.shut_down = [&daemon] {
+    daemon.lingers = true;
+    daemon.tasks->RequestShutDown();
+  };
   daemon.sandboxes = std::make_shared<SandboxService>(executor, daemon.pool, daemon.pod, std::move(sandbox));
   ttrpc::ServiceMap services;
   daemon.tasks->Register(services);

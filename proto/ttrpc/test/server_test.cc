@@ -82,6 +82,40 @@ TEST_F(ServerTest, StopFinishesRunningCallsAndClosesEveryConnection) {
   RunCo(io_, Test::Run(*this));
 }
 
+TEST_F(ServerTest, StopThatLingersWaitsForItsPeersToClose) {
+  struct Test {
+    static Co<absl::Status> CloseSoon(std::shared_ptr<Connection> client) {
+      co_await Sleep(std::chrono::milliseconds(50));
+      EXPECT_FALSE(client->is_closed());
+      client->Close(absl::CancelledError("has its answer"));
+      co_return absl::OkStatus();
+    }
+    static Co<void> Run(ServerTest& fixture) {
+      auto client = fixture.Connect();
+      absl::Status result = absl::UnknownError("not done");
+      static_cast<void>(co_await Say(client, 0, &result));
+      EXPECT_TRUE(result.ok()) << result;
+      Spawn(fixture.io_.get_executor(), "closing soon", CloseSoon(client));
+      co_await fixture.server_->Stop(kLong, kLong);
+      EXPECT_TRUE(client->is_closed());
+
+      EXPECT_FALSE(ConnectUnix(fixture.name_).ok());
+    }
+    static Co<void> RunAlone(ServerTest& fixture) {
+      auto client = fixture.Connect();
+      absl::Status result = absl::UnknownError("not done");
+      static_cast<void>(co_await Say(client, 0, &result));
+      co_await fixture.server_->Stop(kLong, std::chrono::milliseconds(20));
+      absl::Status end = co_await client->WaitClosed();
+      EXPECT_TRUE(absl::IsUnavailable(end)) << end;
+    }
+  };
+  RunCo(io_, Test::Run(*this));
+  server_ = Server::Start(io_.get_executor(), Listen(name_), &services_);
+  io_.restart();
+  RunCo(io_, Test::RunAlone(*this));
+}
+
 constexpr size_t kMoreThanTheLimit = 300;
 
 // As containerd's, whose Wait is pending when it is restarted.
