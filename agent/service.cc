@@ -33,7 +33,7 @@ namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
 constexpr const char* kFeatures[] = {"storage-blk",       "rekey", "clock", "network", "start-hooks", "resolver",
-                                     "sandbox-container", "pod",   "dial",  "resize",  "next-hops"};
+                                     "sandbox-container", "pod",   "dial",  "resize",  "next-hops",   "held-pod"};
 constexpr int kPodSysctlsMax = 256;
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
@@ -177,8 +177,10 @@ Co<absl::StatusOr<wire::Empty>> Service::CreateSandbox(ttrpc::CallContext, v1::C
   CO_RETURN_IF_ERROR(SetHostname(request.hostname()));
   if (request.has_pod()) {
     CO_RETURN_IF_ERROR(SetPodSysctls(request.pod()));
-    CO_ASSIGN_OR_RETURN(SharedNamespaces own, SharedNamespaces::OfGuest());
-    shared_ = std::make_unique<SharedNamespaces>(std::move(own));
+    if (!request.pod().is_held()) {
+      CO_ASSIGN_OR_RETURN(SharedNamespaces own, SharedNamespaces::OfGuest());
+      shared_ = std::make_unique<SharedNamespaces>(std::move(own));
+    }
   }
   has_sandbox_ = true;
   auto mounted = co_await MountStorages(request.storages(), &uevents_);

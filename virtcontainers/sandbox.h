@@ -12,22 +12,27 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "proto/base/coro.h"
 #include "virtcontainers/config/config.h"
 #include "virtcontainers/container.h"
+#include "virtcontainers/id_mapping.h"
 #include "virtcontainers/size/pod_size.h"
 
 namespace kata::virtcontainers {
 
-// Of a pod that no container of its own stands for: the pod's namespaces are the guest's own, and what else its
-// containers share comes from here.
+// Of a pod that no container of its own stands for: the pod's namespaces are the guest's own, or those of a process
+// that the sandbox has made for them, and what else its containers share comes from here.
 struct PodSettings {
   std::map<std::string, std::string> sysctls;
   // On the host. Its files hostname, hosts and resolv.conf are mounted in /etc of each container that has nothing else
   // mounted there; empty: none.
   std::string etc_directory;
   std::set<std::string> host_namespaces;  // that are asked for: "network", "pid", "ipc"
+  bool shares_pids = false;               // its containers see each other's processes
+  std::vector<IdMapping> uid_mappings;    // of its user namespace; empty: it has none
+  std::vector<IdMapping> gid_mappings;
 };
 
 struct SandboxOptions {

@@ -37,6 +37,22 @@ std::set<std::string> HostNamespacesOf(const runtime::v1::PodSandboxConfig& conf
   return out;
 }
 
+template <typename Mappings>
+std::vector<virtcontainers::IdMapping> MappingsOf(const Mappings& mappings) {
+  std::vector<virtcontainers::IdMapping> out;
+  for (const runtime::v1::IdMapping& item : mappings)
+    out.push_back({.container = item.container_id(), .host = item.host_id(), .size = item.length()});
+  return out;
+}
+
+void AddOwnNamespaces(const runtime::v1::NamespaceOption& options, virtcontainers::PodSettings& out) {
+  // What CRI means by no word about them, too: containers whose document names the pod's pids, see each other's.
+  out.shares_pids = options.pid() == runtime::v1::POD;
+  if (!options.has_userns_options() || options.userns_options().mode() != runtime::v1::POD) return;
+  out.uid_mappings = MappingsOf(options.userns_options().uids());
+  out.gid_mappings = MappingsOf(options.userns_options().gids());
+}
+
 }  // namespace
 
 absl::StatusOr<runtime::v1::PodSandboxConfig> ParsePodConfig(const wire::Any& options) {
@@ -67,6 +83,7 @@ PodDescription DescribePod(PodDescription base, const containerd::runtime::sandb
   settings.sysctls.insert(config.linux_config().sysctls().begin(), config.linux_config().sysctls().end());
   settings.etc_directory = etc_directory;
   settings.host_namespaces = HostNamespacesOf(config);
+  AddOwnNamespaces(config.linux_config().security_context().namespace_options(), settings);
   out.settings = std::move(settings);
   if (IsRuntimeOptions(request.options())) out.runtime_options = request.options();
   return out;

@@ -157,16 +157,40 @@ TEST_F(SandboxServiceTest, SandboxIsMadeAsThePodSays) {
   EXPECT_EQ(sandbox_->options.pod->sysctls.at("kernel.shm_rmid_forced"), "1");
   EXPECT_EQ(sandbox_->options.pod->etc_directory, bundle_ + "/etc");
   EXPECT_EQ(sandbox_->options.pod->host_namespaces, (std::set<std::string>{"network"}));
+  EXPECT_FALSE(sandbox_->options.pod->shares_pids);
+  EXPECT_TRUE(sandbox_->options.pod->uid_mappings.empty());
   EXPECT_EQ(ReadFile(bundle_ + "/etc/hostname", 100).value_or(""), "web\n");
   EXPECT_EQ(ReadFile(bundle_ + "/etc/hosts", 100).value_or(""), "127.0.0.1 localhost\n");
   EXPECT_EQ(ReadFile(bundle_ + "/etc/resolv.conf", 100).value_or(""),
             "search default.svc\nnameserver 10.0.0.10\noptions ndots:5\n");
 }
 
+TEST_F(SandboxServiceTest, PodMayHaveAUserNamespaceAndShareItsPids) {
+  runtime::v1::PodSandboxConfig config;
+  auto* namespaces = config.mutable_linux_config()->mutable_security_context()->mutable_namespace_options();
+  namespaces->set_pid(runtime::v1::POD);
+  runtime::v1::IdMapping* gid = namespaces->mutable_userns_options()->add_gids();
+  gid->set_host_id(200000);
+  gid->set_length(1000);
+  *namespaces->mutable_userns_options()->add_uids() = *gid;
+  api::CreateSandboxRequest request = CreateSandboxRequest();
+  SetConfig(config, request);
+
+  ASSERT_TRUE(Call(service_->CreateSandbox({}, request)).ok());
+  ASSERT_TRUE(StartSandbox().ok());
+
+  EXPECT_TRUE(sandbox_->options.pod->shares_pids);
+  ASSERT_EQ(sandbox_->options.pod->gid_mappings.size(), 1u);
+  EXPECT_EQ(sandbox_->options.pod->gid_mappings[0].host, 200000u);
+  EXPECT_EQ(sandbox_->options.pod->gid_mappings[0].container, 0u);
+  EXPECT_EQ(sandbox_->options.pod->uid_mappings[0].size, 1000u);
+}
+
 TEST_F(SandboxServiceTest, WhatAPodDoesNotSayIsTheHosts) {
   ASSERT_TRUE(CreateAndStart().ok());
 
   EXPECT_EQ(sandbox_->options.hostname, HostName());
+  EXPECT_TRUE(sandbox_->options.pod->shares_pids);  // CRI's POD is 0
   EXPECT_EQ(ReadFile(bundle_ + "/etc/hostname", 300).value_or(""), HostName() + "\n");
   EXPECT_EQ(ReadFile(bundle_ + "/etc/resolv.conf", 100).value_or(""), "nameserver 192.0.2.1\n");
 }

@@ -224,6 +224,14 @@ class Containerd:
         spec["root"] = {"path": str(self.unpacked_rootfs())}
         return spec
 
+    def rootfs_of(self, owner, path):
+        """A copy of the unpacked busybox at `path`, a directory that anybody may reach; all of it is the owner's."""
+        shutil.copytree(self.unpacked_rootfs(), path, symlinks=True)
+        for directory, names, files in os.walk(path):
+            for name in [".", *names, *files]:
+                os.lchown(os.path.join(directory, name), owner, owner)
+        return path
+
     def unpacked_rootfs(self):
         root = self.directory / "rootfs"
         if not root.exists():

@@ -21,10 +21,12 @@ ENDED_STATUS = 137
 MEMORY = 700 << 20
 POD_CONFIG = {2: "web", 4: {1: "192.0.2.53", 2: "pods.test", 3: "ndots:5"},
               8: {3: {1: "kernel.shm_rmid_forced", 2: "1"}, 5: {4: MEMORY}}}
+OF_CONTAINER, OF_POD = 1, 0  # whose pids they are
+MAPPING = {1: 100000, 3: 65536}
 LOOK = "ps -o args | grep -q 'sleep 3141[5]'"
 SHOW = """
 hostname; cat /etc/hostname /etc/resolv.conf /proc/sys/kernel/shm_rmid_forced
-readlink /proc/self/ns/ipc /proc/self/ns/uts
+readlink /proc/self/ns/ipc; readlink /proc/self/ns/uts
 """
 
 
@@ -77,7 +79,7 @@ class Pod:
         entries = [decode(value) for field, value in decode_all(answer) if field == 4]
         return {entry[1].decode(): entry[2].decode() for entry in entries}
 
-    def spec(self, command, own_pids=True):
+    def spec(self, command, own_pids=True, user=False):
         """As CRI makes it: the pod's namespaces are those of the sandbox's process."""
         spec = self.kata.default_spec(*command)
         spec["annotations"] = {"io.kubernetes.cri.container-type": "container",
@@ -87,6 +89,13 @@ class Pod:
         for entry in spec["linux"]["namespaces"]:
             if entry["type"] in shared:
                 entry["path"] = f"/proc/{self.pid}/ns/{shared[entry['type']]}"
+        if user:
+            spec["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{self.pid}/ns/user"})
+            mapping = [{"containerID": 0, "hostID": MAPPING[1], "size": MAPPING[3]}]
+            spec["linux"].update(uidMappings=mapping, gidMappings=mapping)
+            if not (root := self.parent / "rootfs").exists():
+                self.kata.rootfs_of(MAPPING[1], root)
+            spec["root"]["path"] = str(root)
         return spec
 
     def create_container(self, word, spec, joins=False):
@@ -100,9 +109,9 @@ class Pod:
         assert created[1] == self.pid
         return identity
 
-    def run(self, word, *command, joins=False):
+    def run(self, word, *command, joins=False, **how):
         """The exit status and the output of a container of the pod, which is removed again."""
-        identity = self.create_container(word, self.spec(command), joins)
+        identity = self.create_container(word, self.spec(command, **how), joins)
         waiting = self.shim.begin("Wait", {1: identity})
         self.shim.call("Start", {1: identity})
         status = self.shim.finish(waiting, harness.COMMAND_SECONDS).get(1, 0)
@@ -124,7 +133,8 @@ def pod_of(kata, options=b""):
     try:
         yield pod
         pod.call("ShutdownSandbox")
-        assert pod.shim.wait_closed()
+        pod.shim.close()  # as containerd does with the answer
+        harness.wait_for(lambda: not kata.shim_pids(pod.identity), "the shim to end")
     finally:
         for pid in kata.shim_pids(pod.identity):  # only after a failure
             with contextlib.suppress(ProcessLookupError):
@@ -215,18 +225,62 @@ def test_metrics_are_of_all_containers(kata):
         assert usage() > before
 
 
+def pids_of(pod):
+    """How many processes the pod has by its statistics."""
+    metric = decode(pod.call("SandboxMetrics")[1])
+    data = decode(decode(metric[3])[2])
+    return decode(data.get(2 if b"v1" in decode(metric[3])[1] else 1, b"")).get(1, 0)
+
+
 def test_pids_are_shared_only_where_the_pod_asks_for_it(kata):
     with running_pod(kata) as pod:
         sleeper = pod.create_container("a", pod.spec(["sleep", "31415"], own_pids=False))
         pod.shim.call("Start", {1: sleeper})
-        looker = pod.create_container("b", pod.spec(["sh", "-c", LOOK], own_pids=False))
-        waiting = pod.shim.begin("Wait", {1: looker})
-        pod.shim.call("Start", {1: looker})
-        assert pod.shim.finish(waiting).get(1, 0) == 0
-        assert pod.run("c", "sh", "-c", LOOK)[0] == 1
+        assert pod.run("b", "sh", "-c", LOOK, own_pids=False)[0] == 0
+        # As in any pod: nothing of the guest's own, and process 1 reaps for all.
+        status, first = pod.run("c", "sh", "-c", "cat /proc/1/comm; ps -o comm | grep -c kthreadd", own_pids=False)
+        assert (status, first) == (1, "pause\n0\n")
+        assert pod.run("d", "sh", "-c", LOOK)[0] == 1
 
         pod.shim.kill(sleeper, signal.SIGKILL, every=True)
         assert pod.shim.wait(sleeper) == ENDED_STATUS
+        assert pod.state() == READY
+
+
+@pytest.mark.parametrize("pids, held", [(OF_CONTAINER, 0), (OF_POD, 1)])
+def test_only_a_pod_with_namespaces_of_its_own_has_a_process_that_holds_them(kata, pids, held):
+    with running_pod(kata, {8: {2: {1: {2: pids}}}}) as pod:
+        assert pids_of(pod) == held
+
+
+def test_pod_with_a_user_namespace(kata):
+    users = {1: 0, 2: MAPPING, 3: MAPPING}
+    show = "cat /proc/self/uid_map; id -u; for n in user ipc; do readlink /proc/self/ns/$n; done"
+    with running_pod(kata, {8: {2: {1: {2: OF_CONTAINER, 5: users}}, 3: {1: "kernel.shm_rmid_forced", 2: "1"}}}) as pod:
+        status, first = pod.run("a", "sh", "-c", show, user=True)
+        assert status == 0, first
+        lines = first.split("\n")
+        assert lines[0].split() == ["0", "100000", "65536"]
+        assert lines[1] == "0"
+        assert pod.run("b", "sh", "-c", show, user=True) == (0, first)
+        assert pod.run("c", "cat", "/proc/sys/kernel/shm_rmid_forced", user=True) == (0, "1\n")
+        # Root there has no power over what is not its own.
+        assert pod.run("d", "sh", "-c", "hostname other; echo 0 >/proc/sys/kernel/panic", user=True)[0] != 0
+
+
+def test_pod_ends_with_the_process_that_holds_its_namespaces(kata):
+    with running_pod(kata) as pod:
+        waiting = pod.begin("WaitSandbox")
+        identity = pod.create_container("a", pod.spec(["sleep", "1000"], own_pids=False))
+        pod.shim.call("Start", {1: identity})
+        killer = pod.create_container("b", pod.spec(["kill", "-TERM", "1"], own_pids=False))
+        pod.shim.call("Start", {1: killer})
+
+        assert pod.shim.finish(waiting)[1] == ENDED_STATUS
+        assert pod.shim.wait(identity) == ENDED_STATUS
+        assert pod.state() == NOT_READY
+        for ended in (identity, killer):
+            pod.shim.call("Delete", {1: ended})
 
 
 def test_machine_that_dies_is_told_of(kata):

@@ -62,6 +62,7 @@ def test_pod_that_shares_its_pids(cri):
         second = pod.start("second", "sleep", "1000")
 
         assert pod.exec(second, "sh", "-c", LOOK)[0] == 0
+        assert pod.exec(second, "cat", "/proc/1/comm") == (0, "pause\n")
 
 
 def test_pod_whose_machine_dies_is_not_ready(cri):

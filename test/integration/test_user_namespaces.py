@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Containers with a user namespace: `ctr --uidmap`, and idmapped volumes."""
 import os
-import shutil
 
 import pytest
 
@@ -12,11 +11,7 @@ MAPPING = [{"containerID": 0, "hostID": FIRST, "size": 65536}]
 @pytest.fixture
 def mapped(kata, tmp_path):
     """A configuration with a user namespace and a rootfs that belongs to its root."""
-    root = tmp_path / "rootfs"
-    shutil.copytree(kata.unpacked_rootfs(), root, symlinks=True)
-    for directory, names, files in os.walk(root):
-        for name in [".", *names, *files]:
-            os.lchown(os.path.join(directory, name), FIRST, FIRST)
+    root = kata.rootfs_of(FIRST, tmp_path / "rootfs")
     for path in (tmp_path, *tmp_path.parents):
         if str(path).startswith("/tmp/"):
             path.chmod(0o755)

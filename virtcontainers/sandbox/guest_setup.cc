@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "virtcontainers/sandbox/pod_holder.h"
 #include "virtcontainers/share/shared_directory.h"
 
 namespace kata::virtcontainers {
@@ -32,7 +33,10 @@ agent::v1::CreateSandboxRequest MakeSandboxRequest(const SandboxOptions& options
   request.set_share_files_max(share_files_max);
   if (options.pod.has_value()) {
     agent::v1::PodSettings* pod = request.mutable_pod();
-    for (const auto& [key, value] : options.pod->sysctls) (*pod->mutable_sysctls())[key] = value;
+    pod->set_is_held(NeedsHolder(*options.pod));
+    if (!pod->is_held()) {
+      for (const auto& [key, value] : options.pod->sysctls) (*pod->mutable_sysctls())[key] = value;
+    }
   }
   agent::v1::Storage* storage = request.add_storages();
   const bool uses_9p = options.config.shared_fs == SharedFs::k9p;

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/sandbox/vm_sandbox.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <set>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <nlohmann/json.hpp>
 
 #include "hypervisors/accelerator/kernel_params.h"
@@ -28,27 +26,26 @@
 #include "virtcontainers/sandbox/guest_setup.h"
 #include "virtcontainers/sandbox/machine_spec.h"
 #include "virtcontainers/sandbox/oom_score.h"
+#include "virtcontainers/sandbox/pod_holder.h"
 #include "virtcontainers/sandbox/sandbox_cgroup.h"
 #include "virtcontainers/sandbox/sandbox_facts.h"
 #include "virtcontainers/sandbox/sandbox_network.h"
+#include "virtcontainers/sandbox/sandbox_share.h"
 #include "virtcontainers/sandbox/sandbox_size.h"
 #include "virtcontainers/share/daemon_log.h"
-#include "virtcontainers/share/share_namespace.h"
 #include "virtcontainers/share/shared_directory.h"
-#include "virtcontainers/share/virtiofsd.h"
 
 namespace kata::virtcontainers {
 namespace {
 
 using Json = nlohmann::json;
 
-constexpr char kShareDevice[] = "share";
 constexpr char kStartHooksFeature[] = "start-hooks";
 constexpr char kSandboxFeature[] = "sandbox-container";
 constexpr char kPodFeature[] = "pod";
+constexpr char kHeldPodFeature[] = "held-pod";
 constexpr std::chrono::seconds kRemoveTimeout{2};
 constexpr std::chrono::seconds kEndTimeout{5};  // of a machine whose agent's connection has ended
-constexpr std::chrono::seconds kVirtiofsdStopTimeout{2};
 constexpr std::chrono::seconds kVsockDaemonStopTimeout{2};
 // The machine's user must come through its parents, whoever has made them and with which umask.
 absl::Status MakeRuntimeDirectory(const std::string& id) {
@@ -75,6 +72,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
         pool_(pool),
         options_(std::move(options)),
         hypervisor_(std::move(hypervisor)),
+        share_(std::make_shared<SandboxShare>(executor, pool, options_.id)),
         network_(std::make_shared<SandboxNetwork>(executor, pool, hypervisor_)),
         cgroup_(std::make_shared<SandboxCgroup>(SandboxCgroupOptions{.sandbox_id = options_.id,
                                                                      .path = options_.cgroup_path,
@@ -205,7 +203,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     facts.size = size_->now();
     facts.machine_pid = hypervisor_->Pid();
     facts.accelerator = hypervisor_->accelerator();
-    if (virtiofsd_ != nullptr) facts.virtiofsd_pid = virtiofsd_->process.pid;
+    facts.virtiofsd_pid = share_->daemon_pid();
     facts.guest_kernel = guest_kernel_;
     facts.features = features_;
     return Describe(facts);
@@ -221,8 +219,11 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     log::Info("timeline: network namespace ready");
     CO_ASSIGN_OR_RETURN(BootToken token, MakeBootToken());
     auto spec = std::make_shared<hypervisors::VmSpec>(MakeMachineSpec(options_, token));
-    absl::Status shared = co_await PrepareShare(spec);
+    absl::Status prepared = co_await PrepareHost(spec);
+    if (!prepared.ok()) co_return prepared;
+    absl::Status shared = co_await share_->Open(options_.config, spec);
     if (!shared.ok()) co_return shared;
+    if (share_->daemon_pid() > 0) Spawn(executor_, "watching virtiofsd", WatchVirtiofsd(shared_from_this()));
     if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
     share_ready_.Set();
     log::Info("timeline: share ready");
@@ -253,6 +254,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (!made.ok()) co_return made;
     absl::Status reachable = co_await network_->Connect(connection_, features_);
     if (!reachable.ok()) co_return reachable;
+    absl::Status held = co_await HoldPod();
+    if (!held.ok()) co_return Annotate(held, "making the pod's namespaces");
     size_->Connect(connection_, features_, [weak = weak_from_this()](hypervisors::MachineSize now) {
       if (auto sandbox = weak.lock()) sandbox->TakeGrown(now);
     });
@@ -260,13 +263,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     if (peer->features.contains(kClockFeature)) Spawn(executor_, "keeping the guest's clock", KeepClock(connection_));
     log::Info("timeline: agent ready");
     asio::post(pool_, &hypervisors::TrimMemory);
-    if (options_.config.shared_fs == SharedFs::kVirtioFs) {
-      // The guest has mounted the share: virtiofsd has found its files and lives in a namespace of its own.
-      asio::post(pool_, [share = share_, id = options_.id] {
-        const absl::Status kept = share->KeepOnly(SharedDirectory(id));
-        if (!kept.ok()) log::Warn("letting go of the host's mounts: {}", kept.message());
-      });
-    }
+    if (options_.config.shared_fs == SharedFs::kVirtioFs) share_->KeepOnlyOwn();
     co_return absl::OkStatus();
   }
 
@@ -288,57 +285,26 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     return absl::OkStatus();
   }
 
-  Co<absl::Status> PrepareShare(std::shared_ptr<hypervisors::VmSpec> spec) {
-    auto options = std::make_shared<VirtiofsdOptions>();
-    options->program = options_.config.virtio_fs_daemon;
-    options->cache_dir = spec->cache_dir;
-    options->directory = ExportedDirectory(options_.id);
-    options->cache = options_.config.virtio_fs_cache;
-    options->socket_path = absl::StrCat(spec->runtime_dir, "/virtiofsd.sock");
-    options->pid_file = absl::StrCat(spec->runtime_dir, "/virtiofsd.pid");
-    options->uid = spec->uid;
-    options->gid = spec->gid;
-    const bool uses_9p = options_.config.shared_fs == SharedFs::k9p;
-    auto daemon = std::make_shared<Virtiofsd>();
-    auto share = std::make_shared<std::shared_ptr<const ShareNamespace>>();
-    std::function<absl::Status()> job = [id = options_.id, config = options_.config, options, uses_9p, daemon,
-                                         vsock = vsock_daemon_, share, spec, cgroup = cgroup_]() -> absl::Status {
+  // The runtime directory, the pod's cgroup with the shim in it, and the agent's channel.
+  Co<absl::Status> PrepareHost(std::shared_ptr<hypervisors::VmSpec> spec) {
+    std::function<absl::Status()> job = [id = options_.id, config = options_.config, vsock = vsock_daemon_, spec,
+                                         cgroup = cgroup_]() -> absl::Status {
       RETURN_IF_ERROR(MakeRuntimeDirectory(id));
       RETURN_IF_ERROR(cgroup->Enter());
       const std::string warning = cgroup->WarningOfLimit(config.default_memory);
       if (!warning.empty()) log::Warn("{}", warning);
-      RETURN_IF_ERROR(PrepareChannel(config, *spec, *vsock));
-      ASSIGN_OR_RETURN(*share, ShareNamespace::Make());
-      const uid_t owner = uses_9p ? spec->uid : 0;
-      RETURN_IF_ERROR((*share)->Run([&id, owner] { return MakeSharedDirectory(id, owner); }));
-      options->mount_namespace = (*share)->fd();
-      if (uses_9p) return absl::OkStatus();
-      ASSIGN_OR_RETURN(*daemon, StartVirtiofsd(*options));
-      return absl::OkStatus();
+      return PrepareChannel(config, *spec, *vsock);
     };
     absl::Status status = co_await RunBlocking(pool_, std::move(job));
-    virtiofsd_ = daemon;
-    share_ = *share;
-    if (!status.ok()) co_return status;
-    UniqueFd pidfd(::fcntl(daemon->process.pidfd.get(), F_DUPFD_CLOEXEC, 0));
-    if (daemon->output.valid())
-      Spawn(executor_, "logging virtiofsd", LogDaemon("virtiofsd", std::move(daemon->output)));
     if (vsock_daemon_->output.valid()) {
       Spawn(executor_, "logging vhost-device-vsock", LogDaemon("vhost-device-vsock", std::move(vsock_daemon_->output)));
     }
-    if (pidfd.valid()) Spawn(executor_, "watching virtiofsd", WatchVirtiofsd(shared_from_this(), std::move(pidfd)));
-    if (uses_9p) {
-      spec->devices.push_back({kShareDevice, hypervisors::NinePShare{kShareTag, options->directory}});
-      spec->mount_namespace = share_->fd();
-    } else {
-      spec->devices.push_back({kShareDevice, hypervisors::VirtioFsShare{kShareTag, options->socket_path}});
-    }
-    co_return absl::OkStatus();
+    co_return status;
   }
 
   std::vector<pid_t> DaemonPids() const {
     std::vector<pid_t> out;
-    if (virtiofsd_->process.pid > 0) out.push_back(virtiofsd_->process.pid);
+    if (share_->daemon_pid() > 0) out.push_back(share_->daemon_pid());
     if (vsock_daemon_->process.pid > 0) out.push_back(vsock_daemon_->process.pid);
     return out;
   }
@@ -346,17 +312,27 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   Co<absl::Status> SetUpGuest(std::chrono::steady_clock::time_point hello_answered_at) {
     if (options_.pod.has_value() && !features_.contains(kPodFeature))
       co_return Annotate(AgentTooOld(), "setting up the guest");
-    agent::v1::CreateSandboxRequest request = MakeSandboxRequest(options_, virtiofsd_->descriptors);
+    agent::v1::CreateSandboxRequest request = MakeSandboxRequest(options_, share_->files_max());
     agent::v1::AgentClient client(connection_);
     AddClock(hello_answered_at, request);
     auto response = co_await client.CreateSandbox(std::move(request), kAgentCallTimeout);
     co_return Annotate(response.status(), "setting up the guest");
   }
 
+  Co<absl::Status> HoldPod() {
+    if (!options_.pod.has_value() || !NeedsHolder(*options_.pod)) co_return absl::OkStatus();
+    if (!features_.contains(kHeldPodFeature)) co_return AgentTooOld();
+    agent::v1::CreateContainerRequest request = MakeHolderRequest(options_);
+    absl::Status started = co_await StartHolder(connection_, std::move(request));
+    if (!started.ok()) co_return started;
+    Spawn(executor_, "watching the pod's first process", WatchHolder(shared_from_this()));
+    co_return absl::OkStatus();
+  }
+
   Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> MakeContainer(std::shared_ptr<ContainerMounts> host) {
     co_await share_ready_.Wait();
     if (state_ != State::kBooting && state_ != State::kRunning) co_return NotRunning();
-    host->share = share_;
+    host->share = share_->mounts();
     if (options_.pod.has_value()) host->pod_etc_directory = options_.pod->etc_directory;
     host->is_pod = options_.pod.has_value();
     std::function<absl::Status()> prepare = [host] { return PrepareContainer(*host); };
@@ -514,10 +490,19 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     co_return co_await self->hypervisor_->Stop();
   }
 
+  // As a sandbox container's end is: without it no container can be made that shares anything.
+  static Co<absl::Status> WatchHolder(std::shared_ptr<VmSandbox> self) {
+    std::shared_ptr<ttrpc::Connection> connection = self->connection_;
+    absl::Status ended = co_await WaitHolder(std::move(connection));
+    const bool is_alive = self->state_ == State::kBooting || self->state_ == State::kRunning;
+    if (!ended.ok() || !is_alive) co_return absl::OkStatus();  // the connection's end is seen to elsewhere
+    log::Warn("the process that holds the pod's namespaces has ended");
+    co_return co_await self->hypervisor_->Stop();
+  }
+
   // Without it every access to a file in the guest waits for ever, so the machine ends with it.
-  static Co<absl::Status> WatchVirtiofsd(std::shared_ptr<VmSandbox> self, UniqueFd pidfd) {
-    asio::posix::stream_descriptor process(self->executor_, pidfd.release());
-    co_await process.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
+  static Co<absl::Status> WatchVirtiofsd(std::shared_ptr<VmSandbox> self) {
+    CO_RETURN_IF_ERROR(co_await self->share_->WaitDaemon());
     if (self->state_ != State::kBooting && self->state_ != State::kRunning) co_return absl::OkStatus();
     log::Warn("virtiofsd has ended unexpectedly");
     self->is_virtiofsd_lost_ = true;
@@ -553,17 +538,13 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     for (auto& [id, entry] : containers_) entry.container->StopAll(kVmDiedStatus);
     containers_.clear();
     absl::Status left = co_await network_->Release();
-    std::shared_ptr<Virtiofsd> daemon = virtiofsd_;
-    std::function<absl::Status()> job = [id = options_.id, daemon, vsock = vsock_daemon_, stopped,
-                                         share = std::exchange(share_, nullptr), left, cgroup = cgroup_]() mutable {
+    std::function<absl::Status()> job = [id = options_.id, vsock = vsock_daemon_, stopped,
+                                         close_share = share_->Close(), left, cgroup = cgroup_] {
       // Each step whatever came of the one before.
       absl::Status released = stopped;
       released.Update(left);
       released.Update(StopVsockDaemon(*vsock, kVsockDaemonStopTimeout));
-      if (daemon != nullptr) released.Update(StopVirtiofsd(*daemon, kVirtiofsdStopTimeout));
-      // Its last user but virtiofsd: the mounts go here, which may take their time.
-      share.reset();
-      released.Update(RemoveSharedDirectory(id));
+      released.Update(close_share());
       RunRecordedHooks(HooksDirectory(id), kHookTimeout);
       released.Update(cgroup->Leave());
       // It says where the rest is, to the shim's `delete`.
@@ -582,11 +563,10 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   State state_ = State::kNew;
   absl::Status start_status_;
   std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
+  const std::shared_ptr<SandboxShare> share_;
   const std::shared_ptr<SandboxNetwork> network_;
   const std::shared_ptr<SandboxCgroup> cgroup_;
   const std::shared_ptr<SandboxSize> size_;
-  std::shared_ptr<const ShareNamespace> share_;
-  std::shared_ptr<Virtiofsd> virtiofsd_;
   bool is_virtiofsd_lost_ = false;
   const std::shared_ptr<VsockDaemon> vsock_daemon_ = std::make_shared<VsockDaemon>();
   std::shared_ptr<ttrpc::Connection> connection_;

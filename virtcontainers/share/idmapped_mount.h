@@ -3,23 +3,18 @@
 // Blocking; pool threads.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <string>
 #include <vector>
 
 #include <absl/status/status.h>
 
+#include "virtcontainers/id_mapping.h"
+
 namespace kata::virtcontainers {
 
 // As the kernel: lines of one uid_map.
 inline constexpr size_t kIdMappingsMax = 340;
-
-// `size` ids from `container` on, on the disk, show as those from `host` on.
-struct IdMapping {
-  uint32_t container = 0;
-  uint32_t host = 0;
-  uint32_t size = 0;
-};
 
 struct IdMap {
   std::vector<IdMapping> uids, gids;
