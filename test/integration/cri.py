@@ -18,12 +18,14 @@ SANDBOX_IMAGE = "localhost/pause:latest"  # for runc: here it is never run
 PLUGINS = "/usr/lib/cni"
 KATA, RUNC = "kata", "runc"  # handlers
 OF_POD, OF_CONTAINER, OF_NODE = 0, 1, 2  # modes of a namespace
+TCP = 0
 READY, NOT_READY = 0, 1                  # states of a pod
 RUNNING, EXITED = 1, 2                   # states of a container
 NAME_SIZE = 20  # what a long id leaves in the name of its machine
 NETWORK = {"cniVersion": "0.4.0", "name": "pods", "plugins": [
     {"type": "bridge", "bridge": "cni0", "isGateway": True,
-     "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/16"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
+     "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/16"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+    {"type": "portmap", "capabilities": {"portMappings": True}}]}
 COMMON = """
 root = "{directory}/root"
 state = "{directory}/state"
@@ -108,13 +110,19 @@ class CriContainerd(harness.Containerd):
     def configuration(self):
         networks = self.directory / "cni"
         networks.mkdir(exist_ok=True)
-        plugins = [{**plugin, "ipam": {**plugin["ipam"], "dataDir": str(self.directory / "ipam")}}
-                   for plugin in NETWORK["plugins"]]
+        bridge, *others = NETWORK["plugins"]
+        plugins = [{**bridge, "ipam": {**bridge["ipam"], "dataDir": str(self.directory / "ipam")}}, *others]
         (networks / "10-pods.conflist").write_text(json.dumps({**NETWORK, "plugins": plugins}), encoding="utf-8")
         version = min(major_version(), 2)
         runtime = documented_runtime(version).replace('"podsandbox"', f'"{self.sandboxer}"')
         return CONFIGURATIONS[version].format(directory=self.directory, address=self.address, image=SANDBOX_IMAGE, plugins=PLUGINS,
                                               runtime=runtime)
+
+    def in_its_network(self, *command):
+        """(exit code, output) of a command on what is the node's side of the bridge."""
+        done = subprocess.run(["nsenter", "--net", "--target", str(self.process.pid), *command], stdout=subprocess.PIPE, text=True,
+                              timeout=harness.COMMAND_SECONDS, check=False)
+        return done.returncode, done.stdout
 
     def call(self, method, fields):
         """The bytes of the answer."""
@@ -144,15 +152,16 @@ def containerd(prefix, directory, sandboxer="podsandbox"):
 
 
 class Pod:
-    """`namespaces` of NamespaceOption, `more` of LinuxPodSandboxConfig, by their numbers."""
+    """`namespaces` of NamespaceOption, `more` of LinuxPodSandboxConfig, by their numbers. `ports`: {of the node: of the pod}."""
 
-    def __init__(self, cri, name, pids=OF_CONTAINER, handler=KATA, namespaces=None, more=None):
+    def __init__(self, cri, name, pids=OF_CONTAINER, handler=KATA, namespaces=None, more=None, ports=None):
         self.cri = cri
         self.namespaces = {1: OF_POD, 2: pids, 3: OF_POD, **(namespaces or {})}
         self.logs = cri.directory / "logs" / name
         self.logs.mkdir(parents=True, exist_ok=True)
         self.config = {1: {1: name, 2: f"{name}-uid", 3: "default"}, 2: name, 3: str(self.logs),
                        4: {1: "192.0.2.53", 2: "pods.test"},
+                       5: [{1: TCP, 2: inner, 3: outer} for outer, inner in (ports or {}).items()],
                        8: {2: {1: self.namespaces}, 3: {1: "net.core.somaxconn", 2: "321"}, **(more or {})}}
         self.identity = decode(cri.call("RunPodSandbox", {1: self.config, 2: handler}))[1].decode()
 

@@ -10,10 +10,13 @@ import cri_cases
 import harness
 from cri import (EXITED, KATA, OF_NODE, OF_POD, READY, RUNC, RUNNING, CallError, Pod, containerd, major_version,
                  pod_of)
-from ttrpc_client import decode
+from ttrpc_client import decode, decode_all
 
 ENDED_STATUS = 137
 MIB = 1 << 20
+PUBLISHED = 18080
+CONTAINERS = 10
+PODS = int(os.environ.get("KATA_CRI_PODS", "3"))  # one after the other; the rest is more of the same
 BOTH = pytest.mark.parametrize("handler", [KATA, RUNC])
 pytestmark = pytest.mark.skipif(major_version() < 1, reason="needs containerd")
 
@@ -79,6 +82,14 @@ def test_pods_and_the_host_reach_each_other(cri):
             ping = client.exec(asking, "ping", "-c", "1", "-W", "20", server.address())
             assert ping[0] == 0, ping
             cri.call("StopContainer", {1: listening, 2: 0})
+
+
+def test_a_port_of_the_node_leads_to_the_pod(cri):
+    with pod_of(cri, "published", ports={PUBLISHED: 80}) as pod:
+        pod.start("server", "httpd", "-f", "-p", "80", "-h", "/etc")
+        ask = fr"printf 'GET /hostname HTTP/1.0\r\n\r\n' | busybox nc -w 10 10.88.0.1 {PUBLISHED}"
+        harness.wait_for(lambda: cri.in_its_network("sh", "-c", ask)[1].endswith("\n\npublished\n"), "the pod's answer")
+    assert str(PUBLISHED) not in cri.in_its_network("iptables-save")[1]
 
 
 def test_logs_follow_their_rotation(cri):
@@ -148,6 +159,43 @@ def test_pod_is_in_the_cgroup_of_its_parent(cri):
             assert {int(pid) for pid in harness.read(place / "cgroup.procs").split()} >= {*pod.machines(), *cri.shim_pids(pod.identity)}
     for hierarchy in pathlib.Path("/sys/fs/cgroup").glob(f"*/{parent[1:]}"):
         hierarchy.rmdir()
+
+
+def test_a_pod_is_counted_as_a_whole(cri):
+    parent = f"/whole-{os.getpid()}"  # containerd reads the numbers of the pod's cgroup on the host
+    with pod_of(cri, "counted-whole", more={1: parent}) as pod:
+        identity = pod.start("one", "sh", "-c", "dd if=/dev/zero of=/dev/shm/x bs=1M count=20; sleep 1000")
+        def stats():
+            answer = decode(decode(cri.call("PodSandboxStats", {1: pod.identity}))[1])
+            return decode(answer[2]), {decode(decode(one)[1])[1].decode() for field, one in decode_all(answer[2]) if field == 5}
+        harness.wait_for(lambda: identity in stats()[1], "the container's own statistics")
+        linux, _ = stats()
+        assert decode(decode(linux[1])[2]).get(1, 0) > 0  # processor time
+        assert decode(decode(linux[3])[2])[1] == b"eth0"
+    for hierarchy in pathlib.Path("/sys/fs/cgroup").glob(f"*/{parent[1:]}"):
+        hierarchy.rmdir()
+
+
+def test_pod_of_ten_containers(cri):
+    """All of them at once, each with its own processes and its share of the pod's; then they go one by one."""
+    with pod_of(cri, "ten") as pod:
+        with concurrent.futures.ThreadPoolExecutor(CONTAINERS) as threads:
+            made = list(threads.map(lambda number: pod.start(f"c{number}", "sleep", str(1000 + number)), range(CONTAINERS)))
+        for number, identity in enumerate(made):
+            assert pod.exec(identity, "sh", "-c", f"ps -o args | grep -c '^sleep'; echo {number} >>/dev/shm/all") == (0, "1\n")
+        assert pod.exec(made[0], "cat", "/dev/shm/all") == (0, "".join(f"{number}\n" for number in range(CONTAINERS)))
+        assert len(pod.machines()) == 1
+        for identity in made:
+            cri.call("StopContainer", {1: identity, 2: 0})
+            cri.call("RemoveContainer", {1: identity})
+        assert pod.state() == READY
+        assert pod.wait_exit(pod.start("last", "true")) == 0
+
+
+def test_pods_made_and_removed_leave_nothing(cri):
+    for number in range(PODS):
+        with pod_of(cri, f"turn-{number}") as pod:
+            assert pod.exec(pod.start("one", "sleep", "1000"), "hostname") == (0, f"turn-{number}\n")
 
 
 def test_five_pods_at_once(cri):
