@@ -32,7 +32,7 @@ class Calls:
         self.count += 1
         return Exec(self.client, self.container, f"calls{self.count}", *command, terminal=terminal)
 
-    def exec_seconds(self):
+    def exec_seconds(self, count=EXECS):
         """Exec, Start, Wait and Delete of `true`; the median."""
         def once():
             process = self.make("true")
@@ -43,7 +43,7 @@ class Calls:
             seconds = time.monotonic() - began
             process.close()
             return seconds
-        return statistics.median(once() for _ in range(EXECS))
+        return statistics.median(once() for _ in range(count))
 
     def output_rate(self, mib=OUTPUT_MIB):
         """Bytes per second from a process to the reader of its fifo, from the start until its end of file."""

@@ -88,15 +88,21 @@ def test_image_names_its_blobs_by_their_digest(tmp_path):
         assert root.getmember("bin/busybox").mode == 0o755
 
 
-def test_timeline_shows_the_steps_between_begin_and_end(tmp_path):
+def test_timeline_shows_the_steps_of_a_start(tmp_path):
     log = tmp_path / "log"
-    log.write_text('time="1970-01-01T00:00:05Z" level=info msg="timeline: too early"\n'
-                   'time="1970-01-01T00:00:11.250000000Z" level=info msg="timeline: domain created" sandbox=a\n'
+    log.write_text('time="1970-01-01T00:00:05Z" level=info msg="timeline: too early" runtime=kata sandbox=ab\n'
+                   'time="1970-01-01T00:00:11.250000000Z" level=info msg="timeline: domain created" runtime=kata sandbox=ab\n'
+                   'time="1970-01-01T00:00:11.5Z" level=info msg="timeline: of another" runtime=kata sandbox=c\n'
                    'time="1970-01-01T00:00:12.000000000Z" level=info msg="something else"\n', encoding="utf-8")
 
-    rows = [line.split() for line in run(TOOLS / "dev/timeline", log, "10", "13").stdout.splitlines()]
+    def rows(*options):
+        return [line.split() for line in run(TOOLS / "timeline", log, *options).stdout.splitlines()][1:]
 
-    assert rows[1:] == [["domain", "created", "1250", "1250"], ["ctr", "ended", "3000", "1750"], ["all", "3000"]]
+    client = ["the", "client", "has", "ended"]
+    assert rows("--began", "10", "--ended", "13", "--sandbox", "a") == [["domain", "created", "1250", "1250"], [*client, "3000", "1750"]]
+    assert rows("--sandbox", "ab") == [["too", "early", "0", "0"], ["domain", "created", "6250", "6250"]]
+    nothing = run(TOOLS / "timeline", log, "--sandbox", "x")
+    assert nothing.returncode == 1 and "no step" in nothing.stderr
 
 
 def test_every_package_is_listed_once_per_group():

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls to a shim without containerd in between: execs, State, Connect, Stats; and bytes through fifos."""
+import contextlib
+import statistics
+import time
+
+from bench_calls import Calls
+from task_client import TaskClient
+
+CALLS = 500
+AT_ONCE = 64
+ROUNDS_AT_ONCE = 20
+PERCENT_99 = 99
+
+
+def percentile(values, percent):
+    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
+
+
+@contextlib.contextmanager
+def clients(bench, flags=()):
+    """[(subject, id, client)] of a running container each."""
+    with contextlib.ExitStack() as stack:
+        made = []
+        for subject in bench.subjects.values():
+            identity = stack.enter_context(subject.container(flags=flags))
+            client = stack.enter_context(contextlib.closing(TaskClient(subject.engine.bundle(identity))))
+            made.append((subject, identity, client))
+        yield made
+
+
+def execs(bench):
+    for what, flags in (("", ()), (" with a seccomp profile", ("--seccomp",))):
+        with clients(bench, flags) as made:
+            calls = [(subject, Calls(client, identity)) for subject, identity, client in made]
+            for _ in range(bench.pairs):
+                for subject, each in calls:
+                    bench.add(f"exec of true, Task API{what}", "ms", subject.name, 1000 * each.exec_seconds(count=5), "/ runc <= 1.0")
+
+
+def small_calls(bench):
+    with clients(bench) as made:
+        for method in ("State", "Connect", "Stats"):
+            for _ in range(bench.pairs):
+                for subject, identity, client in made:
+                    times = [timed(lambda c=client, i=identity, m=method: c.call(m, {1: i})) for _ in range(CALLS // bench.pairs + 1)]
+                    bench.add(f"{method}, one caller", "ms", subject.name, 1000 * statistics.median(times))
+                    bench.add(f"{method}, one caller, 99 of 100", "ms", subject.name, 1000 * percentile(times, PERCENT_99))
+        for _ in range(bench.pairs):
+            for subject, identity, client in made:
+                latencies, began = [], time.monotonic()
+                for _ in range(ROUNDS_AT_ONCE):
+                    latencies += at_once(client, identity)
+                rate = ROUNDS_AT_ONCE * AT_ONCE / (time.monotonic() - began)
+                bench.add(f"State, {AT_ONCE} at once, 99 of 100", "ms", subject.name, 1000 * percentile(latencies, PERCENT_99), "/ runc <= 1.0")
+                bench.add(f"State, {AT_ONCE} at once", "/s", subject.name, rate)
+
+
+def at_once(client, identity):
+    """The times until the answers to calls that were sent together, this program's own part included."""
+    began = time.monotonic()
+    sent = [client.begin("State", {1: identity}) for _ in range(AT_ONCE)]
+    times = []
+    for number in sent:
+        client.finish(number)
+        times.append(time.monotonic() - began)
+    return times
+
+
+def timed(work):
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def streams(bench):
+    with clients(bench) as made:
+        calls = [(subject, Calls(client, identity)) for subject, identity, client in made]
+        for _ in range(max(3, bench.pairs // 2)):
+            for subject, each in calls:
+                ceiling = each.ceiling()
+                bench.add("the container's own dd | dd", "MB/s", subject.name, ceiling / 1e6)
+                bench.add("output, dd to the client's fifo", "MB/s", subject.name, each.output_rate() / 1e6)
+                bench.add("input, the client's fifo to dd", "MB/s", subject.name, each.input_rate() / 1e6)
+        for _ in range(max(3, bench.pairs // 2)):
+            for subject, each in calls:
+                idle = each.echo_seconds(echoes=100)
+                with each.flood():
+                    loaded = each.echo_seconds(echoes=100)
+                bench.add("terminal echo of 64 bytes, idle", "ms", subject.name, 1000 * statistics.median(idle))
+                bench.add("terminal echo of 64 bytes, beside a flood", "ms", subject.name, 1000 * statistics.median(loaded), "<= 2 ms")
+                bench.add("terminal echo beside a flood, slowest of 100", "ms", subject.name, 1000 * loaded[-1])
