@@ -27,6 +27,7 @@
 #include "hypervisors/libvirt/file_set.h"
 #include "hypervisors/libvirt/machine_files.h"
 #include "hypervisors/libvirt/memory_device.h"
+#include "hypervisors/libvirt/prompt_kill.h"
 #include "hypervisors/vsock.h"
 #include "proto/base/log.h"
 #include "proto/base/process.h"
@@ -502,7 +503,8 @@ void LibvirtMachine::WatchProcess(UniqueFd pidfd) {
 }
 
 void LibvirtMachine::OnProcessEnd() {
-  reaper_->Scan();  // at once: libvirt polls in steps of 200 ms while the ended process has not been collected
+  CollectEnded(pidfd_.native_handle());  // at once: libvirt waits for that (prompt_kill.h)
+  reaper_->Scan();
   state_ = State::kStopped;
   process_ended_.Set();
   stopped_.Set();
