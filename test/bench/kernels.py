@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The installed kernel and another one, by turns: raw boots, and the memory in use in an idle guest."""
-import contextlib
 import os
 import shutil
 import statistics
 import time
 
-import harness
+from changed_installation import installation
 from measure_memory import guest_used_mb
 from raw_machine import RawMachine
 
@@ -17,30 +16,13 @@ def timed(work):
     return time.monotonic() - began, result
 
 
-@contextlib.contextmanager
-def other_installation(kata, change):
-    """A containerd with a copy of the installation that `change` was called for."""
-    prefix = kata.directory / "other"
-    shutil.copytree(kata.prefix / "bin", prefix / "bin")
-    shutil.copytree(kata.prefix / "share", prefix / "share")
-    change(prefix)
-    other = harness.Containerd(prefix / "containerd", prefix, kata.token)
-    other.start()
-    try:
-        other.import_busybox()
-        yield other
-    finally:
-        other.stop()
-        shutil.rmtree(prefix)
-
-
 def compare(kata, kernel, pairs):
     """The installed kernel and another one, by turns."""
     installed = kata.prefix / "share/kata-containers/vmlinux"
     with kata.container() as identity:
         raw = RawMachine(kata.qemu_pids(identity)[0], kata.directory)
         used = [guest_used_mb(kata, identity)]
-    with other_installation(kata, lambda prefix: shutil.copy(kernel, prefix / "share/kata-containers/vmlinux")) as other:
+    with installation(kata, lambda prefix: shutil.copy(kernel, prefix / "share/kata-containers/vmlinux")) as other:
         with other.container() as identity:
             used.append(guest_used_mb(other, identity))
     walls, cpus = ([], []), ([], [])
