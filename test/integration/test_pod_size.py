@@ -58,6 +58,19 @@ def test_a_pod_has_what_the_kubelet_says_of_it(kata):
         assert result.out.split() == [str(900 * MIB).encode()], result
 
 
+def test_a_pod_of_limited_containers_has_a_machine_of_their_size(kata):
+    """The memory of the configuration comes when a container without a limit does, and goes with it."""
+    pod = kata.new_id("pod")
+    with kata.container(identity=pod, flags=(*annotations("sandbox", pod), *annotation(SANDBOX_MEMORY, 64 * MIB))):
+        with kata.container(flags=(*annotations("container", pod), "--memory-limit", str(64 * MIB))) as limited:
+            at_first = size_of(kata, limited)
+            assert 64 < at_first[0] <= 64 + 2 + 160
+            assert kata.run(*hold(50), flags=(*annotations("container", pod), *MEMORY)).out.split() == [str(50 * MIB).encode()]
+            with kata.container(flags=(*annotations("container", pod), *MEMORY)) as free:
+                assert kata.exec(free, *hold(300)).out.split() == [str(300 * MIB).encode()], kata.log_tail()
+            harness.wait_for(lambda: size_of(kata, limited) == at_first, "the memory to be given back")
+
+
 TOTAL = "awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo"
 CPUS = len(os.sched_getaffinity(0))
 

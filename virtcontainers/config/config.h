@@ -55,6 +55,9 @@ struct Config {
   uint32_t create_container_timeout = 60;  // s, for the guest's part of Create
   // [agent.kata]
   uint32_t dial_timeout = 13;  // s, until the agent of a booting VM answers
+  // Of no key: what default_memory was before it was made to fit a pod (FitMachine), for containers without a limit.
+  // MiB.
+  uint32_t memory_without_limit = 0;
 };
 
 // `prefix` is the installation the program runs from. `explicit_path` (a caller's ConfigPath) wins when not empty, then

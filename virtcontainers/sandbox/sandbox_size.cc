@@ -28,7 +28,9 @@ hypervisors::MachineSize SizeFor(const Config& config, const PodSize& pod, const
                                  const std::map<std::string, ContainerLimits>& limits) {
   uint64_t memory = 0;
   uint64_t millis = 0;
+  bool are_all_limited = true;
   for (const auto& [id, one] : limits) {
+    are_all_limited = are_all_limited && one.memory != 0;
     memory += std::min(one.memory, host.memory);
     millis += std::min(MilliProcessors(one), host.processors * kMilli);
   }
@@ -37,6 +39,10 @@ hypervisors::MachineSize SizeFor(const Config& config, const PodSize& pod, const
   if (memory != 0) {
     const uint64_t needed = MachineMemoryFor(memory, host, config);
     size.memory_mib = std::max(size.memory_mib, std::min<uint64_t>(needed, config.default_maxmemory));
+  }
+  if (!are_all_limited) {
+    const uint64_t without = std::min(config.memory_without_limit, config.default_maxmemory);
+    size.memory_mib = std::max(size.memory_mib, without);
   }
   const uint64_t needed = std::min((millis + kMilli - 1) / kMilli, uint64_t{config.default_maxvcpus});
   size.vcpus = std::max(size.vcpus, static_cast<uint32_t>(std::min<uint64_t>(needed, host.processors)));

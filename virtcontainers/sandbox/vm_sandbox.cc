@@ -354,7 +354,13 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
     std::function<Co<absl::Status>()> create = [connection = connection_, request = std::move(request), timeout] {
       return CreateInGuest(connection, request, timeout);
     };
-    absl::Status made = co_await size_->Change(host->options.id, host->limits, std::move(create));
+    // A sandbox container uses next to nothing, whatever its limits are.
+    absl::Status made;
+    if (host->options.is_sandbox) {
+      made = co_await create();
+    } else {
+      made = co_await size_->Change(host->options.id, host->limits, std::move(create));
+    }
     // Its connection hears of the machine's end first, and says less.
     if (!made.ok() && connection_->is_closed()) co_await stopped_.WaitFor(kEndTimeout);
     if (state_ != State::kRunning) co_return NotRunning();
@@ -364,10 +370,12 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
       auto self = weak.lock();
       return self != nullptr && self->OthersLive(id);
     });
-    container->OnUpdate([size = size_, id = host->options.id](std::string resources, auto apply) {
-      const Json document = Json::parse(resources, nullptr, /*allow_exceptions=*/false);
-      return size->Change(id, UpdatedLimits(size->LimitsOf(id), document), std::move(apply));
-    });
+    if (!host->options.is_sandbox) {
+      container->OnUpdate([size = size_, id = host->options.id](std::string resources, auto apply) {
+        const Json document = Json::parse(resources, nullptr, /*allow_exceptions=*/false);
+        return size->Change(id, UpdatedLimits(size->LimitsOf(id), document), std::move(apply));
+      });
+    }
     container->OnStart([network = network_] { return network->CatchUp(); });
     container->AllowForStart(host->hooks->GuestTime());
     if (host->hooks->HasStarted()) {

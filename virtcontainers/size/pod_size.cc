@@ -78,10 +78,8 @@ uint32_t MachineMemoryFor(uint64_t usable, const HostSize& host, const Config& c
 
 void FitMachine(const PodSize& pod, const HostSize& host, bool is_memory_given, bool is_processors_given,
                 Config& config) {
-  if (pod.memory != 0 && !is_memory_given) {
-    const uint32_t needed = MachineMemoryFor(pod.memory, host, config);
-    config.default_memory = pod.is_sum ? std::max(config.default_memory, needed) : needed;
-  }
+  config.memory_without_limit = config.default_memory;
+  if (pod.memory != 0 && !is_memory_given) config.default_memory = MachineMemoryFor(pod.memory, host, config);
   if (pod.processors != 0 && !is_processors_given) {
     const uint32_t usable = std::max(1u, std::min(pod.processors, host.processors));
     config.default_vcpus = pod.is_sum ? std::max(config.default_vcpus, usable) : usable;

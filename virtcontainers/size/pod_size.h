@@ -14,7 +14,8 @@ namespace kata::virtcontainers {
 struct PodSize {
   uint64_t memory = 0;      // bytes; 0: no limit
   uint32_t processors = 0;  // 0: no limit
-  // Containers without a limit of their own may be among them: the configuration's size is the least then.
+  // Containers without a limit of their own may be among them: the configuration's number of processors is the least
+  // then, and its memory as soon as there is one.
   bool is_sum = false;
 };
 

@@ -73,8 +73,11 @@ TEST(PodSizeOf, HasNoLimitWhereNoneIsGiven) {
   EXPECT_TRUE(PodSizeOf(0, 0, 0).is_sum);
 }
 
-TEST(FitMachine, APodIsNeverSmallerThanTheConfiguration) {
-  EXPECT_EQ(Fitted({64 * kMiB, 1, true}).default_memory, 512U);
+TEST(FitMachine, APodHasTheSumOfItsLimitsAndAtLeastTheProcessorsOfTheConfiguration) {
+  EXPECT_EQ(Fitted({64 * kMiB, 1, true}).default_memory, 166U);
+  EXPECT_EQ(Fitted({64 * kMiB, 1, true}).memory_without_limit, 512U);
+  EXPECT_EQ(Fitted({0, 1, true}).default_memory, 512U);
+  EXPECT_EQ(Fitted({2048 * kMiB, 1, true}).default_vcpus, 1U);
   EXPECT_EQ(Fitted({2048 * kMiB, 3, true}).default_memory, 2180U);
   EXPECT_EQ(Fitted({2048 * kMiB, 3, true}).default_vcpus, 3U);
 }

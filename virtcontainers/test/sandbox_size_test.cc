@@ -54,6 +54,20 @@ TEST(SizeFor, WhatTheKubeletSaidOfThePodIsTheLeast) {
   EXPECT_EQ(SizeFor(TestConfig(), pod, kHost, {{"a", Limits(4096)}}).memory_mib, 4096 + 4096 / 64 + 128U);
 }
 
+TEST(SizeFor, AContainerWithoutALimitMayUseTheConfigurationsMemory) {
+  Config config = TestConfig();
+  config.default_memory = 194;  // made to fit the pod below
+  config.memory_without_limit = 512;
+  PodSize pod;
+  pod.memory = 64 * kMiB;
+  pod.is_sum = true;
+  EXPECT_EQ(SizeFor(config, pod, kHost, {}).memory_mib, 194U);
+  EXPECT_EQ(SizeFor(config, pod, kHost, {{"a", Limits(64)}}).memory_mib, 194U);
+  EXPECT_EQ(SizeFor(config, pod, kHost, {{"a", Limits(64)}, {"b", {}}}).memory_mib, 512U);
+  config.default_maxmemory = 256;
+  EXPECT_EQ(SizeFor(config, pod, kHost, {{"a", Limits(64)}, {"b", {}}}).memory_mib, 256U);
+}
+
 TEST(SizeFor, EndsAtTheConfigurationAndTheHost) {
   const std::map<std::string, ContainerLimits> all = {{"a", Limits(1 << 24, 100'000)}, {"b", Limits(1 << 24, 100'000)}};
   EXPECT_EQ(SizeFor(TestConfig(), {}, kHost, all), (MachineSize{4, 8192}));
