@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +11,8 @@
 #include <chrono>
 
 #include <gtest/gtest.h>
+
+#include "proto/base/fd.h"
 
 namespace kata::hypervisors {
 namespace {
@@ -59,6 +62,18 @@ TEST(PromptKill, ProcessThatStaysIsWaitedForAsLongAsLibvirtWould) {
   EXPECT_EQ(::kill(pid, 0), 0);
   EXPECT_EQ(::kill(pid, SIGKILL), 0);
   EXPECT_EQ(::waitpid(pid, nullptr, 0), pid);
+}
+
+TEST(PromptKill, AnEndIsCollectedOnce) {
+  const pid_t pid = Waiting(true);
+  const UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  EXPECT_FALSE(CollectEnded(pidfd.get()));
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
+
+  EXPECT_TRUE(CollectEnded(pidfd.get()));
+  EXPECT_FALSE(CollectEnded(pidfd.get()));
 }
 
 TEST(PromptKill, WhatIsNotThereIsAnError) {
