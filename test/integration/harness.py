@@ -69,6 +69,15 @@ def processes(*words):
     return found
 
 
+def cgroups_named(*words):
+    """The directories of all cgroups with one of the words in their name."""
+    names = [part for word in words for part in ("-o", "-name", f"*{word}*")][1:]
+    # find, since a walk of Python's recurses, and cgroups may lie thousands deep.
+    found = subprocess.run(["find", "/sys/fs/cgroup", "-type", "d", "(", *names, ")"], stdout=subprocess.PIPE,
+                           stderr=subprocess.DEVNULL, text=True, check=False).stdout
+    return found.splitlines()
+
+
 def kill(pids, number=signal.SIGKILL):
     """Sends the signal to each of the processes that is still there: one often ends because of another. One must be."""
     reached = 0
@@ -318,10 +327,7 @@ class Containerd:
         return found + [f"shim socket {path}" for path in sorted(self.shim_sockets() - before)]
 
     def _cgroup_leftovers(self):
-        # find, since a walk of Python's recurses, and cgroups may lie thousands deep.
-        found = subprocess.run(["find", "/sys/fs/cgroup", "-type", "d", "-name", f"*{self.token}*"],
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
-        return [f"cgroup {directory}" for directory in found.splitlines()]
+        return [f"cgroup {directory}" for directory in cgroups_named(self.token)]
 
     def _directory_leftovers(self):
         found = []

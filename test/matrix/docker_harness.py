@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tarfile
@@ -19,6 +20,7 @@ DOCKER = os.environ.get("KATA_TEST_DOCKER", "docker")
 NAMESPACE = "moby"
 ID_LENGTH = 20  # of an id, that is in the machine's command line and in its cgroups' names
 START_SECONDS = 120
+SHORT_NAME, SHORT_NAME_MEMORY = "kata", 400  # MiB
 
 
 class Docker(harness.Containerd):
@@ -44,8 +46,17 @@ class Docker(harness.Containerd):
         self._ids.mkdir(exist_ok=True)
         self.start_daemon()
 
+    def documented_settings(self):
+        """The runtime of a short name as docs/how-to.md has it, with a configuration of its own."""
+        text = harness.read(harness.REPOSITORY / "docs/how-to.md")
+        settings = json.loads(re.search(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1])
+        config = self.directory / "short-name.toml"
+        config.write_text(f"[hypervisor.qemu]\ndefault_memory = {SHORT_NAME_MEMORY}\n", encoding="utf-8")
+        settings["runtimes"][SHORT_NAME]["options"]["ConfigPath"] = str(config)
+        return settings
+
     def start_daemon(self):
-        (self.directory / "daemon.json").write_text("{}", encoding="utf-8")  # not the host's
+        (self.directory / "daemon.json").write_text(json.dumps(self.documented_settings()), encoding="utf-8")  # not the host's
         command = [DOCKERD, "--config-file", self.directory / "daemon.json", "--data-root", self.directory / "docker",
                    "--exec-root", self.directory / "exec", "--pidfile", self.directory / "docker.pid",
                    "--host", self.host, "--group", "root", "--containerd", self.address, *self.network_options,
@@ -180,8 +191,7 @@ class Docker(harness.Containerd):
         return [f"shim socket {path}" for path in sorted(self.shim_sockets() - before)]
 
     def _cgroup_leftovers(self):
-        return [f"cgroup {directory}" for directory, _, _ in os.walk("/sys/fs/cgroup")
-                if any(word in os.path.basename(directory) for word in self._words())]
+        return [f"cgroup {directory}" for directory in harness.cgroups_named(*self._words())]
 
     def _directory_leftovers(self):
         found = []

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import harness
+from docker_harness import SHORT_NAME, SHORT_NAME_MEMORY
 
 MISSING = "/bin/there-is-no-such-program"
 MIB = 1 << 20
@@ -27,6 +28,13 @@ def test_runs_on_another_kernel_than_the_host(docker):
     assert result.code == 0, result.err
     assert result.out.decode().strip().endswith("-guest")
     assert result.out.decode().strip() != os.uname().release
+
+
+def test_short_name_of_the_documents_has_its_configuration(docker):
+    result = docker.run("awk", "/MemTotal/ {print int($2 / 1024)}", "/proc/meminfo", flags=("--runtime", SHORT_NAME))
+
+    assert result.code == 0, result.err
+    assert SHORT_NAME_MEMORY - 100 < int(result.out) < SHORT_NAME_MEMORY
 
 
 @pytest.mark.parametrize("code", [0, 1, 42])
