@@ -59,7 +59,9 @@ Co<absl::Status> ShutDown(Daemon* daemon) {
   // start that joins meanwhile would join a shim that is going. Those who are connected stay so.
   ::unlink(daemon->socket_path.c_str());
   co_await daemon->events->Flush(kEventFlushTimeout);
-  co_await daemon->server->Stop(kServerGrace, daemon->lingers ? kServerLinger : std::chrono::nanoseconds(0));
+  std::chrono::nanoseconds linger(0);
+  if (daemon->lingers) linger = kServerLinger;
+  co_await daemon->server->Stop(kServerGrace, linger);
   daemon->io.stop();
   co_return absl::OkStatus();
 }

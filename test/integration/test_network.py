@@ -224,10 +224,13 @@ def test_a_shim_killed_in_the_middle_of_a_start_leaves_nothing(kata, network, se
     identity = kata.new_id()
     with subprocess.Popen(kata.run_command("sleep", "1000", flags=network.flags, identity=identity), stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as client:
-        pids = harness.wait_for(lambda: kata.shim_pids(identity), "the shim")
+        harness.wait_for(lambda: kata.shim_pids(identity), "the shim, or its start")
         time.sleep(seconds)  # somewhere in its work; what it leaves there must go
-        harness.kill(pids)
-        client.wait(harness.COMMAND_SECONDS)
+        harness.kill(kata.shim_pids(identity))
+        try:
+            client.wait(harness.COMMAND_SECONDS)
+        finally:
+            client.kill()
     kata.remove(identity)
 
     harness.wait_for(lambda: network.of_the_host() == [], "the interface to be as it was")
