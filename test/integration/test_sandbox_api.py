@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -320,3 +321,34 @@ def test_shim_that_is_killed_leaves_nothing_after_its_delete(kata):
         pod.remove()
 
     assert not kata.qemu_pids(pod.identity)
+
+
+@pytest.mark.parametrize("whom", ["shim", "all"])
+@pytest.mark.parametrize("seconds", [0.3, 1, 1.3, 1.6])
+def test_a_kill_while_a_pod_starts_leaves_nothing_after_its_delete(kata, seconds, whom):
+    """Of a pod whose namespaces a process holds; so long after StartSandbox."""
+    pod = Pod(kata)
+    try:
+        pod.create()
+        pod.begin("StartSandbox")
+        time.sleep(seconds)
+        machines = [*kata.qemu_pids(pod.identity), *harness.processes("virtiofsd --fd", pod.identity)] if whom == "all" else []
+        harness.kill([*kata.shim_pids(pod.identity), *machines])
+        assert pod.shim.wait_closed()
+    finally:
+        pod.run_shim(pod.identity, "delete")
+        pod.remove()
+
+
+def test_a_kill_in_the_shims_last_second_leaves_nothing(kata):
+    """After its answer to ShutdownSandbox it waits for its callers to go."""
+    pod = Pod(kata)
+    try:
+        pod.create()
+        pod.start()
+        pod.call("ShutdownSandbox")
+        harness.kill(kata.shim_pids(pod.identity))
+        assert pod.shim.wait_closed()
+    finally:
+        pod.run_shim(pod.identity, "delete")
+        pod.remove()
