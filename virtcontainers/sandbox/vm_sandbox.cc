@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "virtcontainers/sandbox/vm_sandbox.h"
+#include "virtcontainers/sandbox/vm_sandbox_impl.h"
 
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <set>
-
-#include <nlohmann/json.hpp>
 
 #include "hypervisors/accelerator/kernel_params.h"
 #include "hypervisors/libvirt/trim_memory.h"
@@ -20,12 +18,10 @@
 #include "virtcontainers/container/container_mounts.h"
 #include "virtcontainers/container/guest_container.h"
 #include "virtcontainers/container/guest_stats.h"
-#include "virtcontainers/container/late_calls.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/sandbox/guest_clock.h"
 #include "virtcontainers/sandbox/guest_setup.h"
 #include "virtcontainers/sandbox/machine_spec.h"
-#include "virtcontainers/sandbox/oom_score.h"
 #include "virtcontainers/sandbox/pod_holder.h"
 #include "virtcontainers/sandbox/sandbox_cgroup.h"
 #include "virtcontainers/sandbox/sandbox_facts.h"
@@ -38,15 +34,10 @@
 namespace kata::virtcontainers {
 namespace {
 
-using Json = nlohmann::json;
-
-constexpr char kStartHooksFeature[] = "start-hooks";
-constexpr char kSandboxFeature[] = "sandbox-container";
 constexpr char kPodFeature[] = "pod";
 constexpr char kHeldPodFeature[] = "held-pod";
-constexpr std::chrono::seconds kRemoveTimeout{2};
-constexpr std::chrono::seconds kEndTimeout{5};  // of a machine whose agent's connection has ended
 constexpr std::chrono::seconds kVsockDaemonStopTimeout{2};
+
 // The machine's user must come through its parents, whoever has made them and with which umask.
 absl::Status MakeRuntimeDirectory(const std::string& id) {
   const std::string directory = RuntimeDirectory(id);
@@ -57,539 +48,300 @@ absl::Status MakeRuntimeDirectory(const std::string& id) {
   return absl::OkStatus();
 }
 
-enum class State { kNew, kBooting, kRunning, kStopping, kStopped };
+}  // namespace
 
-struct Entry {
-  std::shared_ptr<GuestContainer> container;
-  ContainerMounts host;
-};
+Co<absl::Status> VmSandbox::Start() {
+  auto self = shared_from_this();
+  if (state_ != State::kNew) co_return absl::FailedPreconditionError("starting a sandbox: it was started before");
+  state_ = State::kBooting;
+  absl::Status status = co_await Boot();
+  if (!status.ok() && is_virtiofsd_lost_) status = Annotate(status, "virtiofsd has ended");
+  if (!status.ok()) {
+    const std::string reason = co_await ReasonOfEnd();
+    if (!reason.empty()) status = Annotate(status, reason);
+  }
+  if (!status.ok()) status = Annotate(status, absl::StrCat("starting sandbox \"", options_.id, "\""));
+  start_status_ = status;
+  if (state_ == State::kBooting) state_ = status.ok() ? State::kRunning : State::kStopping;
+  share_ready_.Set();
+  settled_.Set();
+  if (!status.ok()) {
+    absl::Status cleaned = co_await Release();
+    if (!cleaned.ok()) log::Warn("undoing a failed start: {}", cleaned.message());
+  }
+  co_return status;
+}
 
-class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSandbox> {
- public:
-  VmSandbox(asio::any_io_executor executor, asio::thread_pool& pool, SandboxOptions options,
-            std::shared_ptr<hypervisors::Hypervisor> hypervisor)
-      : executor_(executor),
-        pool_(pool),
-        options_(std::move(options)),
-        hypervisor_(std::move(hypervisor)),
-        share_(std::make_shared<SandboxShare>(executor, pool, options_.id)),
-        network_(std::make_shared<SandboxNetwork>(executor, pool, hypervisor_)),
-        cgroup_(std::make_shared<SandboxCgroup>(SandboxCgroupOptions{.sandbox_id = options_.id,
-                                                                     .path = options_.cgroup_path,
-                                                                     .is_only = options_.config.sandbox_cgroup_only,
-                                                                     .moves_shim = !options_.is_shim_placed})),
-        size_(std::make_shared<SandboxSize>(executor, hypervisor_, options_.config, options_.size, ReadHostSize())),
-        share_ready_(executor),
-        settled_(executor),
-        stopped_(executor) {}
-
-  Co<absl::Status> Start() override {
-    auto self = shared_from_this();
-    if (state_ != State::kNew) co_return absl::FailedPreconditionError("starting a sandbox: it was started before");
-    state_ = State::kBooting;
-    absl::Status status = co_await Boot();
-    if (!status.ok() && is_virtiofsd_lost_) status = Annotate(status, "virtiofsd has ended");
-    if (!status.ok()) {
-      const std::string reason = co_await ReasonOfEnd();
-      if (!reason.empty()) status = Annotate(status, reason);
-    }
-    if (!status.ok()) status = Annotate(status, absl::StrCat("starting sandbox \"", options_.id, "\""));
-    start_status_ = status;
-    if (state_ == State::kBooting) state_ = status.ok() ? State::kRunning : State::kStopping;
+Co<absl::Status> VmSandbox::Stop() {
+  auto self = shared_from_this();
+  if (state_ == State::kNew) {
+    state_ = State::kStopped;
     share_ready_.Set();
     settled_.Set();
-    if (!status.ok()) {
-      absl::Status cleaned = co_await Release();
-      if (!cleaned.ok()) log::Warn("undoing a failed start: {}", cleaned.message());
-    }
-    co_return status;
-  }
-
-  Co<absl::StatusOr<std::shared_ptr<Container>>> CreateContainer(ContainerOptions options) override {
-    auto self = shared_from_this();
-    if (!IsValidId(options.id))
-      co_return absl::InvalidArgumentError(absl::StrCat("\"", options.id, "\" is no container id"));
-    if (containers_.contains(options.id) || !creating_.insert(options.id).second) {
-      co_return absl::AlreadyExistsError(absl::StrCat("container \"", options.id, "\" exists already"));
-    }
-    const std::string id = options.id;
-    auto host = std::make_shared<ContainerMounts>();
-    host->sandbox_id = options_.id;
-    host->options = std::move(options);
-    host->host_namespaces = HostNamespaceRulesOf(options_.config);
-    auto made = co_await MakeContainer(host);
-    if (!made.ok()) {
-      std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
-      absl::Status undone = co_await RunBlocking(pool_, std::move(undo));
-      if (!undone.ok()) log::Warn("undoing a failed create: {}", undone.message());
-      creating_.erase(id);
-      size_->Forget(id);
-      WakeRelease();
-      co_return made.status();
-    }
-    creating_.erase(id);
-    WakeRelease();
-    Entry entry;
-    entry.container = *made;
-    entry.host = *host;
-    containers_[id] = std::move(entry);
-    log::Info("timeline: container created");
-    co_return std::shared_ptr<Container>(*made);
-  }
-
-  Co<absl::Status> DeleteContainer(std::string id) override {
-    auto self = shared_from_this();
-    auto at = containers_.find(id);
-    if (at == containers_.end()) co_return absl::NotFoundError(absl::StrCat("container \"", id, "\" is not here"));
-    std::shared_ptr<GuestContainer> container = at->second.container;
-    if (container->init()->state() == ProcessState::kRunning) {
-      co_return absl::FailedPreconditionError(absl::StrCat("deleting container \"", id, "\": it is running"));
-    }
-    auto host = std::make_shared<ContainerMounts>(at->second.host);
-    co_await RemoveInGuest(container);
-    std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
-    absl::Status status = co_await RunBlocking(pool_, std::move(undo));
-    if (status.ok()) containers_.erase(id);  // else a second try has something to undo
-    size_->Forget(id);
-    co_return status;
-  }
-
-  std::shared_ptr<Container> FindContainer(const std::string& id) const override {
-    auto at = containers_.find(id);
-    return at != containers_.end() ? at->second.container : nullptr;
-  }
-  size_t ContainerCount() const override { return containers_.size(); }
-  pid_t VmPid() const override { return hypervisor_->Pid(); }
-
-  Co<absl::Status> Stop() override {
-    auto self = shared_from_this();
-    if (state_ == State::kNew) {
-      state_ = State::kStopped;
-      share_ready_.Set();
-      settled_.Set();
-      stopped_.Set();
-      co_return absl::OkStatus();
-    }
-    const bool is_first = state_ != State::kStopping && state_ != State::kStopped;
-    // A boot under way ends by itself once its machine is killed.
-    if (is_first) state_ = State::kStopping;
-    absl::Status status = co_await hypervisor_->Stop();
-    co_await settled_.Wait();
-    absl::Status released = co_await Release();
-    co_return status.ok() ? released : status;
-  }
-
-  Co<void> WaitStopped() override {
-    auto self = shared_from_this();
-    co_await stopped_.Wait();
-  }
-
-  Co<absl::StatusOr<agent::v1::StatsContainerResponse>> Stats() override {
-    auto self = shared_from_this();
-    const std::string what = absl::StrCat("reading statistics of sandbox \"", options_.id, "\"");
-    if (state_ != State::kRunning) co_return Annotate(NotRunning(), what);
-    if (!features_.contains(kPodFeature)) co_return Annotate(AgentTooOld(), what);
-    agent::v1::AgentClient client(connection_);
-    auto response = co_await client.StatsContainer(agent::v1::ProcessId(), kAgentCallTimeout);
-    if (!response.ok()) co_return Annotate(response.status(), what);
-    absl::Status cleaned = CleanGuestStats(*response);
-    if (!cleaned.ok()) co_return Annotate(cleaned, what);
-    co_return std::move(*response);
-  }
-
-  std::map<std::string, std::string> Facts() const override {
-    SandboxFacts facts;
-    facts.config = &options_.config;
-    facts.size = size_->now();
-    facts.machine_pid = hypervisor_->Pid();
-    facts.accelerator = hypervisor_->accelerator();
-    facts.virtiofsd_pid = share_->daemon_pid();
-    facts.guest_kernel = guest_kernel_;
-    facts.features = features_;
-    return Describe(facts);
-  }
-
- private:
-  Co<absl::Status> Boot() {
-    if (!IsValidSandboxId(options_.id)) co_return absl::InvalidArgumentError("this is no sandbox id");
-    absl::Status allowed = CheckPodNamespaces();
-    if (!allowed.ok()) co_return allowed;
-    absl::Status opened = co_await network_->Open(options_.netns_path, options_.config.host_network);
-    if (!opened.ok()) co_return opened;
-    log::Info("timeline: network namespace ready");
-    CO_ASSIGN_OR_RETURN(BootToken token, MakeBootToken());
-    auto spec = std::make_shared<hypervisors::VmSpec>(MakeMachineSpec(options_, token));
-    absl::Status prepared = co_await PrepareHost(spec);
-    if (!prepared.ok()) co_return prepared;
-    absl::Status shared = co_await share_->Open(options_.config, spec);
-    if (!shared.ok()) co_return shared;
-    if (share_->daemon_pid() > 0) Spawn(executor_, "watching virtiofsd", WatchVirtiofsd(shared_from_this()));
-    if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
-    share_ready_.Set();
-    log::Info("timeline: share ready");
-    if (const NetworkModel model = options_.config.internetworking_model; model != NetworkModel::kNone) {
-      absl::Status joined = co_await network_->Join(model, EndpointsRecord(options_.id), spec);
-      if (!joined.ok()) co_return joined;
-    }
-    if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
-    const int netns_fd = network_->fd();
-    absl::Status started = co_await hypervisor_->Start(std::move(*spec), netns_fd);
-    if (!started.ok()) co_return started;
-    network_->LetGo();
-    std::function<absl::Status()> take = [cgroup = cgroup_, pid = hypervisor_->Pid(), daemons = DaemonPids()] {
-      return cgroup->Take(pid, daemons);
-    };
-    absl::Status taken = co_await RunBlocking(pool_, std::move(take));
-    if (!taken.ok()) co_return taken;
-    log::Info("timeline: virtual machine started");
-    Spawn(executor_, "watching the sandbox", WatchMachine(shared_from_this()));
-    const std::chrono::seconds timeout(options_.config.dial_timeout);
-    auto peer = co_await ConnectAgent(hypervisor_, std::move(token), timeout);
-    if (!peer.ok()) co_return peer.status();
-    connection_ = peer->connection;
-    features_ = peer->features;
-    guest_kernel_ = peer->kernel_release;
-    Spawn(executor_, "watching the agent", WatchConnection(shared_from_this()));
-    absl::Status made = co_await SetUpGuest(peer->answered_at);
-    if (!made.ok()) co_return made;
-    absl::Status reachable = co_await network_->Connect(connection_, features_);
-    if (!reachable.ok()) co_return reachable;
-    absl::Status held = co_await HoldPod();
-    if (!held.ok()) co_return Annotate(held, "making the pod's namespaces");
-    size_->Connect(connection_, features_, [weak = weak_from_this()](hypervisors::MachineSize now) {
-      if (auto sandbox = weak.lock()) sandbox->TakeGrown(now);
-    });
-    if (options_.config.port_forward) network_->ForwardPorts(connection_, features_);
-    if (peer->features.contains(kClockFeature)) Spawn(executor_, "keeping the guest's clock", KeepClock(connection_));
-    log::Info("timeline: agent ready");
-    asio::post(pool_, &hypervisors::TrimMemory);
-    if (options_.config.shared_fs == SharedFs::kVirtioFs) share_->KeepOnlyOwn();
-    co_return absl::OkStatus();
-  }
-
-  // Of a machine that has ended by the host's hand; empty where nothing is known.
-  Co<std::string> ReasonOfEnd() {
-    std::function<absl::StatusOr<std::string>()> ask = [cgroup = cgroup_]() -> absl::StatusOr<std::string> {
-      return cgroup->ReasonOfEnd();
-    };
-    auto reason = co_await RunBlockingFor<std::string>(pool_, std::move(ask));
-    co_return reason.value_or("");
-  }
-
-  absl::Status CheckPodNamespaces() const {
-    if (!options_.pod.has_value()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const std::vector<std::string> accepted,
-                     CheckHostNamespaces(options_.pod->host_namespaces, HostNamespaceRulesOf(options_.config)));
-    for (const std::string& type : accepted)
-      log::Warn("the pod's {} namespace is the machine's own, not the host's", type);
-    return absl::OkStatus();
-  }
-
-  // The runtime directory, the pod's cgroup with the shim in it, and the agent's channel.
-  Co<absl::Status> PrepareHost(std::shared_ptr<hypervisors::VmSpec> spec) {
-    std::function<absl::Status()> job = [id = options_.id, config = options_.config, vsock = vsock_daemon_, spec,
-                                         cgroup = cgroup_]() -> absl::Status {
-      RETURN_IF_ERROR(MakeRuntimeDirectory(id));
-      RETURN_IF_ERROR(cgroup->Enter());
-      const std::string warning = cgroup->WarningOfLimit(config.default_memory);
-      if (!warning.empty()) log::Warn("{}", warning);
-      return PrepareChannel(config, *spec, *vsock);
-    };
-    absl::Status status = co_await RunBlocking(pool_, std::move(job));
-    if (vsock_daemon_->output.valid()) {
-      Spawn(executor_, "logging vhost-device-vsock", LogDaemon("vhost-device-vsock", std::move(vsock_daemon_->output)));
-    }
-    co_return status;
-  }
-
-  std::vector<pid_t> DaemonPids() const {
-    std::vector<pid_t> out;
-    if (share_->daemon_pid() > 0) out.push_back(share_->daemon_pid());
-    if (vsock_daemon_->process.pid > 0) out.push_back(vsock_daemon_->process.pid);
-    return out;
-  }
-
-  Co<absl::Status> SetUpGuest(std::chrono::steady_clock::time_point hello_answered_at) {
-    if (options_.pod.has_value() && !features_.contains(kPodFeature))
-      co_return Annotate(AgentTooOld(), "setting up the guest");
-    agent::v1::CreateSandboxRequest request = MakeSandboxRequest(options_, share_->files_max());
-    agent::v1::AgentClient client(connection_);
-    AddClock(hello_answered_at, request);
-    auto response = co_await client.CreateSandbox(std::move(request), kAgentCallTimeout);
-    co_return Annotate(response.status(), "setting up the guest");
-  }
-
-  Co<absl::Status> HoldPod() {
-    if (!options_.pod.has_value() || !NeedsHolder(*options_.pod)) co_return absl::OkStatus();
-    if (!features_.contains(kHeldPodFeature)) co_return AgentTooOld();
-    agent::v1::CreateContainerRequest request = MakeHolderRequest(options_);
-    absl::Status started = co_await StartHolder(connection_, std::move(request));
-    if (!started.ok()) co_return started;
-    Spawn(executor_, "watching the pod's first process", WatchHolder(shared_from_this()));
-    co_return absl::OkStatus();
-  }
-
-  Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> MakeContainer(std::shared_ptr<ContainerMounts> host) {
-    co_await share_ready_.Wait();
-    if (state_ != State::kBooting && state_ != State::kRunning) co_return NotRunning();
-    host->share = share_->mounts();
-    if (options_.pod.has_value()) host->pod_etc_directory = options_.pod->etc_directory;
-    host->is_pod = options_.pod.has_value();
-    std::function<absl::Status()> prepare = [host] { return PrepareContainer(*host); };
-    absl::Status prepared = co_await RunBlocking(pool_, std::move(prepare));
-    if (!prepared.ok()) co_return prepared;
-    co_await settled_.Wait();
-    if (state_ != State::kRunning) co_return NotRunning();
-    absl::Status named = CheckProcessNamespaces(host->process_namespaces);
-    if (!named.ok()) co_return named;
-    absl::Status able = CheckFeatures(*host);
-    if (!able.ok()) co_return able;
-    auto container = std::make_shared<GuestContainer>(executor_, connection_, host->options);
-    agent::v1::CreateContainerRequest request = MakeContainerRequest(*host);
-    const std::chrono::seconds timeout(options_.config.create_container_timeout);
-    // One that has ended uses nothing, though its caller may keep it for long.
-    for (const auto& [id, entry] : containers_) {
-      if (entry.container->init()->state() == ProcessState::kStopped) size_->Forget(id);
-    }
-    std::function<Co<absl::Status>()> create = [connection = connection_, request = std::move(request), timeout] {
-      return CreateInGuest(connection, request, timeout);
-    };
-    // A sandbox container uses next to nothing, whatever its limits are.
-    absl::Status made;
-    if (host->options.is_sandbox) {
-      made = co_await create();
-    } else {
-      made = co_await size_->Change(host->options.id, host->limits, std::move(create));
-    }
-    // Its connection hears of the machine's end first, and says less.
-    if (!made.ok() && connection_->is_closed()) co_await stopped_.WaitFor(kEndTimeout);
-    if (state_ != State::kRunning) co_return NotRunning();
-    if (!made.ok()) co_return made;
-    if (host->oom_score.has_value()) co_await RaiseScore(*host->oom_score);
-    container->OnNeighboursAsked([weak = weak_from_this(), id = host->options.id] {
-      auto self = weak.lock();
-      return self != nullptr && self->OthersLive(id);
-    });
-    if (!host->options.is_sandbox) {
-      container->OnUpdate([size = size_, id = host->options.id](std::string resources, auto apply) {
-        const Json document = Json::parse(resources, nullptr, /*allow_exceptions=*/false);
-        return size->Change(id, UpdatedLimits(size->LimitsOf(id), document), std::move(apply));
-      });
-    }
-    container->OnStart([network = network_] { return network->CatchUp(); });
-    container->AllowForStart(host->hooks->GuestTime());
-    if (host->hooks->HasStarted()) {
-      container->OnStarted([&pool = pool_, hooks = host->hooks, hypervisor = hypervisor_] {
-        return RunBlocking(pool, [hooks, pid = hypervisor->Pid()] { return hooks->Started(pid); });
-      });
-    }
-    container->Watch();
-    absl::Status hooked = co_await RunCreateHooks(host);
-    if (hooked.ok() && state_ != State::kRunning) hooked = NotRunning();
-    if (!hooked.ok()) {
-      co_await RemoveInGuest(container);
-      co_return hooked;
-    }
-    co_return container;
-  }
-
-  void TakeGrown(hypervisors::MachineSize now) {
-    asio::post(pool_, [cgroup = cgroup_, pid = hypervisor_->Pid(), now] {
-      const absl::Status taken = cgroup->TakeProcessors(pid);
-      if (!taken.ok()) log::Warn("{}", taken.message());
-      const std::string warning = cgroup->WarningOfLimit(static_cast<uint32_t>(now.memory_mib));
-      if (!warning.empty()) log::Warn("{}", warning);
-    });
-  }
-
-  Co<void> RaiseScore(int score) {
-    std::vector<pid_t> pids = DaemonPids();
-    pids.push_back(hypervisor_->Pid());
-    std::function<absl::Status()> raise = [pids, score] { return RaiseOomScore(pids, score); };
-    absl::Status raised = co_await RunBlocking(pool_, std::move(raise));
-    if (!raised.ok()) log::Warn("{}", raised.message());
-  }
-
-  Co<absl::Status> RunCreateHooks(std::shared_ptr<ContainerMounts> host) {
-    if (!host->hooks->HasCreated()) co_return absl::OkStatus();
-    std::function<absl::Status()> job = [hooks = host->hooks, pid = hypervisor_->Pid(), network = network_] {
-      return hooks->Created(pid, network->fd());
-    };
-    co_return co_await RunBlocking(pool_, std::move(job));
-  }
-
-  Co<void> RemoveInGuest(std::shared_ptr<GuestContainer> container) {
-    if (state_ == State::kRunning) {
-      agent::v1::AgentClient client(connection_);
-      agent::v1::ProcessId request;
-      request.set_container_id(container->id());
-      auto response = co_await client.RemoveContainer(std::move(request), kRemoveTimeout);
-      if (!response.ok())
-        log::Warn("removing container \"{}\" in the guest: {}", container->id(), response.status().message());
-    }
-    container->StopAll(kVmDiedStatus);
-  }
-
-  // Whether ending the machine would end more than container `id`; one being made counts.
-  bool OthersLive(const std::string& id) const {
-    for (const std::string& other : creating_) {
-      if (other != id) return true;
-    }
-    for (const auto& [other, entry] : containers_) {
-      if (other != id && entry.container->init()->state() != ProcessState::kStopped) return true;
-    }
-    return false;
-  }
-
-  // Containers of this sandbox are known on the host by the machine's process.
-  absl::Status CheckProcessNamespaces(const std::vector<GuestSpec::ProcessNamespace>& names) const {
-    for (const GuestSpec::ProcessNamespace& name : names) {
-      if (name.pid == hypervisor_->Pid() && (options_.pod.has_value() || !containers_.empty())) continue;
-      return absl::InvalidArgumentError(
-          absl::StrCat("linux.namespaces: ", name.type, " at \"", name.path,
-                       "\": that process is of no container of this pod; only containers of one pod share namespaces"));
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status CheckFeatures(const ContainerMounts& host) const {
-    const auto too_old = [](absl::string_view what) {
-      return absl::FailedPreconditionError(absl::StrCat(what, ": the agent in the guest's image is too old for it"));
-    };
-    if (!host.hooks->GuestState().empty() && !features_.contains(kStartHooksFeature))
-      return too_old("hooks.startContainer");
-    if (host.options.is_sandbox && !features_.contains(kSandboxFeature)) return too_old("a sandbox container");
-    return absl::OkStatus();
-  }
-
-  static absl::Status AgentTooOld() {
-    return absl::UnimplementedError("the agent in the guest's image is too old for it; rebuild it with tools/build");
-  }
-
-  absl::Status NotRunning() const {
-    if (!start_status_.ok()) return start_status_;
-    return absl::UnavailableError(absl::StrCat("sandbox \"", options_.id, "\" has stopped"));
-  }
-
-  // The machine may end at any time: every process of it ends with it.
-  static Co<absl::Status> WatchMachine(std::shared_ptr<VmSandbox> self) {
-    co_await self->hypervisor_->WaitStopped();
-    if (self->state_ == State::kRunning) {
-      log::Warn("the virtual machine has stopped unexpectedly");
-      self->state_ = State::kStopping;
-      asio::post(self->pool_, [cgroup = self->cgroup_] {
-        const std::string reason = cgroup->ReasonOfEnd();
-        if (!reason.empty()) log::Warn("{}", reason);
-      });
-    }
-    self->stopped_.Set();
-    if (self->connection_) self->connection_->Close(absl::UnavailableError("the virtual machine has stopped"));
-    for (auto& [id, entry] : self->containers_) entry.container->StopAll(kVmDiedStatus);
-    co_return absl::OkStatus();
-  }
-
-  // A connection that ends leaves no way to reach the machine's processes: the machine ends with
-  // it.
-  static Co<absl::Status> WatchConnection(std::shared_ptr<VmSandbox> self) {
-    std::shared_ptr<ttrpc::Connection> connection = self->connection_;
-    absl::Status reason = co_await connection->WaitClosed();
-    if (self->state_ != State::kRunning) co_return absl::OkStatus();
-    log::Warn("the agent's connection has ended: {}", reason.message());
-    co_return co_await self->hypervisor_->Stop();
-  }
-
-  // As a sandbox container's end is: without it no container can be made that shares anything.
-  static Co<absl::Status> WatchHolder(std::shared_ptr<VmSandbox> self) {
-    std::shared_ptr<ttrpc::Connection> connection = self->connection_;
-    absl::Status ended = co_await WaitHolder(std::move(connection));
-    const bool is_alive = self->state_ == State::kBooting || self->state_ == State::kRunning;
-    if (!ended.ok() || !is_alive) co_return absl::OkStatus();  // the connection's end is seen to elsewhere
-    log::Warn("the process that holds the pod's namespaces has ended");
-    co_return co_await self->hypervisor_->Stop();
-  }
-
-  // Without it every access to a file in the guest waits for ever, so the machine ends with it.
-  static Co<absl::Status> WatchVirtiofsd(std::shared_ptr<VmSandbox> self) {
-    CO_RETURN_IF_ERROR(co_await self->share_->WaitDaemon());
-    if (self->state_ != State::kBooting && self->state_ != State::kRunning) co_return absl::OkStatus();
-    log::Warn("virtiofsd has ended unexpectedly");
-    self->is_virtiofsd_lost_ = true;
-    co_return co_await self->hypervisor_->Stop();
-  }
-
-  void WakeRelease() {
-    if (creating_.empty() && creators_gone_ != nullptr) creators_gone_->Set();
-  }
-
-  // One at a time: a failed start and Stop() may both ask for it.
-  Co<absl::Status> Release() {
-    while (releasing_ != nullptr) {
-      std::shared_ptr<Latch> other = releasing_;
-      co_await other->Wait();
-    }
-    auto mine = std::make_shared<Latch>(executor_);
-    releasing_ = mine;
-    absl::Status status = co_await ReleaseAll();
-    releasing_ = nullptr;
-    mine->Set();
-    co_return status;
-  }
-
-  Co<absl::Status> ReleaseAll() {
-    absl::Status stopped = co_await hypervisor_->Stop();
-    if (connection_) connection_->Close(absl::UnavailableError("the sandbox has stopped"));
-    if (!creating_.empty()) {
-      creators_gone_ = std::make_shared<Latch>(executor_);
-      std::shared_ptr<Latch> gone = creators_gone_;
-      co_await gone->Wait();
-    }
-    for (auto& [id, entry] : containers_) entry.container->StopAll(kVmDiedStatus);
-    containers_.clear();
-    absl::Status left = co_await network_->Release();
-    std::function<absl::Status()> job = [id = options_.id, vsock = vsock_daemon_, stopped,
-                                         close_share = share_->Close(), left, cgroup = cgroup_] {
-      // Each step whatever came of the one before.
-      absl::Status released = stopped;
-      released.Update(left);
-      released.Update(StopVsockDaemon(*vsock, kVsockDaemonStopTimeout));
-      released.Update(close_share());
-      RunRecordedHooks(HooksDirectory(id), kHookTimeout);
-      released.Update(cgroup->Leave());
-      // It says where the rest is, to the shim's `delete`.
-      if (released.ok()) released = RemoveTree(RuntimeDirectory(id));
-      return released;
-    };
-    absl::Status status = co_await RunBlocking(pool_, std::move(job));
-    state_ = State::kStopped;
     stopped_.Set();
-    co_return status;
+    co_return absl::OkStatus();
   }
+  const bool is_first = state_ != State::kStopping && state_ != State::kStopped;
+  // A boot under way ends by itself once its machine is killed.
+  if (is_first) state_ = State::kStopping;
+  absl::Status status = co_await hypervisor_->Stop();
+  co_await settled_.Wait();
+  absl::Status released = co_await Release();
+  co_return status.ok() ? released : status;
+}
 
-  asio::any_io_executor executor_;
-  asio::thread_pool& pool_;
-  SandboxOptions options_;
-  State state_ = State::kNew;
-  absl::Status start_status_;
-  std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
-  const std::shared_ptr<SandboxShare> share_;
-  const std::shared_ptr<SandboxNetwork> network_;
-  const std::shared_ptr<SandboxCgroup> cgroup_;
-  const std::shared_ptr<SandboxSize> size_;
-  bool is_virtiofsd_lost_ = false;
-  const std::shared_ptr<VsockDaemon> vsock_daemon_ = std::make_shared<VsockDaemon>();
-  std::shared_ptr<ttrpc::Connection> connection_;
-  std::set<std::string> features_;  // of the agent
-  std::string guest_kernel_;
-  std::map<std::string, Entry> containers_;
-  std::set<std::string> creating_;
-  Latch share_ready_;  // or the start has failed
-  Latch settled_;      // the start has ended, well or not
-  Latch stopped_;      // the machine has ended, or there will be none
-  std::shared_ptr<Latch> releasing_;
-  std::shared_ptr<Latch> creators_gone_;
-};
+Co<void> VmSandbox::WaitStopped() {
+  auto self = shared_from_this();
+  co_await stopped_.Wait();
+}
 
-}  // namespace
+Co<absl::StatusOr<agent::v1::StatsContainerResponse>> VmSandbox::Stats() {
+  auto self = shared_from_this();
+  const std::string what = absl::StrCat("reading statistics of sandbox \"", options_.id, "\"");
+  if (state_ != State::kRunning) co_return Annotate(NotRunning(), what);
+  if (!features_.contains(kPodFeature)) co_return Annotate(AgentTooOld(), what);
+  agent::v1::AgentClient client(connection_);
+  auto response = co_await client.StatsContainer(agent::v1::ProcessId(), kAgentCallTimeout);
+  if (!response.ok()) co_return Annotate(response.status(), what);
+  absl::Status cleaned = CleanGuestStats(*response);
+  if (!cleaned.ok()) co_return Annotate(cleaned, what);
+  co_return std::move(*response);
+}
+
+std::map<std::string, std::string> VmSandbox::Facts() const {
+  SandboxFacts facts;
+  facts.config = &options_.config;
+  facts.size = size_->now();
+  facts.machine_pid = hypervisor_->Pid();
+  facts.accelerator = hypervisor_->accelerator();
+  facts.virtiofsd_pid = share_->daemon_pid();
+  facts.guest_kernel = guest_kernel_;
+  facts.features = features_;
+  return Describe(facts);
+}
+
+Co<absl::Status> VmSandbox::Boot() {
+  if (!IsValidSandboxId(options_.id)) co_return absl::InvalidArgumentError("this is no sandbox id");
+  absl::Status allowed = CheckPodNamespaces();
+  if (!allowed.ok()) co_return allowed;
+  absl::Status opened = co_await network_->Open(options_.netns_path, options_.config.host_network);
+  if (!opened.ok()) co_return opened;
+  log::Info("timeline: network namespace ready");
+  CO_ASSIGN_OR_RETURN(BootToken token, MakeBootToken());
+  auto spec = std::make_shared<hypervisors::VmSpec>(MakeMachineSpec(options_, token));
+  absl::Status prepared = co_await PrepareHost(spec);
+  if (!prepared.ok()) co_return prepared;
+  absl::Status shared = co_await share_->Open(options_.config, spec);
+  if (!shared.ok()) co_return shared;
+  if (share_->daemon_pid() > 0) Spawn(executor_, "watching virtiofsd", WatchVirtiofsd(shared_from_this()));
+  if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
+  share_ready_.Set();
+  log::Info("timeline: share ready");
+  if (const NetworkModel model = options_.config.internetworking_model; model != NetworkModel::kNone) {
+    absl::Status joined = co_await network_->Join(model, EndpointsRecord(options_.id), spec);
+    if (!joined.ok()) co_return joined;
+  }
+  if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
+  const int netns_fd = network_->fd();
+  absl::Status started = co_await hypervisor_->Start(std::move(*spec), netns_fd);
+  if (!started.ok()) co_return started;
+  network_->LetGo();
+  std::function<absl::Status()> take = [cgroup = cgroup_, pid = hypervisor_->Pid(), daemons = DaemonPids()] {
+    return cgroup->Take(pid, daemons);
+  };
+  absl::Status taken = co_await RunBlocking(pool_, std::move(take));
+  if (!taken.ok()) co_return taken;
+  log::Info("timeline: virtual machine started");
+  Spawn(executor_, "watching the sandbox", WatchMachine(shared_from_this()));
+  const std::chrono::seconds timeout(options_.config.dial_timeout);
+  auto peer = co_await ConnectAgent(hypervisor_, std::move(token), timeout);
+  if (!peer.ok()) co_return peer.status();
+  connection_ = peer->connection;
+  features_ = peer->features;
+  guest_kernel_ = peer->kernel_release;
+  Spawn(executor_, "watching the agent", WatchConnection(shared_from_this()));
+  absl::Status made = co_await SetUpGuest(peer->answered_at);
+  if (!made.ok()) co_return made;
+  absl::Status reachable = co_await network_->Connect(connection_, features_);
+  if (!reachable.ok()) co_return reachable;
+  absl::Status held = co_await HoldPod();
+  if (!held.ok()) co_return Annotate(held, "making the pod's namespaces");
+  size_->Connect(connection_, features_, [weak = weak_from_this()](hypervisors::MachineSize now) {
+    if (auto sandbox = weak.lock()) sandbox->TakeGrown(now);
+  });
+  if (options_.config.port_forward) network_->ForwardPorts(connection_, features_);
+  if (peer->features.contains(kClockFeature)) Spawn(executor_, "keeping the guest's clock", KeepClock(connection_));
+  log::Info("timeline: agent ready");
+  asio::post(pool_, &hypervisors::TrimMemory);
+  if (options_.config.shared_fs == SharedFs::kVirtioFs) share_->KeepOnlyOwn();
+  co_return absl::OkStatus();
+}
+
+Co<std::string> VmSandbox::ReasonOfEnd() {
+  std::function<absl::StatusOr<std::string>()> ask = [cgroup = cgroup_]() -> absl::StatusOr<std::string> {
+    return cgroup->ReasonOfEnd();
+  };
+  auto reason = co_await RunBlockingFor<std::string>(pool_, std::move(ask));
+  co_return reason.value_or("");
+}
+
+absl::Status VmSandbox::CheckPodNamespaces() const {
+  if (!options_.pod.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<std::string> accepted,
+                   CheckHostNamespaces(options_.pod->host_namespaces, HostNamespaceRulesOf(options_.config)));
+  for (const std::string& type : accepted)
+    log::Warn("the pod's {} namespace is the machine's own, not the host's", type);
+  return absl::OkStatus();
+}
+
+Co<absl::Status> VmSandbox::PrepareHost(std::shared_ptr<hypervisors::VmSpec> spec) {
+  std::function<absl::Status()> job = [id = options_.id, config = options_.config, vsock = vsock_daemon_, spec,
+                                       cgroup = cgroup_]() -> absl::Status {
+    RETURN_IF_ERROR(MakeRuntimeDirectory(id));
+    RETURN_IF_ERROR(cgroup->Enter());
+    const std::string warning = cgroup->WarningOfLimit(config.default_memory);
+    if (!warning.empty()) log::Warn("{}", warning);
+    return PrepareChannel(config, *spec, *vsock);
+  };
+  absl::Status status = co_await RunBlocking(pool_, std::move(job));
+  if (vsock_daemon_->output.valid()) {
+    Spawn(executor_, "logging vhost-device-vsock", LogDaemon("vhost-device-vsock", std::move(vsock_daemon_->output)));
+  }
+  co_return status;
+}
+
+std::vector<pid_t> VmSandbox::DaemonPids() const {
+  std::vector<pid_t> out;
+  if (share_->daemon_pid() > 0) out.push_back(share_->daemon_pid());
+  if (vsock_daemon_->process.pid > 0) out.push_back(vsock_daemon_->process.pid);
+  return out;
+}
+
+Co<absl::Status> VmSandbox::SetUpGuest(std::chrono::steady_clock::time_point hello_answered_at) {
+  if (options_.pod.has_value() && !features_.contains(kPodFeature))
+    co_return Annotate(AgentTooOld(), "setting up the guest");
+  agent::v1::CreateSandboxRequest request = MakeSandboxRequest(options_, share_->files_max());
+  agent::v1::AgentClient client(connection_);
+  AddClock(hello_answered_at, request);
+  auto response = co_await client.CreateSandbox(std::move(request), kAgentCallTimeout);
+  co_return Annotate(response.status(), "setting up the guest");
+}
+
+Co<absl::Status> VmSandbox::HoldPod() {
+  if (!options_.pod.has_value() || !NeedsHolder(*options_.pod)) co_return absl::OkStatus();
+  if (!features_.contains(kHeldPodFeature)) co_return AgentTooOld();
+  agent::v1::CreateContainerRequest request = MakeHolderRequest(options_);
+  absl::Status started = co_await StartHolder(connection_, std::move(request));
+  if (!started.ok()) co_return started;
+  Spawn(executor_, "watching the pod's first process", WatchHolder(shared_from_this()));
+  co_return absl::OkStatus();
+}
+
+void VmSandbox::TakeGrown(hypervisors::MachineSize now) {
+  asio::post(pool_, [cgroup = cgroup_, pid = hypervisor_->Pid(), now] {
+    const absl::Status taken = cgroup->TakeProcessors(pid);
+    if (!taken.ok()) log::Warn("{}", taken.message());
+    const std::string warning = cgroup->WarningOfLimit(static_cast<uint32_t>(now.memory_mib));
+    if (!warning.empty()) log::Warn("{}", warning);
+  });
+}
+
+absl::Status VmSandbox::AgentTooOld() {
+  return absl::UnimplementedError("the agent in the guest's image is too old for it; rebuild it with tools/build");
+}
+
+absl::Status VmSandbox::NotRunning() const {
+  if (!start_status_.ok()) return start_status_;
+  return absl::UnavailableError(absl::StrCat("sandbox \"", options_.id, "\" has stopped"));
+}
+
+Co<absl::Status> VmSandbox::WatchMachine(std::shared_ptr<VmSandbox> self) {
+  co_await self->hypervisor_->WaitStopped();
+  if (self->state_ == State::kRunning) {
+    log::Warn("the virtual machine has stopped unexpectedly");
+    self->state_ = State::kStopping;
+    asio::post(self->pool_, [cgroup = self->cgroup_] {
+      const std::string reason = cgroup->ReasonOfEnd();
+      if (!reason.empty()) log::Warn("{}", reason);
+    });
+  }
+  self->stopped_.Set();
+  if (self->connection_) self->connection_->Close(absl::UnavailableError("the virtual machine has stopped"));
+  for (auto& [id, entry] : self->containers_) entry.container->StopAll(kVmDiedStatus);
+  co_return absl::OkStatus();
+}
+
+Co<absl::Status> VmSandbox::WatchConnection(std::shared_ptr<VmSandbox> self) {
+  std::shared_ptr<ttrpc::Connection> connection = self->connection_;
+  absl::Status reason = co_await connection->WaitClosed();
+  if (self->state_ != State::kRunning) co_return absl::OkStatus();
+  log::Warn("the agent's connection has ended: {}", reason.message());
+  co_return co_await self->hypervisor_->Stop();
+}
+
+Co<absl::Status> VmSandbox::WatchHolder(std::shared_ptr<VmSandbox> self) {
+  std::shared_ptr<ttrpc::Connection> connection = self->connection_;
+  absl::Status ended = co_await WaitHolder(std::move(connection));
+  const bool is_alive = self->state_ == State::kBooting || self->state_ == State::kRunning;
+  if (!ended.ok() || !is_alive) co_return absl::OkStatus();  // the connection's end is seen to elsewhere
+  log::Warn("the process that holds the pod's namespaces has ended");
+  co_return co_await self->hypervisor_->Stop();
+}
+
+Co<absl::Status> VmSandbox::WatchVirtiofsd(std::shared_ptr<VmSandbox> self) {
+  CO_RETURN_IF_ERROR(co_await self->share_->WaitDaemon());
+  if (self->state_ != State::kBooting && self->state_ != State::kRunning) co_return absl::OkStatus();
+  log::Warn("virtiofsd has ended unexpectedly");
+  self->is_virtiofsd_lost_ = true;
+  co_return co_await self->hypervisor_->Stop();
+}
+
+void VmSandbox::WakeRelease() {
+  if (creating_.empty() && creators_gone_ != nullptr) creators_gone_->Set();
+}
+
+Co<absl::Status> VmSandbox::Release() {
+  while (releasing_ != nullptr) {
+    std::shared_ptr<Latch> other = releasing_;
+    co_await other->Wait();
+  }
+  auto mine = std::make_shared<Latch>(executor_);
+  releasing_ = mine;
+  absl::Status status = co_await ReleaseAll();
+  releasing_ = nullptr;
+  mine->Set();
+  co_return status;
+}
+
+Co<absl::Status> VmSandbox::ReleaseAll() {
+  absl::Status stopped = co_await hypervisor_->Stop();
+  if (connection_) connection_->Close(absl::UnavailableError("the sandbox has stopped"));
+  if (!creating_.empty()) {
+    creators_gone_ = std::make_shared<Latch>(executor_);
+    std::shared_ptr<Latch> gone = creators_gone_;
+    co_await gone->Wait();
+  }
+  for (auto& [id, entry] : containers_) entry.container->StopAll(kVmDiedStatus);
+  containers_.clear();
+  absl::Status left = co_await network_->Release();
+  std::function<absl::Status()> job = [id = options_.id, vsock = vsock_daemon_, stopped, close_share = share_->Close(),
+                                       left, cgroup = cgroup_] {
+    // Each step whatever came of the one before.
+    absl::Status released = stopped;
+    released.Update(left);
+    released.Update(StopVsockDaemon(*vsock, kVsockDaemonStopTimeout));
+    released.Update(close_share());
+    RunRecordedHooks(HooksDirectory(id), kHookTimeout);
+    released.Update(cgroup->Leave());
+    // It says where the rest is, to the shim's `delete`.
+    if (released.ok()) released = RemoveTree(RuntimeDirectory(id));
+    return released;
+  };
+  absl::Status status = co_await RunBlocking(pool_, std::move(job));
+  state_ = State::kStopped;
+  stopped_.Set();
+  co_return status;
+}
 
 std::shared_ptr<Sandbox> MakeVmSandbox(asio::any_io_executor executor, asio::thread_pool& pool, SandboxOptions options,
                                        std::shared_ptr<hypervisors::Hypervisor> hypervisor) {
