@@ -13,6 +13,7 @@ import subprocess
 import time
 
 from task_client import Exec
+from ttrpc_client import ANSWER_SECONDS
 
 EXECS = 41
 ECHOES = 300
@@ -68,7 +69,7 @@ class Calls:
         for _ in range(mib):
             rest = memoryview(block)
             while rest:
-                rest = rest[os.write(process.stdin, rest):]
+                rest = rest[self.write(process, rest):]
         process.close_stdin()
         assert process.wait() == 0
         seconds = time.monotonic() - began
@@ -83,7 +84,7 @@ class Calls:
         times = []
         for _ in range(echoes):
             began = time.monotonic()
-            os.write(process.stdin, ECHO)
+            self.write(process, ECHO)
             size = 0
             while size < len(ECHO):
                 data = process.read()
@@ -94,6 +95,18 @@ class Calls:
         process.wait()
         process.delete()
         return sorted(times)
+
+    @staticmethod
+    def write(process, data):
+        """runc's shim opens its end of the fifo some time after the process runs; until then there is no reader."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while True:
+            try:
+                return os.write(process.stdin, data)
+            except BrokenPipeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.001)
 
     @contextlib.contextmanager
     def flood(self):

@@ -53,7 +53,7 @@ class Subject:
         self.flags = flags
 
     def new_id(self):
-        return self.engine.new_id()
+        return self.engine.new_id(self.name)  # each subject's engine counts for itself
 
     def flags_of(self, identity):
         return ("--cgroup", f"/{self.account.name}/{identity}", *self.flags)
