@@ -61,9 +61,12 @@ void Run() {
 
   asio::io_context context(1);
   ExitTable exits;
-  absl::StatusOr<std::string> token = ReadHostWord("token_sha256");
-  if (!token.ok()) log::Error("no host can connect: {}", std::string(token.status().message()));
-  Service service(context.get_executor(), &exits, token.value_or(""));
+  const auto token = [] {
+    absl::StatusOr<std::string> word = ReadHostWord("token_sha256");
+    if (!word.ok()) log::Error("no host can connect: {}", std::string(word.status().message()));
+    return word.value_or("");
+  };
+  Service service(context.get_executor(), &exits, token);
   if (absl::Status listening = service.Start(); !listening.ok())
     log::Warn("devices will be found late: {}", listening.message());
   Spawn(context.get_executor(), "reaper", RunOrReboot("reaper", exits.Run()));

@@ -32,8 +32,9 @@ namespace kata::agent {
 namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
-constexpr const char* kFeatures[] = {"storage-blk",       "rekey", "clock", "network", "start-hooks", "resolver",
-                                     "sandbox-container", "pod",   "dial",  "resize",  "next-hops",   "held-pod"};
+constexpr const char* kFeatures[] = {
+    "storage-blk", "rekey", "clock",  "network",   "start-hooks", "resolver", "sandbox-container",
+    "pod",         "dial",  "resize", "next-hops", "held-pod",    "clone"};
 constexpr int kPodSysctlsMax = 256;
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
@@ -79,7 +80,7 @@ absl::Status CheckId(const std::string& id) {
   return absl::OkStatus();
 }
 
-Service::Service(asio::any_io_executor executor, ExitTable* exits, std::string token_sha256)
+Service::Service(asio::any_io_executor executor, ExitTable* exits, std::function<std::string()> token_sha256)
     : executor_(std::move(executor)),
       exits_(exits),
       watcher_(executor_),
@@ -118,8 +119,8 @@ Co<absl::StatusOr<v1::HelloResponse>> Service::Hello(ttrpc::CallContext, v1::Hel
                                                          " to ", kAgentProtocolVersion));
   }
   const std::string digest = Sha256Hex(request.token());
-  if (token_sha256_.size() != digest.size() ||
-      nettle_memeql_sec(digest.data(), token_sha256_.data(), digest.size()) == 0) {
+  const std::string expected = token_sha256_();
+  if (expected.size() != digest.size() || nettle_memeql_sec(digest.data(), expected.data(), digest.size()) == 0) {
     co_return absl::FailedPreconditionError("hello: the token is not this boot's");
   }
   has_said_hello_ = true;
@@ -142,6 +143,8 @@ Co<absl::StatusOr<wire::Empty>> Service::Rekey(ttrpc::CallContext, v1::RekeyRequ
   if (!request.entropy().empty()) CO_RETURN_IF_ERROR(StirEntropy(request.entropy()));
   if (request.clock_realtime_ns() > 0) CO_RETURN_IF_ERROR(SetClock(request.clock_realtime_ns()));
   CO_RETURN_IF_ERROR(SetHostname(request.hostname()));
+  // They were not there when the machine that this one is a clone of looked.
+  if (request.find_devices()) CO_RETURN_IF_ERROR(WriteExisting("/sys/bus/pci/rescan", "1"));
   co_return wire::Empty();
 }
 

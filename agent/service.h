@@ -32,8 +32,9 @@ absl::Status CheckId(const std::string& id);
 
 class Service : public v1::AgentService {
  public:
-  // `token_sha256` empty: every Hello is refused.
-  Service(asio::any_io_executor executor, ExitTable* exits, std::string token_sha256);
+  // `token_sha256` is asked at each Hello, since a machine that was cloned has another than the one it booted with;
+  // empty: the Hello is refused.
+  Service(asio::any_io_executor executor, ExitTable* exits, std::function<std::string()> token_sha256);
 
   absl::Status Start() { return uevents_.Start(); }
 
@@ -90,7 +91,7 @@ class Service : public v1::AgentService {
   MachineSize size_;
   GuestNetwork network_;
   std::shared_ptr<Resolver> resolver_;
-  std::string token_sha256_;
+  std::function<std::string()> token_sha256_;
   bool has_said_hello_ = false;
   std::chrono::steady_clock::time_point hello_answered_at_;
   bool has_sandbox_ = false;
