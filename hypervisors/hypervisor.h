@@ -51,8 +51,14 @@ struct VmSpec {
   int mount_namespace =
       -1;  // where a 9p share's directory is, a descriptor that stays open for the start; -1 = the caller's
   std::vector<Device> devices;  // that the machine starts with; device.h
-  uint32_t root_ports = 0;      // how many more can be attached at a time; at most kRootPortsMax
-  std::string cache_dir;  // host-wide, 0700 root: libvirt's capability files, verdicts of probe boots; empty = none
+  // Laid out so that it can be saved, and that a machine of the same shape with other devices can go on from what was
+  // saved: its memory is shared, and it has a root port more, for devices that QEMU cannot load.
+  bool is_cloneable = false;
+  // A directory that Save has filled: the machine goes on from there instead of booting. Where that fails it boots,
+  // with one warning. Needs is_cloneable. Empty: it boots.
+  std::string saved_state;
+  uint32_t root_ports = 0;  // how many more can be attached at a time; at most kRootPortsMax
+  std::string cache_dir;    // host-wide, 0700 root: libvirt's capability files, verdicts of probe boots; empty = none
 };
 
 // QEMU's users are asked to stay below "opt/" and a name of their own.
@@ -99,6 +105,11 @@ class Hypervisor {
   // from its start, the guest takes as many of them into use. Legal while running; on failure the size is what it was,
   // or between.
   virtual Co<absl::StatusOr<MachineSize>> Resize(MachineSize size) = 0;
+  // Pauses the machine, which stays paused, and writes its state to `directory`, which exists and is empty. Legal while
+  // running, of a cloneable machine without devices. On failure files may be left there.
+  virtual Co<absl::Status> Save(std::string directory) = 0;
+  // Whether it went on from a saved state: the guest has another machine's keys, clock and devices as yet.
+  virtual bool IsClone() const = 0;
   // Host pid of the machine's process; 0 when not running.
   virtual pid_t Pid() const = 0;
   // kKvm or kTcg once running; kAuto before.
@@ -112,6 +123,10 @@ class Hypervisor {
   // Last lines of the guest's console, at most `size_max` bytes, printable characters only.
   virtual std::string ConsoleTail(size_t size_max) const = 0;
 };
+
+// What two machines must have alike so that one can go on from the other's saved state, as text: what the guest sees,
+// and the files and versions behind it. Blocking: chooses the accelerator.
+absl::StatusOr<std::string> ShapeOf(const VmSpec& spec);
 
 // The libvirt back end on qemu:///embed?root=<runtime_dir>/libvirt.
 std::unique_ptr<Hypervisor> MakeLibvirtHypervisor(asio::any_io_executor executor);

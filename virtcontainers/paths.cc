@@ -30,6 +30,9 @@ std::string RuntimeDirectory(const std::string& sandbox_id) {
 std::string EndpointsRecord(const std::string& sandbox_id) {
   return absl::StrCat(RuntimeDirectory(sandbox_id), "/network");
 }
+std::string TimelineFile(const std::string& sandbox_id) {
+  return absl::StrCat(RuntimeDirectory(sandbox_id), "/timeline");
+}
 std::string HooksDirectory(const std::string& sandbox_id) {
   return absl::StrCat(RuntimeDirectory(sandbox_id), "/hooks");
 }

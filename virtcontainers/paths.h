@@ -20,6 +20,8 @@ std::string RuntimeDirectory(const std::string& sandbox_id);
 std::string SharedDirectory(const std::string& sandbox_id);
 // A file of the first one: where the sandbox has joined a network (network/endpoints.h).
 std::string EndpointsRecord(const std::string& sandbox_id);
+// A file of the first one: when the steps of its start were taken (tools/timeline).
+std::string TimelineFile(const std::string& sandbox_id);
 // A directory of the first one: which hooks are to run when containers are gone (container/host_hooks.h).
 std::string HooksDirectory(const std::string& sandbox_id);
 

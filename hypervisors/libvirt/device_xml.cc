@@ -8,6 +8,7 @@
 
 #include <absl/strings/ascii.h>
 #include <absl/strings/str_cat.h>
+#include <fmt/format.h>
 
 #include "hypervisors/libvirt/file_set.h"
 #include "proto/base/status.h"
@@ -48,8 +49,9 @@ bool IsBlockDevice(int fd) {
 
 class ElementWriter {
  public:
-  ElementWriter(XmlWriter& xml, const Device& device, const MachinePaths& paths, DevicePlace place, int index)
-      : xml_(xml), device_(device), paths_(paths), place_(place), index_(index) {}
+  ElementWriter(XmlWriter& xml, const Device& device, const MachinePaths& paths, DevicePlace place, int index,
+                uint32_t port)
+      : xml_(xml), device_(device), paths_(paths), place_(place), index_(index), port_(port) {}
 
   void operator()(const VirtioFsShare& share) {
     xml_.Open("filesystem", {{"type", "mount"}});
@@ -102,6 +104,13 @@ class ElementWriter {
   void Finish() {
     xml_.Leaf("alias", {{"name", DeviceAlias(device_.id)}});
     if (place_ == DevicePlace::kRootComplex) xml_.RootAddress();
+    if (port_ != 0) {
+      xml_.Leaf("address", {{"type", "pci"},
+                            {"domain", "0x0000"},
+                            {"bus", fmt::format("0x{:02x}", port_)},
+                            {"slot", "0x00"},
+                            {"function", "0x0"}});
+    }
     xml_.Close();
   }
 
@@ -110,6 +119,7 @@ class ElementWriter {
   const MachinePaths& paths_;
   DevicePlace place_;
   int index_;
+  uint32_t port_;
 };
 
 }  // namespace
@@ -136,8 +146,9 @@ absl::Status CheckDevice(const Device& device) {
   return absl::OkStatus();
 }
 
-void WriteDevice(XmlWriter& xml, const Device& device, const MachinePaths& paths, DevicePlace place, int index) {
-  std::visit(ElementWriter(xml, device, paths, place, index), device.kind);
+void WriteDevice(XmlWriter& xml, const Device& device, const MachinePaths& paths, DevicePlace place, int index,
+                 uint32_t port) {
+  std::visit(ElementWriter(xml, device, paths, place, index, port), device.kind);
 }
 
 std::vector<std::string> DeviceArguments(const Device& device, const MachinePaths& paths) {
@@ -149,14 +160,14 @@ std::vector<std::string> DeviceArguments(const Device& device, const MachinePath
           absl::StrCat("vhost-user-vsock-pci,chardev=", device.id, ",bus=pcie.0,addr=", kVsockAddress)};
 }
 
-absl::StatusOr<std::string> DeviceXml(const Device& device, const MachinePaths& paths, int index) {
+absl::StatusOr<std::string> DeviceXml(const Device& device, const MachinePaths& paths, int index, uint32_t port) {
   RETURN_IF_ERROR(CheckDevice(device));
   if (!std::holds_alternative<VirtioFsShare>(device.kind) && !std::holds_alternative<BlockDisk>(device.kind) &&
       !std::holds_alternative<NetworkCard>(device.kind)) {
     return absl::FailedPreconditionError("a device of this kind comes with the machine's start only");
   }
   XmlWriter xml;
-  WriteDevice(xml, device, paths, DevicePlace::kRootPort, index);
+  WriteDevice(xml, device, paths, DevicePlace::kRootPort, index, port);
   return xml.Finish();
 }
 

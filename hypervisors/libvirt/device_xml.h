@@ -22,14 +22,15 @@ absl::Status CheckDevice(const Device& device);
 
 // Writes the element; nothing for a device that libvirt has no words for (DeviceArguments has). `index` tells
 // disks of one machine apart.
-void WriteDevice(XmlWriter& xml, const Device& device, const MachinePaths& paths, DevicePlace place, int index);
+void WriteDevice(XmlWriter& xml, const Device& device, const MachinePaths& paths, DevicePlace place, int index,
+                 uint32_t port = 0);
 
 // What libvirt has no words for, as words of QEMU's own command line.
 std::vector<std::string> DeviceArguments(const Device& device, const MachinePaths& paths);
 
 // The element alone, for a machine that runs; FailedPrecondition for a kind that comes with the start only. A disk's
-// files are expected in the set FileSetOf(index).
-absl::StatusOr<std::string> DeviceXml(const Device& device, const MachinePaths& paths, int index);
+// files are expected in the set FileSetOf(index). `port`: the number of its root port; 0: libvirt's choice.
+absl::StatusOr<std::string> DeviceXml(const Device& device, const MachinePaths& paths, int index, uint32_t port = 0);
 int FileSetOf(int index);
 
 // What libvirt calls the device in the document of the running domain.

@@ -25,7 +25,7 @@ constexpr uint32_t kRootPortSlot = 0x18;
 constexpr uint32_t kPortsPerSlot = 8;
 constexpr uint32_t kEmulatedVcpusRoom = 2;
 constexpr uint32_t kTranslationsMib = 32;
-static_assert(kRootPortsMax + 1 <= (0x1e - kRootPortSlot) * kPortsPerSlot);
+static_assert(kRootPortsMax + 2 <= (0x1e - kRootPortSlot) * kPortsPerSlot);
 
 // FNV-1a; a stable name, not a protection.
 std::string Digest(const std::string& text) {
@@ -77,12 +77,19 @@ void WriteAgentPort(XmlWriter& xml, const MachinePaths& paths) {
   xml.Close();
 }
 
+// Memory that the guest has freed goes back to the host within seconds, in pieces of 2 MiB.
+void WriteBalloon(XmlWriter& xml) {
+  xml.Open("memballoon", {{"model", "virtio"}, {"freePageReporting", "on"}});
+  xml.RootAddress();
+  xml.Close();
+}
+
 void WriteDevices(XmlWriter& xml, const VmSpec& spec, const MachinePaths& paths) {
   xml.Open("devices");
   xml.Leaf("emulator", {}, spec.emulator);
   xml.Leaf("controller", {{"type", "usb"}, {"model", "none"}});
   xml.Leaf("controller", {{"type", "pci"}, {"index", "0"}, {"model", "pcie-root"}});
-  WriteRootPorts(xml, spec.root_ports + (CanGrowInMemory(spec) ? 1 : 0));
+  WriteRootPorts(xml, spec.root_ports + (CanGrowInMemory(spec) ? 1 : 0) + (spec.is_cloneable ? 1 : 0));
   if (AgentChannelOf(spec) == AgentChannel::kVirtioSerial) WriteAgentPort(xml, paths);
   xml.Open("serial", {{"type", "file"}});
   xml.Leaf("source", {{"path", paths.console_fifo}, {"append", "on"}});
@@ -92,9 +99,13 @@ void WriteDevices(XmlWriter& xml, const VmSpec& spec, const MachinePaths& paths)
   xml.Leaf("backend", {{"model", "random"}}, "/dev/urandom");
   xml.RootAddress();
   xml.Close();
+  WriteBalloon(xml);
   int index = 0;
-  for (const Device& device : spec.devices) WriteDevice(xml, device, paths, DevicePlace::kRootComplex, index++);
-  xml.Leaf("memballoon", {{"model", "none"}});
+  for (const Device& device : spec.devices) {
+    if (spec.saved_state.empty() || !ComesLate(device))
+      WriteDevice(xml, device, paths, DevicePlace::kRootComplex, index);
+    ++index;
+  }
   xml.Close();
 }
 
@@ -103,6 +114,7 @@ void WriteArguments(XmlWriter& xml, const VmSpec& spec, const MachinePaths& path
   for (const Device& device : spec.devices) {
     for (std::string& word : DeviceArguments(device, paths)) words.push_back(std::move(word));
   }
+  if (!spec.saved_state.empty()) words.insert(words.end(), {"-incoming", "defer"});
   if (words.empty()) return;
   xml.Open("qemu:commandline");
   for (const std::string& word : words) xml.Leaf("qemu:arg", {{"value", word}});
@@ -203,6 +215,10 @@ AgentChannel AgentChannelOf(const VmSpec& spec) {
   return AgentChannel::kVirtioSerial;
 }
 
+bool ComesLate(const Device& device) { return std::holds_alternative<VirtioFsShare>(device.kind); }
+
+uint32_t LatePort(const VmSpec& spec) { return spec.root_ports + (CanGrowInMemory(spec) ? 1 : 0) + 1; }
+
 std::string DomainName(const std::string& name) {
   bool is_plain = name.size() <= kNameMax && !name.empty() && name[0] != '-';
   std::string clean;
@@ -243,7 +259,7 @@ absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& pa
     xml.Leaf("maxMemory", {{"slots", "1"}, {"unit", "MiB"}}, std::to_string(spec.memory_mib + MemoryDeviceMib(spec)));
   }
   xml.Leaf("memory", {{"unit", "MiB"}}, std::to_string(spec.memory_mib));
-  if (std::any_of(spec.devices.begin(), spec.devices.end(), &NeedsSharedMemory)) {
+  if (spec.is_cloneable || std::any_of(spec.devices.begin(), spec.devices.end(), &NeedsSharedMemory)) {
     xml.Open("memoryBacking");
     xml.Leaf("source", {{"type", "memfd"}});
     xml.Leaf("access", {{"mode", "shared"}});

@@ -30,6 +30,12 @@ struct MachinePaths {
   std::string Shorten(const std::string& path) const;
 };
 
+// Whether `device` cannot be there while QEMU loads a saved state, as of QEMU 7.2: it is plugged in before the guest
+// goes on.
+bool ComesLate(const Device& device);
+// The root port that every cloneable machine has for such a device.
+uint32_t LatePort(const VmSpec& spec);
+
 // `is_kvm` is the decided accelerator.
 absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& paths, bool is_kvm);
 

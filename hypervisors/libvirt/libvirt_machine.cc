@@ -26,12 +26,14 @@
 #include "hypervisors/libvirt/device_xml.h"
 #include "hypervisors/libvirt/file_set.h"
 #include "hypervisors/libvirt/machine_files.h"
+#include "hypervisors/libvirt/machine_state.h"
 #include "hypervisors/libvirt/memory_device.h"
 #include "hypervisors/libvirt/prompt_kill.h"
 #include "hypervisors/vsock.h"
 #include "proto/base/log.h"
 #include "proto/base/process.h"
 #include "proto/base/status.h"
+#include "proto/base/timeline.h"
 #include "proto/ttrpc/session.h"
 
 namespace kata::hypervisors {
@@ -58,11 +60,10 @@ asio::thread_pool& Pool() {
 
 // Runs in a thread of its own that ends afterwards: the pool's threads stay out of the namespaces. libvirt's own thread
 // of the machine, which it starts here, lives in them.
-absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml,
-                               const std::vector<LibvirtSession::File>& files, int netns, int mount_namespace,
-                               bool is_kvm, const std::string& kvm_cover, const std::function<void()>& before) {
+absl::Status InNamespaces(int netns, int mount_namespace, bool is_kvm, const std::string& kvm_cover,
+                          const std::function<absl::Status()>& job) {
   absl::Status status;
-  std::thread thread([&session, &xml, &files, &status, netns, mount_namespace, is_kvm, &kvm_cover, &before] {
+  std::thread thread([&job, &status, netns, mount_namespace, is_kvm, &kvm_cover] {
     if (setns(netns, CLONE_NEWNET) != 0) {
       status = ErrnoStatus(errno, "enter the network namespace");
       return;
@@ -73,8 +74,7 @@ absl::Status CreateInNamespace(LibvirtSession& session, const std::string& xml,
     }
     const absl::Status hidden = is_kvm ? absl::OkStatus() : HideKvm(kKvmDevice, kvm_cover);
     if (!hidden.ok()) log::Warn("hide hardware virtualization, which makes a start faster: {}", hidden.message());
-    before();
-    status = session.Create(xml, files);
+    status = job();
   });
   thread.join();
   return status;
@@ -148,6 +148,54 @@ struct LibvirtMachine::Job {
   std::string warning;
 };
 
+absl::Status LibvirtMachine::FindProcess(Job& job, const MachinePaths& paths) {
+  const std::string domain = DomainName(job.spec.name);
+  job.pid = PidFromFile(paths, domain);
+  if (job.pid == 0) return absl::InternalError("find the machine's process: no pid file");
+  job.pidfd = OpenProcess(job.pid);
+  if (!job.pidfd.valid() || !IsMachineProcess(job.pid, paths, domain)) {
+    job.pidfd.reset();
+    return absl::UnavailableError("find the machine's process: it ended at once");
+  }
+  return absl::OkStatus();
+}
+
+// The machine that is there paused goes on from the saved state, with what could not be there before.
+absl::Status LibvirtMachine::GoOn(Job& job, const MachinePaths& paths) {
+  timeline::Step("machine made");
+  RETURN_IF_ERROR(LoadState(*job.session, job.pid, job.spec, job.spec.saved_state));
+  timeline::Step("saved state loaded");
+  int index = 0;
+  for (const Device& device : job.spec.devices) {
+    if (ComesLate(device)) {
+      ASSIGN_OR_RETURN(const std::string xml, DeviceXml(device, paths, index, LatePort(job.spec)));
+      RETURN_IF_ERROR(job.session->Attach(xml));
+    }
+    ++index;
+  }
+  return job.session->Resume();
+}
+
+absl::Status LibvirtMachine::Begin(Job& job, const MachinePaths& paths, int netns) {
+  const VmSpec& spec = job.spec;
+  const bool is_clone = !spec.saved_state.empty();
+  ASSIGN_OR_RETURN(const std::string xml, DomainXml(spec, paths, job.is_kvm));
+  // Its files are the emulator's user's. They are kept before there is a guest that could have got hold of that user.
+  const auto keep_capabilities = [&job, &spec, &paths] {
+    if (spec.cache_dir.empty()) return;
+    absl::Status kept = job.session->LoadCapabilities(spec.emulator, spec.machine_type, job.is_kvm);
+    if (kept.ok()) kept = StoreCapabilities(job.capabilities, paths.libvirt_root);
+    if (!kept.ok()) log::Warn("keep libvirt's capability files: {}", kept.message());
+  };
+  const std::function<absl::Status()> create = [&job, &xml, &keep_capabilities, is_clone] {
+    keep_capabilities();
+    return job.session->Create(xml, FilesOf(job.spec.devices), is_clone);
+  };
+  RETURN_IF_ERROR(InNamespaces(netns, spec.mount_namespace, job.is_kvm, paths.runtime_dir + "/libvirt/no-kvm", create));
+  RETURN_IF_ERROR(FindProcess(job, paths));
+  return is_clone ? GoOn(job, paths) : absl::OkStatus();
+}
+
 LibvirtMachine::LibvirtMachine(asio::any_io_executor executor)
     : executor_(executor),
       reaper_(std::make_shared<ChildReaper>(executor, "qemu-system-")),
@@ -211,6 +259,7 @@ Co<absl::Status> LibvirtMachine::EndSlowStart(std::shared_ptr<LibvirtMachine> se
       clock.emplace(watched);
     }
     if (clock && clock->Elapsed() >= kComeUpTimeout) self->is_late_ = true;
+    if (self->is_late_) *self->is_given_up_ = true;
     if (self->is_late_ || self->is_kill_sent_) {
       for (const EmulatorProcess& emulator : *emulators) {
         SignalProcess(emulator.pidfd.get(), SIGKILL);
@@ -237,7 +286,7 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
       if (std::shared_ptr<LibvirtMachine> machine = weak.lock()) machine->OnEvent(event);
     });
   };
-  std::function<absl::Status()> create = [job, paths, netns, handler]() -> absl::Status {
+  std::function<absl::Status()> create = [job, paths, netns, handler, is_given_up = is_given_up_]() -> absl::Status {
     VmSpec& spec = job->spec;
     const AcceleratorChoice choice = ChooseAccelerator(spec, kKvmDevice, "/sys/module");
     job->capabilities = CapabilitiesDir(spec, choice.is_kvm);
@@ -248,7 +297,6 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
     if (!choice.is_kvm) spec.kernel_params += TcgKernelParams(spec.vcpus, spec.vcpus_max);
     job->is_kvm = choice.is_kvm;
     job->warning = choice.why_not_kvm;
-    ASSIGN_OR_RETURN(const std::string xml, DomainXml(spec, paths, choice.is_kvm));
     if (!spec.cache_dir.empty()) {
       const absl::StatusOr<int> seeded = SeedCapabilities(job->capabilities, paths.libvirt_root);
       // On a full host nothing that comes would succeed, with less clear words.
@@ -257,26 +305,18 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
       if (!seeded.ok()) log::Warn("seed libvirt's capability files: {}", seeded.status().message());
     }
     ASSIGN_OR_RETURN(job->session, LibvirtSession::Open("qemu:///embed?root=" + paths.libvirt_root, handler));
-    // Its files are the emulator's user's. They are kept before there is a guest that could have got hold of that user.
-    const auto keep_capabilities = [job, &spec, &paths, &choice] {
-      if (spec.cache_dir.empty()) return;
-      absl::Status kept = job->session->LoadCapabilities(spec.emulator, spec.machine_type, choice.is_kvm);
-      if (kept.ok()) kept = StoreCapabilities(job->capabilities, paths.libvirt_root);
-      if (!kept.ok()) log::Warn("keep libvirt's capability files: {}", kept.message());
-    };
-    RETURN_IF_ERROR(CreateInNamespace(*job->session, xml, FilesOf(spec.devices), netns, spec.mount_namespace,
-                                      choice.is_kvm, paths.runtime_dir + "/libvirt/no-kvm", keep_capabilities));
+    absl::Status begun = Begin(*job, paths, netns);
+    if (!begun.ok() && !spec.saved_state.empty() && !*is_given_up) {
+      log::Warn("start machine {} from a saved state, it boots instead: {}", spec.name, begun.message());
+      job->pidfd.reset();
+      RETURN_IF_ERROR(job->session->Destroy());
+      spec.saved_state.clear();
+      begun = Begin(*job, paths, netns);
+    }
+    RETURN_IF_ERROR(begun);
     if (AgentChannelOf(spec) == AgentChannel::kVsock) {
       ASSIGN_OR_RETURN(const std::string document, job->session->Document());
       ASSIGN_OR_RETURN(job->vsock_cid, VsockCidOf(document));
-    }
-    const std::string domain = DomainName(spec.name);
-    job->pid = PidFromFile(paths, domain);
-    if (job->pid == 0) return absl::InternalError("find the machine's process: no pid file");
-    job->pidfd = OpenProcess(job->pid);
-    if (!job->pidfd.valid() || !IsMachineProcess(job->pid, paths, domain)) {
-      job->pidfd.reset();
-      return absl::UnavailableError("find the machine's process: it ended at once");
     }
     return absl::OkStatus();
   };
@@ -404,6 +444,21 @@ Co<absl::StatusOr<MachineSize>> LibvirtMachine::Resize(MachineSize size) {
   co_return size_;
 }
 
+Co<absl::Status> LibvirtMachine::Save(std::string directory) {
+  auto self = shared_from_this();
+  CO_RETURN_IF_ERROR(RequireState(State::kRunning, "save"));
+  const std::string what = absl::StrCat("save machine \"", domain_, "\"");
+  if (!spec_->is_cloneable || !spec_->devices.empty() || !attached_.empty() || size_.memory_mib != spec_->memory_mib)
+    co_return absl::FailedPreconditionError(what + ": only one without devices, made to be saved, can be");
+  absl::Status paused = co_await Pause();
+  if (!paused.ok()) co_return Annotate(paused, what);
+  std::function<absl::Status()> job = [session = session_, pid = pid_, spec = spec_, directory] {
+    return SaveState(*session, pid, *spec, directory);
+  };
+  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+  co_return Annotate(status, what);
+}
+
 Co<absl::Status> LibvirtMachine::Pause() {
   auto self = shared_from_this();
   CO_RETURN_IF_ERROR(RequireState(State::kRunning, "pause"));
@@ -511,6 +566,8 @@ void LibvirtMachine::OnProcessEnd() {
 }
 
 void LibvirtMachine::OnEvent(DomainEvent event) {
+  // Of a machine that could not go on from a saved state; who starts it sees to its end.
+  if (state_ == State::kStarting) return;
   if (!is_kill_sent_ && !process_ended_.is_set()) {
     if (event == DomainEvent::kShutDown) reason_ = StopReason::kShutDown;
     if (event == DomainEvent::kCrashed) reason_ = StopReason::kCrashed;
@@ -522,6 +579,7 @@ void LibvirtMachine::OnEvent(DomainEvent event) {
 void LibvirtMachine::Kill() {
   if (is_kill_sent_ || process_ended_.is_set()) return;
   is_kill_sent_ = true;
+  *is_given_up_ = true;
   reason_ = StopReason::kDestroyed;
   if (pidfd_.is_open()) SignalProcess(pidfd_.native_handle(), SIGKILL);
 }
@@ -546,6 +604,8 @@ class LibvirtHypervisor : public Hypervisor {
   Co<absl::Status> Attach(Device device) override { return machine_->Attach(std::move(device)); }
   Co<absl::Status> Detach(std::string id) override { return machine_->Detach(std::move(id)); }
   Co<absl::StatusOr<MachineSize>> Resize(MachineSize size) override { return machine_->Resize(size); }
+  Co<absl::Status> Save(std::string directory) override { return machine_->Save(std::move(directory)); }
+  bool IsClone() const override { return machine_->is_clone(); }
   pid_t Pid() const override { return machine_->pid(); }
   Accelerator accelerator() const override { return machine_->accelerator(); }
   Co<absl::Status> Pause() override { return machine_->Pause(); }

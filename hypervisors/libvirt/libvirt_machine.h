@@ -4,6 +4,7 @@
 // Coroutines hold the machine, so its owner may go at any time.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -29,6 +30,8 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   Co<absl::Status> Attach(Device device);
   Co<absl::Status> Detach(std::string id);
   Co<absl::StatusOr<MachineSize>> Resize(MachineSize size);
+  Co<absl::Status> Save(std::string directory);
+  bool is_clone() const { return spec_ != nullptr && !spec_->saved_state.empty(); }
   Co<absl::Status> Pause();
   Co<absl::Status> Resume();
   Co<absl::Status> Stop();
@@ -41,6 +44,9 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   enum class State { kDefined, kStarting, kRunning, kPaused, kStopped };
   struct Job;  // what the pool makes of a spec
 
+  static absl::Status FindProcess(Job& job, const MachinePaths& paths);
+  static absl::Status GoOn(Job& job, const MachinePaths& paths);
+  static absl::Status Begin(Job& job, const MachinePaths& paths, int netns);
   Co<absl::Status> StartOnPool(std::shared_ptr<Job> job, int netns);
   static Co<absl::Status> EndSlowStart(std::shared_ptr<LibvirtMachine> self);
   Co<absl::Status> FinishStopped();
@@ -65,6 +71,8 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   State state_ = State::kDefined;
   StopReason reason_ = StopReason::kFailed;
   bool is_kill_sent_ = false;
+  // Read by the pool: a start that failed is not to be tried anew.
+  const std::shared_ptr<std::atomic<bool>> is_given_up_ = std::make_shared<std::atomic<bool>>(false);
   bool is_late_ = false;
   bool is_cleaning_ = false;
   pid_t pid_ = 0;

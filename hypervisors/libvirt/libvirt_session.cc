@@ -13,7 +13,7 @@
 #include <thread>
 #include <utility>
 
-#include <absl/strings/match.h>
+#include <nlohmann/json.hpp>
 
 #include "proto/base/status.h"
 
@@ -100,16 +100,18 @@ class Session : public LibvirtSession {
     std::free(text);
     return is_known ? absl::OkStatus() : LastError("ask for the emulator's capabilities");
   }
-  absl::Status Create(const std::string& xml, const std::vector<File>& files) override {
+  absl::Status Create(const std::string& xml, const std::vector<File>& files, bool is_paused) override {
+    const unsigned flags = is_paused ? VIR_DOMAIN_START_PAUSED : VIR_DOMAIN_NONE;
+    if (domain_ != nullptr) virDomainFree(std::exchange(domain_, nullptr));
     if (files.empty()) {
-      domain_ = virDomainCreateXML(connection_, xml.c_str(), VIR_DOMAIN_NONE);
+      domain_ = virDomainCreateXML(connection_, xml.c_str(), flags);
       return domain_ == nullptr ? LastError("create domain") : absl::OkStatus();
     }
     // Files belong to a domain, so it must be there before it runs.
     domain_ = virDomainDefineXML(connection_, xml.c_str());
     if (domain_ == nullptr) return LastError("define domain");
     RETURN_IF_ERROR(HandOver(files));
-    return virDomainCreate(domain_) < 0 ? LastError("create domain") : absl::OkStatus();
+    return virDomainCreateWithFlags(domain_, flags) < 0 ? LastError("create domain") : absl::OkStatus();
   }
   absl::Status Attach(const std::string& xml) override {
     return virDomainAttachDeviceFlags(domain_, xml.c_str(), VIR_DOMAIN_AFFECT_LIVE) < 0 ? LastError("attach device")
@@ -124,10 +126,24 @@ class Session : public LibvirtSession {
                                                                               : absl::OkStatus();
   }
   absl::Status AddToFileSet(int number, int fd) override {
-    return Command(absl::StrCat(R"({"execute":"add-fd","arguments":{"fdset-id":)", number, "}}"), fd);
+    return Monitor(absl::StrCat(R"({"execute":"add-fd","arguments":{"fdset-id":)", number, "}}"), fd).status();
   }
   absl::Status RemoveFileSet(int number) override {
-    return Command(absl::StrCat(R"({"execute":"remove-fd","arguments":{"fdset-id":)", number, "}}"), -1);
+    return Monitor(absl::StrCat(R"({"execute":"remove-fd","arguments":{"fdset-id":)", number, "}}"), -1).status();
+  }
+  absl::StatusOr<std::string> Monitor(const std::string& command, int fd) override {
+    char* answer = nullptr;
+    const int result = virDomainQemuMonitorCommandWithFiles(domain_, command.c_str(), fd >= 0 ? 1 : 0, &fd, nullptr,
+                                                            nullptr, &answer, 0);
+    const std::string text = answer != nullptr ? answer : "";
+    std::free(answer);
+    if (result < 0) return LastError("ask QEMU");
+    const nlohmann::json document = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (document.is_object() && document.contains("return")) return document["return"].dump();
+    const nlohmann::json::json_pointer reason("/error/desc");
+    const bool has_reason = document.is_object() && document.contains(reason) && document[reason].is_string();
+    return absl::InternalError(
+        absl::StrCat("ask QEMU: ", has_reason ? document[reason].get<std::string>() : "no answer that can be read"));
   }
   absl::Status Detach(const std::string& alias) override {
     return virDomainDetachDeviceAlias(domain_, alias.c_str(), VIR_DOMAIN_AFFECT_LIVE) < 0 ? LastError("detach device")
@@ -160,17 +176,6 @@ class Session : public LibvirtSession {
       int fd = file.fd;
       if (virDomainFDAssociate(domain_, file.group.c_str(), 1, &fd, 0) < 0) return LastError("hand over a file");
     }
-    return absl::OkStatus();
-  }
-  // One of QEMU's own, which libvirt has no call for. QEMU says what is wrong in its answer.
-  absl::Status Command(const std::string& command, int fd) {
-    char* answer = nullptr;
-    const int result = virDomainQemuMonitorCommandWithFiles(domain_, command.c_str(), fd >= 0 ? 1 : 0, &fd, nullptr,
-                                                            nullptr, &answer, 0);
-    const std::string text = answer != nullptr ? answer : "";
-    std::free(answer);
-    if (result < 0) return LastError("hand over a file");
-    if (absl::StrContains(text, "\"error\"")) return absl::InternalError(absl::StrCat("hand over a file: ", text));
     return absl::OkStatus();
   }
   static int OnEvent(virConnectPtr, virDomainPtr, int event, int detail, void* opaque) {

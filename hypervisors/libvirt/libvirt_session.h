@@ -32,8 +32,8 @@ class LibvirtSession {
   // Has libvirt ask the emulator what it can, unless its files say so already: the same that Create does, but before a
   // guest runs. `machine_type` as in the document.
   virtual absl::Status LoadCapabilities(const std::string& emulator, const std::string& machine_type, bool is_kvm) = 0;
-  // The calling thread's network namespace becomes the machine's.
-  virtual absl::Status Create(const std::string& xml, const std::vector<File>& files) = 0;
+  // The calling thread's network namespace becomes the machine's. `is_paused`: Resume lets it run.
+  virtual absl::Status Create(const std::string& xml, const std::vector<File>& files, bool is_paused = false) = 0;
   // `xml` is one device's element.
   virtual absl::Status Attach(const std::string& xml) = 0;
   // `xml` is the element of an attached device with what is to be different.
@@ -43,6 +43,9 @@ class LibvirtSession {
   // open through it stays open.
   virtual absl::Status AddToFileSet(int number, int fd) = 0;
   virtual absl::Status RemoveFileSet(int number) = 0;
+  // A command of QEMU's own monitor, with a copy of `fd` unless it is -1; its answer's "return" as JSON. What QEMU says
+  // is wrong is the error.
+  virtual absl::StatusOr<std::string> Monitor(const std::string& command, int fd) = 0;
   // Asks the guest to let go of the device that the domain's document calls `alias` and returns at once; it is gone
   // when the document does not have it any more. NotFound when it is gone already.
   virtual absl::Status Detach(const std::string& alias) = 0;

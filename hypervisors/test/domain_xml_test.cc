@@ -6,6 +6,8 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <functional>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -58,6 +60,7 @@ TEST(DomainXmlTest, SaysWhatTheSpecSays) {
   EXPECT_THAT(xml, HasSubstr("<entry name=\"opt/org.katacontainers/word\">value</entry>"));
   EXPECT_THAT(xml, HasSubstr("<source type=\"memfd\"/>"));
   EXPECT_THAT(xml, HasSubstr("<target dir=\"kataShared\"/>"));
+  EXPECT_THAT(xml, HasSubstr("<memballoon model=\"virtio\" freePageReporting=\"on\">"));
   EXPECT_THAT(xml, HasSubstr("/virtiofs.sock\""));
   EXPECT_THAT(xml, HasSubstr("<qemu:arg value=\"vhost-user-fs-device.event_idx=off\"/>"));
   EXPECT_THAT(xml, HasSubstr("<cpu mode=\"maximum\" check=\"none\">"));
@@ -110,6 +113,69 @@ TEST(DomainXmlTest, ASizeIsBroughtWithinBounds) {
   EXPECT_EQ(WithinBounds(spec, {3, 401}), (MachineSize{3, 404}));
   EXPECT_EQ(WithinBounds(spec, {9, 9000}), (MachineSize{4, 1196}));
   EXPECT_EQ(WithinBounds(FullSpec(), {9, 9000}), (MachineSize{2, 300}));
+}
+
+TEST(DomainXmlTest, AMachineToBeSavedIsLaidOutAsItsClones) {
+  VmSpec saved = FullSpec();
+  saved.is_cloneable = true;
+  saved.root_ports = 2;
+  saved.devices.clear();
+  const std::string xml = Xml(saved, false);
+  EXPECT_THAT(xml, HasSubstr("<source type=\"memfd\"/>"));  // as with a share, which comes later
+  EXPECT_THAT(xml, HasSubstr("index=\"3\" model=\"pcie-root-port\""));
+  EXPECT_THAT(xml, Not(HasSubstr("-incoming")));
+
+  VmSpec clone = saved;
+  clone.saved_state = "/templates/one";
+  clone.devices = FullSpec().devices;
+  clone.devices.push_back({"eth0", NetworkCard{"tap0", "02:00:00:00:00:01", 2}});
+  const std::string cloned = Xml(clone, false);
+  EXPECT_THAT(cloned, HasSubstr("<qemu:arg value=\"-incoming\"/>"));
+  EXPECT_THAT(cloned, HasSubstr("<qemu:arg value=\"defer\"/>"));
+  EXPECT_THAT(cloned, Not(HasSubstr("kataShared")));
+  EXPECT_THAT(cloned, HasSubstr("tap0"));
+
+  EXPECT_EQ(LatePort(clone), 3u);
+  auto late = DeviceXml(clone.devices[0], MachinePaths("/run/x"), 0, LatePort(clone));
+  ASSERT_TRUE(late.ok());
+  EXPECT_THAT(*late, HasSubstr("bus=\"0x03\" slot=\"0x00\""));
+  clone.memory_max_mib = 4096;
+  EXPECT_EQ(LatePort(clone), 4u);  // the memory's has a number of its own
+}
+
+TEST(MachineShapeTest, IsOfWhatTheGuestSeesAndNothingElse) {
+  VmSpec spec = FullSpec();
+  spec.accelerator = Accelerator::kTcg;
+  spec.is_cloneable = true;
+  spec.kernel = spec.initrd = spec.emulator = "/proc/self/exe";
+  spec.firmware.clear();
+  spec.emulator = testing::TempDir() + "/qemu-system-x86_64";
+  std::ofstream(spec.emulator) << "one";
+  const auto shape = ShapeOf(spec);
+  ASSERT_TRUE(shape.ok()) << shape.status();
+
+  VmSpec other = spec;
+  other.name = "pod-2";
+  other.runtime_dir = "/run/kata-containers/pod-2";
+  other.uid = 4711;
+  other.guest_words["word"] = "another";
+  other.devices.clear();
+  other.saved_state = "/templates/one";
+  EXPECT_EQ(*ShapeOf(other), *shape);
+
+  for (const auto& change : std::vector<std::function<void(VmSpec&)>>{
+           [](VmSpec& s) { s.memory_mib = 512; }, [](VmSpec& s) { s.vcpus = 3; }, [](VmSpec& s) { s.vcpus_max = 4; },
+           [](VmSpec& s) { s.memory_max_mib = 4096; }, [](VmSpec& s) { s.kernel_params += " x"; },
+           [](VmSpec& s) { s.root_ports = 7; }, [](VmSpec& s) { s.kernel = "/usr/bin/env"; },
+           [](VmSpec& s) { s.guest_words["more"] = ""; }}) {
+    VmSpec changed = spec;
+    change(changed);
+    EXPECT_NE(*ShapeOf(changed), *shape);
+  }
+  std::ofstream(spec.emulator) << "another one";
+  EXPECT_NE(*ShapeOf(spec), *shape);
+  ::unlink(spec.emulator.c_str());
+  EXPECT_FALSE(ShapeOf(spec).ok());
 }
 
 TEST(DomainXmlTest, LeavesOutWhatIsNotAsked) {

@@ -53,8 +53,9 @@ void SetLevel(Level level) { g_level = level; }
 bool Enabled(Level level) { return level >= g_level.load(); }
 void SetProcessFields(std::string fields) { *g_fields = std::move(fields); }
 
-void Write(Level level, std::string_view message) {
-  if (!Enabled(level)) return;
+namespace {
+
+std::string Compose(Level level, std::string_view message, unsigned lost) {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
   tm parts{};
@@ -64,9 +65,18 @@ void Write(Level level, std::string_view message) {
   std::string line = fmt::format("time=\"{}.{:09}Z\" level={} msg={}", stamp, now.tv_nsec, Name(level),
                                  Quote(message.substr(0, kLineSizeMax / 2)));
   if (!g_fields->empty()) line += ' ' + *g_fields;
-  if (unsigned lost = g_dropped.exchange(0); lost != 0) line += fmt::format(" lost-lines={}", lost);
+  if (lost != 0) line += fmt::format(" lost-lines={}", lost);
   if (line.size() >= kLineSizeMax) line.resize(kLineSizeMax - 1);
-  line += '\n';
+  return line + '\n';
+}
+
+}  // namespace
+
+std::string Line(Level level, std::string_view message) { return Compose(level, message, 0); }
+
+void Write(Level level, std::string_view message) {
+  if (!Enabled(level)) return;
+  const std::string line = Compose(level, message, g_dropped.exchange(0));
   if (::write(g_fd, line.data(), line.size()) < 0) ++g_dropped;
 }
 

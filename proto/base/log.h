@@ -30,6 +30,8 @@ bool Enabled(Level level);
 // Fields put on every line, already formed: `sandbox=abc runtime=kata`.
 void SetProcessFields(std::string fields);
 void Write(Level level, std::string_view message);
+// What Write writes, its end of line included.
+std::string Line(Level level, std::string_view message);
 
 template <typename... Args>
 void Debug(fmt::format_string<Args...> format, Args&&... args) {

@@ -14,6 +14,7 @@
 #include "proto/base/coro.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
+#include "proto/base/timeline.h"
 #include "shimv2/sandbox/sandbox_service.h"
 #include "shimv2/task/event_publisher.h"
 #include "shimv2/task/task_service.h"
@@ -134,7 +135,7 @@ int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::
   Spawn(daemon.io.get_executor(), "handling SIGUSR1", LogTasksWhenAsked(&daemon));
   Spawn(daemon.io.get_executor(), "shutting down", ShutDown(&daemon));
   Spawn(daemon.io.get_executor(), "watching the bundle", EndWhenForgotten(&daemon, bundle));
-  log::Info("timeline: shim started");
+  timeline::Step("shim started");
   daemon.io.run();
   // Coroutines that still wait hold references into `daemon`; the process ends here without unwinding them.
   return 0;

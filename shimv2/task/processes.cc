@@ -4,6 +4,7 @@
 
 #include "proto/base/log.h"
 #include "proto/base/status.h"
+#include "proto/base/timeline.h"
 #include "shimv2/task/task_service.h"
 
 namespace kata::shimv2 {
@@ -56,7 +57,7 @@ Answer<task::StartResponse> TaskService::Start(ttrpc::CallContext, task::StartRe
   absl::Status status;
   if (request.exec_id().empty()) {
     status = co_await entry->container->Start();
-    if (status.ok()) log::Info("timeline: container started");
+    if (status.ok()) timeline::Step("container started");
   } else {
     status = co_await StartExec(entry, record);
   }
@@ -200,7 +201,7 @@ Co<absl::Status> TaskService::WatchExit(std::shared_ptr<TaskService> self, std::
                                         std::shared_ptr<ProcessRecord> record) {
   vc::ExitStatus exit = co_await WaitExitAndOutput(record);
   const bool is_init = record->exec_id.empty();
-  if (is_init) log::Info("timeline: container exited with status {}", exit.status);
+  if (is_init) timeline::Step("container exited with status {}", exit.status);
   if (is_init) co_await WaitForExecExits(entry);
   // An exec that never ran has no exit that a caller could know of.
   if (is_init || record->has_started) self->events_.Exited(*entry, *record);

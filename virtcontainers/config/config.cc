@@ -164,6 +164,7 @@ absl::Status ReadInto(Config& config, const std::string& file, const std::string
 absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& explicit_path,
                                   const std::string& body) {
   Config config;
+  config.prefix = prefix;
   config.file = explicit_path;
   if (config.file.empty()) config.file = ::access(kEtcFile, F_OK) == 0 ? kEtcFile : prefix + kShareFile;
   const bool is_body_enough = explicit_path.empty() && !body.empty();

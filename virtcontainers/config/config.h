@@ -23,7 +23,8 @@ enum class AgentTransport { kAuto, kVsock, kVirtioSerial, kVhostUserVsock };
 
 // With the defaults: what an empty file means. "@PREFIX@" is replaced while a file is read.
 struct Config {
-  std::string file;  // where it was read from
+  std::string file;    // where it was read from
+  std::string prefix;  // of the installation
   // [hypervisor.qemu]
   std::string path = "/usr/bin/qemu-system-x86_64";
   std::string kernel = "@PREFIX@/share/kata-containers/vmlinux";
@@ -55,6 +56,9 @@ struct Config {
   uint32_t create_container_timeout = 60;  // s, for the guest's part of Create
   // [agent.kata]
   uint32_t dial_timeout = 13;  // s, until the agent of a booting VM answers
+  // [factory]
+  bool enable_template = true;
+  std::string template_path = "/var/cache/kata-containers/templates";
   // Of no key: what default_memory was before it was made to fit a pod (FitMachine), for containers without a limit.
   // MiB.
   uint32_t memory_without_limit = 0;

@@ -16,6 +16,7 @@ using hypervisors::Accelerator;
 constexpr char kQemu[] = "hypervisor.qemu";
 constexpr char kRuntime[] = "runtime";
 constexpr char kAgent[] = "agent.kata";
+constexpr char kFactory[] = "factory";
 constexpr uint32_t kMemoryMibMin = 64;
 constexpr uint32_t kMemoryMibMax = 1 << 20;
 constexpr uint32_t kOverheadMibMin = 64;
@@ -158,6 +159,16 @@ std::vector<ConfigKey> MakeKeys() {
        "From the machine's start until the agent in it must have answered; the time in which the machine waits for a "
        "CPU "
        "of the host does not count. The error of a boot that takes longer holds the last lines of the guest's console.",
+       ""},
+      {kFactory, "enable_template", SwitchKey{&Config::enable_template}, "",
+       "A pod's machine goes on from a template, the saved state of one that has booted, instead of booting: several "
+       "times faster, and smaller. The first pod of a configuration boots and has the template made. With "
+       "agent_transport \"auto\" the runtime talks to the agent over \"virtio-serial\" then. Not for shared_fs "
+       "\"virtio-9p\" and a vsock.",
+       ""},
+      {kFactory, "template_path", TextKey{&Config::template_path, true}, "",
+       "Where templates are kept, some 40 MiB each and eight at most; of root alone, since a guest's memory is what is "
+       "in them.",
        ""},
   };
 }

@@ -8,6 +8,7 @@
 #include "hypervisors/vsock.h"
 #include "proto/base/status.h"
 #include "virtcontainers/paths.h"
+#include "virtcontainers/sandbox/sandbox_template.h"
 
 namespace kata::virtcontainers {
 namespace {
@@ -21,10 +22,11 @@ gid_t QemuGid(uid_t uid) {
   return ::stat("/dev/kvm", &info) == 0 && info.st_gid != 0 ? info.st_gid : uid;
 }
 
-hypervisors::AgentChannel ChannelOf(AgentTransport transport) {
+hypervisors::AgentChannel ChannelOf(const Config& config) {
   using hypervisors::AgentChannel;
-  switch (transport) {
+  switch (config.agent_transport) {
     case AgentTransport::kAuto:
+      if (CanBeClone(config)) return AgentChannel::kVirtioSerial;
       return hypervisors::CheckVhostVsock().ok() ? AgentChannel::kVsock : AgentChannel::kVirtioSerial;
     case AgentTransport::kVsock:
       return AgentChannel::kVsock;
@@ -38,6 +40,11 @@ hypervisors::AgentChannel ChannelOf(AgentTransport transport) {
 
 }  // namespace
 
+void UseOwnUser(hypervisors::VmSpec& spec) {
+  spec.uid = kQemuUidBase + static_cast<uid_t>(::getpid());
+  spec.gid = QemuGid(spec.uid);
+}
+
 hypervisors::VmSpec MakeMachineSpec(const SandboxOptions& options, const BootToken& token) {
   const Config& config = options.config;
   hypervisors::VmSpec spec;
@@ -48,8 +55,7 @@ hypervisors::VmSpec MakeMachineSpec(const SandboxOptions& options, const BootTok
   spec.firmware = config.firmware;
   spec.kernel = config.kernel;
   spec.initrd = config.initrd;
-  spec.uid = kQemuUidBase + static_cast<uid_t>(::getpid());
-  spec.gid = QemuGid(spec.uid);
+  UseOwnUser(spec);
   spec.kernel_params = hypervisors::kKernelParams;
   if (!config.kernel_params.empty()) absl::StrAppend(&spec.kernel_params, " ", config.kernel_params);
   spec.guest_words[kTokenWord] = token.sha256_hex;
@@ -58,13 +64,14 @@ hypervisors::VmSpec MakeMachineSpec(const SandboxOptions& options, const BootTok
   spec.vcpus_max = config.default_maxvcpus;
   spec.memory_max_mib = config.default_maxmemory;
   spec.accelerator = config.accelerator;
+  spec.is_cloneable = CanBeClone(config);
   spec.root_ports = config.pcie_root_port;
   spec.cache_dir = kCacheDirectory;
   return spec;
 }
 
 absl::Status PrepareChannel(const Config& config, hypervisors::VmSpec& spec, VsockDaemon& daemon) {
-  const hypervisors::AgentChannel channel = ChannelOf(config.agent_transport);
+  const hypervisors::AgentChannel channel = ChannelOf(config);
   if (channel == hypervisors::AgentChannel::kVirtioSerial) return absl::OkStatus();
   absl::StrAppend(&spec.kernel_params, " agent.vsock_port=", hypervisors::kAgentVsockPort);
   if (channel == hypervisors::AgentChannel::kVsock) {

@@ -9,6 +9,9 @@
 
 namespace kata::virtcontainers {
 
+// Gives the machine a user of its own: unprivileged, and of this process alone.
+void UseOwnUser(hypervisors::VmSpec& spec);
+
 hypervisors::VmSpec MakeMachineSpec(const SandboxOptions& options, const BootToken& token);
 
 // Decides on the agent's channel, starts what it needs, and adds its device to `spec`. Blocking; pool threads.

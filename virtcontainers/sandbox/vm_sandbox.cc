@@ -12,8 +12,10 @@
 #include "hypervisors/vsock.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
+#include "proto/base/timeline.h"
 #include "proto/schema/agent.ttrpc.h"
 #include "virtcontainers/agent_client/channel.h"
+#include "virtcontainers/agent_client/rekey.h"
 #include "virtcontainers/agent_client/vsock_daemon.h"
 #include "virtcontainers/container/container_mounts.h"
 #include "virtcontainers/container/guest_container.h"
@@ -28,6 +30,7 @@
 #include "virtcontainers/sandbox/sandbox_network.h"
 #include "virtcontainers/sandbox/sandbox_share.h"
 #include "virtcontainers/sandbox/sandbox_size.h"
+#include "virtcontainers/sandbox/sandbox_template.h"
 #include "virtcontainers/share/daemon_log.h"
 #include "virtcontainers/share/shared_directory.h"
 
@@ -126,9 +129,13 @@ Co<absl::Status> VmSandbox::Boot() {
   if (!allowed.ok()) co_return allowed;
   absl::Status opened = co_await network_->Open(options_.netns_path, options_.config.host_network);
   if (!opened.ok()) co_return opened;
-  log::Info("timeline: network namespace ready");
+  timeline::Step("network namespace ready");
   CO_ASSIGN_OR_RETURN(BootToken token, MakeBootToken());
   auto spec = std::make_shared<hypervisors::VmSpec>(MakeMachineSpec(options_, token));
+  // Before the shim is in the pod's cgroup, where a template that is being made does not belong.
+  absl::Status chosen = co_await ChooseTemplate(spec);
+  if (!chosen.ok()) co_return chosen;
+  const std::string saved_state = spec->saved_state;
   absl::Status prepared = co_await PrepareHost(spec);
   if (!prepared.ok()) co_return prepared;
   absl::Status shared = co_await share_->Open(options_.config, spec);
@@ -136,7 +143,7 @@ Co<absl::Status> VmSandbox::Boot() {
   if (share_->daemon_pid() > 0) Spawn(executor_, "watching virtiofsd", WatchVirtiofsd(shared_from_this()));
   if (state_ != State::kBooting) co_return absl::CancelledError("it was stopped meanwhile");
   share_ready_.Set();
-  log::Info("timeline: share ready");
+  timeline::Step("share ready");
   if (const NetworkModel model = options_.config.internetworking_model; model != NetworkModel::kNone) {
     absl::Status joined = co_await network_->Join(model, EndpointsRecord(options_.id), spec);
     if (!joined.ok()) co_return joined;
@@ -151,15 +158,20 @@ Co<absl::Status> VmSandbox::Boot() {
   };
   absl::Status taken = co_await RunBlocking(pool_, std::move(take));
   if (!taken.ok()) co_return taken;
-  log::Info("timeline: virtual machine started");
+  timeline::Step("virtual machine started");
   Spawn(executor_, "watching the sandbox", WatchMachine(shared_from_this()));
   const std::chrono::seconds timeout(options_.config.dial_timeout);
   auto peer = co_await ConnectAgent(hypervisor_, std::move(token), timeout);
-  if (!peer.ok()) co_return peer.status();
+  if (!peer.ok()) {
+    ForgetTemplate(saved_state);
+    co_return peer.status();
+  }
   connection_ = peer->connection;
   features_ = peer->features;
   guest_kernel_ = peer->kernel_release;
   Spawn(executor_, "watching the agent", WatchConnection(shared_from_this()));
+  absl::Status own = co_await TakeOver(saved_state);
+  if (!own.ok()) co_return own;
   absl::Status made = co_await SetUpGuest(peer->answered_at);
   if (!made.ok()) co_return made;
   absl::Status reachable = co_await network_->Connect(connection_, features_);
@@ -171,10 +183,33 @@ Co<absl::Status> VmSandbox::Boot() {
   });
   if (options_.config.port_forward) network_->ForwardPorts(connection_, features_);
   if (peer->features.contains(kClockFeature)) Spawn(executor_, "keeping the guest's clock", KeepClock(connection_));
-  log::Info("timeline: agent ready");
+  timeline::Step("agent ready");
   asio::post(pool_, &hypervisors::TrimMemory);
   if (options_.config.shared_fs == SharedFs::kVirtioFs) share_->KeepOnlyOwn();
   co_return absl::OkStatus();
+}
+
+Co<absl::Status> VmSandbox::ChooseTemplate(std::shared_ptr<hypervisors::VmSpec> spec) {
+  if (!spec->is_cloneable) co_return absl::OkStatus();
+  std::function<absl::Status()> job = [config = options_.config, spec] {
+    UseTemplate(config, *spec);
+    return absl::OkStatus();
+  };
+  co_return co_await RunBlocking(pool_, std::move(job));
+}
+
+Co<absl::Status> VmSandbox::TakeOver(std::string saved_state) {
+  if (hypervisor_->IsClone()) {
+    timeline::Step("clone of a template");
+    co_return co_await Rekey(connection_);
+  }
+  ForgetTemplate(saved_state);
+  co_return absl::OkStatus();
+}
+
+void VmSandbox::ForgetTemplate(const std::string& saved_state) {
+  if (saved_state.empty()) return;
+  asio::post(pool_, [config = options_.config, saved_state] { DropTemplate(config, saved_state); });
 }
 
 Co<std::string> VmSandbox::ReasonOfEnd() {
@@ -198,6 +233,8 @@ Co<absl::Status> VmSandbox::PrepareHost(std::shared_ptr<hypervisors::VmSpec> spe
   std::function<absl::Status()> job = [id = options_.id, config = options_.config, vsock = vsock_daemon_, spec,
                                        cgroup = cgroup_]() -> absl::Status {
     RETURN_IF_ERROR(MakeRuntimeDirectory(id));
+    const absl::Status kept = timeline::KeepIn(TimelineFile(id));
+    if (!kept.ok()) log::Warn("keeping the start's time line: {}", kept.message());
     RETURN_IF_ERROR(cgroup->Enter());
     const std::string warning = cgroup->WarningOfLimit(config.default_memory);
     if (!warning.empty()) log::Warn("{}", warning);

@@ -6,6 +6,7 @@
 
 #include "proto/base/log.h"
 #include "proto/base/status.h"
+#include "proto/base/timeline.h"
 #include "proto/schema/agent.ttrpc.h"
 #include "virtcontainers/container/late_calls.h"
 #include "virtcontainers/paths.h"
@@ -52,7 +53,7 @@ Co<absl::StatusOr<std::shared_ptr<Container>>> VmSandbox::CreateContainer(Contai
   entry.container = *made;
   entry.host = *host;
   containers_[id] = std::move(entry);
-  log::Info("timeline: container created");
+  timeline::Step("container created");
   co_return std::shared_ptr<Container>(*made);
 }
 

@@ -69,6 +69,14 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
 
   Co<absl::Status> Boot();
 
+  Co<absl::Status> ChooseTemplate(std::shared_ptr<hypervisors::VmSpec> spec);
+
+  // Of an agent that has answered: a clone's guest is made its own. `saved_state`: the template that was chosen.
+  Co<absl::Status> TakeOver(std::string saved_state);
+
+  // It did not serve; empty: none was chosen.
+  void ForgetTemplate(const std::string& saved_state);
+
   // Of a machine that has ended by the host's hand; empty where nothing is known.
   Co<std::string> ReasonOfEnd();
 

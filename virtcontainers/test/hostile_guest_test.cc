@@ -37,6 +37,8 @@ class HostileMachine final : public hypervisors::Hypervisor {
   Co<absl::Status> Attach(hypervisors::Device) override { co_return absl::OkStatus(); }
   Co<absl::Status> Detach(std::string) override { co_return absl::OkStatus(); }
   Co<absl::StatusOr<hypervisors::MachineSize>> Resize(hypervisors::MachineSize size) override { co_return size; }
+  Co<absl::Status> Save(std::string) override { co_return absl::OkStatus(); }
+  bool IsClone() const override { return false; }
   pid_t Pid() const override { return stopped_.is_set() ? 0 : 4242; }
   hypervisors::Accelerator accelerator() const override { return hypervisors::Accelerator::kTcg; }
   Co<absl::Status> Pause() override { co_return absl::OkStatus(); }

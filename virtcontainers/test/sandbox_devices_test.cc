@@ -26,6 +26,8 @@ class StubbornMachine final : public hypervisors::Hypervisor {
     co_return absl::OkStatus();
   }
   Co<absl::StatusOr<hypervisors::MachineSize>> Resize(hypervisors::MachineSize size) override { co_return size; }
+  Co<absl::Status> Save(std::string) override { co_return absl::OkStatus(); }
+  bool IsClone() const override { return false; }
   pid_t Pid() const override { return 1; }
   hypervisors::Accelerator accelerator() const override { return hypervisors::Accelerator::kTcg; }
   Co<absl::Status> Pause() override { co_return absl::OkStatus(); }

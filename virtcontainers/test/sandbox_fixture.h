@@ -72,7 +72,11 @@ class FakeAgent final : public v1::AgentService {
                            std::shared_ptr<ttrpc::MessageStream<v1::ResolverMessage, v1::ResolverMessage>>) override {
     co_return absl::OkStatus();
   }
-  Co<absl::StatusOr<wire::Empty>> Rekey(CallContext, v1::RekeyRequest) override { co_return wire::Empty(); }
+  Co<absl::StatusOr<wire::Empty>> Rekey(CallContext, v1::RekeyRequest request) override {
+    is_rekeyed_first = sandbox.sandbox_id().empty();
+    rekeyed.push_back(std::move(request));
+    co_return wire::Empty();
+  }
   Co<absl::StatusOr<v1::PingResponse>> Ping(CallContext, v1::PingRequest) override { co_return v1::PingResponse(); }
   Co<absl::StatusOr<wire::Empty>> CreateSandbox(CallContext, v1::CreateSandboxRequest request) override {
     hello_age_ns = request.hello_age_ns();
@@ -160,6 +164,8 @@ class FakeAgent final : public v1::AgentService {
   bool has_pod = false;
   bool has_held_pods = false;
   v1::CreateSandboxRequest sandbox;
+  std::vector<v1::RekeyRequest> rekeyed;
+  bool is_rekeyed_first = false;  // before the sandbox
   int64_t clock_ahead_ns = 0;
   int64_t hello_age_ns = 0;
   uint64_t oom_kills_at_exit = 0;
@@ -197,6 +203,8 @@ class FakeMachine final : public hypervisors::Hypervisor {
   Co<absl::Status> Attach(hypervisors::Device) override { co_return absl::OkStatus(); }
   Co<absl::Status> Detach(std::string) override { co_return absl::OkStatus(); }
   Co<absl::StatusOr<hypervisors::MachineSize>> Resize(hypervisors::MachineSize size) override { co_return size; }
+  Co<absl::Status> Save(std::string) override { co_return absl::OkStatus(); }
+  bool IsClone() const override { return is_clone; }
   pid_t Pid() const override { return stopped_.is_set() ? 0 : 4242; }
   hypervisors::Accelerator accelerator() const override { return hypervisors::Accelerator::kTcg; }
   Co<absl::Status> Pause() override { co_return absl::OkStatus(); }
@@ -216,6 +224,7 @@ class FakeMachine final : public hypervisors::Hypervisor {
     if (guest_) guest_->Close(absl::UnavailableError("dead"));
   }
   const hypervisors::VmSpec& spec() const { return spec_; }
+  bool is_clone = false;
 
  private:
   asio::any_io_executor executor_;

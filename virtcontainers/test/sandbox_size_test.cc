@@ -91,6 +91,8 @@ class NotingMachine final : public hypervisors::Hypervisor {
     if (!status.ok()) co_return status;
     co_return size;
   }
+  Co<absl::Status> Save(std::string) override { co_return absl::OkStatus(); }
+  bool IsClone() const override { return false; }
   pid_t Pid() const override { return 1; }
   hypervisors::Accelerator accelerator() const override { return hypervisors::Accelerator::kTcg; }
   Co<absl::Status> Pause() override { co_return absl::OkStatus(); }
