@@ -156,3 +156,43 @@ def test_unknown_option_of_a_bind_is_named(kata, volume):
 
     assert result.code != 0
     assert 'mount option "r0" is not known' in result.err
+
+
+def test_changes_of_the_host_are_seen_soon(kata, volume):
+    """Whatever the guest has read before: the same number of bytes in place, more of them, another file by rename."""
+    path = volume / "file"
+    with kata.container(flags=bind(volume, "rbind:rw")) as identity:
+        def sees(command, expected):
+            harness.wait_for(lambda: kata.exec(identity, "sh", "-c", command).out.decode() == expected, f"{command}: {expected!r}", 60)
+        sees("cat /v/file", "top\n")
+        with open(path, "r+b") as file:
+            file.write(b"new")
+        sees("cat /v/file", "new\n")
+        with open(path, "ab") as file:
+            file.write(b"and more\n")
+        sees("cat /v/file", "new\nand more\n")
+        (volume / "other").write_text("replaced\n", encoding="utf-8")
+        os.rename(volume / "other", path)
+        sees("cat /v/file; ls /v", "replaced\nfile\nsub\n")
+        (volume / "another").write_text("", encoding="utf-8")
+        sees("ls /v", "another\nfile\nsub\n")
+        (volume / "another").unlink()
+        sees("ls /v", "file\nsub\n")
+        # And what the container writes is there for the host at once.
+        assert kata.exec(identity, "sh", "-c", "echo mine >/v/file").code == 0
+        assert path.read_text(encoding="utf-8") == "mine\n"
+
+
+def test_a_program_is_read_once(kata):
+    """Not at each of its starts: the guest keeps its pages."""
+    with kata.container() as identity:
+        def read_by_virtiofsd():
+            pids = [pid for pid, line in harness.processes(identity).items() if line.split()[0].endswith("/virtiofsd")]
+            return sum(int(harness.read(f"/proc/{pid}/io").split("rchar: ")[1].split()[0]) for pid in pids)
+        starts = "for i in 1 2 3 4 5 6 7 8 9 10; do /bin/true; done"
+        assert kata.exec(identity, "sh", "-c", starts).code == 0
+        before = read_by_virtiofsd()
+        assert before > 0
+        assert kata.exec(identity, "sh", "-c", starts).code == 0
+
+        assert read_by_virtiofsd() - before < os.stat("/bin/busybox").st_size

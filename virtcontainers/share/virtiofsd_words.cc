@@ -123,11 +123,15 @@ std::vector<std::string> VirtiofsdWords(const VirtiofsdKind& kind, const Virtiof
   const std::string fd = absl::StrCat("--fd=", share.socket_fd);
   constexpr char kLimitAsGiven[] = "--rlimit-nofile=0";
   if (!kind.is_rust) {
+    // With its own "auto" the guest forgets a file's pages whenever it is opened: each start of a program reads the
+    // program anew. This is "auto" without that: the guest asks after a second whether the file has changed, and drops
+    // its pages if so.
+    const std::string cache = share.cache == "auto" ? "cache=always,timeout=1" : absl::StrCat("cache=", share.cache);
     return {fd,
             "-o",
             absl::StrCat("source=", share.directory),
             "-o",
-            absl::StrCat("cache=", share.cache),
+            cache,
             "-o",
             "sandbox=namespace",
             "-o",

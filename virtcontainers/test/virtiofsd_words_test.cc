@@ -52,6 +52,14 @@ TEST(VirtiofsdWords, QemusGetsItsOptions) {
   for (const std::string& word : words) EXPECT_THAT(word, Not(HasSubstr("file-handles")));
 }
 
+TEST(VirtiofsdWords, QemusForgetsNoPagesWhenAFileIsOpened) {
+  auto kind = ReadVirtiofsdHelp(kQemusHelp);
+  ASSERT_TRUE(kind.ok()) << kind.status();
+
+  EXPECT_THAT(VirtiofsdWords(*kind, {"/a/b", "auto", 3, true}), Contains("cache=always,timeout=1"));
+  EXPECT_THAT(VirtiofsdWords(*kind, {"/a/b", "always", 3, true}), Contains("cache=always"));
+}
+
 TEST(VirtiofsdWords, TheOneInRustGetsItsOptions) {
   auto kind = ReadVirtiofsdHelp(kRustHelp);
   ASSERT_TRUE(kind.ok()) << kind.status();
