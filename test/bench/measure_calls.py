@@ -50,18 +50,24 @@ def small_calls(bench):
             for subject, identity, client in made:
                 latencies, began = [], time.monotonic()
                 for _ in range(ROUNDS_AT_ONCE):
-                    latencies += at_once(client, identity)
+                    latencies += at_once([client] * AT_ONCE, identity)
                 rate = ROUNDS_AT_ONCE * AT_ONCE / (time.monotonic() - began)
                 bench.add(f"State, {AT_ONCE} at once, 99 of 100", "ms", subject.name, 1000 * percentile(latencies, PERCENT_99), "/ runc <= 1.0")
                 bench.add(f"State, {AT_ONCE} at once", "/s", subject.name, rate)
+        for subject, identity, client in made:
+            with contextlib.ExitStack() as stack:
+                callers = [stack.enter_context(contextlib.closing(TaskClient(subject.engine.bundle(identity)))) for _ in range(AT_ONCE)]
+                for _ in range(bench.pairs):
+                    latencies = [latency for _ in range(ROUNDS_AT_ONCE) for latency in at_once(callers, identity)]
+                    bench.add(f"State, {AT_ONCE} connections, 99 of 100", "ms", subject.name, 1000 * percentile(latencies, PERCENT_99), "/ runc <= 1.0")
 
 
-def at_once(client, identity):
+def at_once(callers, identity):
     """The times until the answers to calls that were sent together, this program's own part included."""
     began = time.monotonic()
-    sent = [client.begin("State", {1: identity}) for _ in range(AT_ONCE)]
+    sent = [(client, client.begin("State", {1: identity})) for client in callers]
     times = []
-    for number in sent:
+    for client, number in sent:
         client.finish(number)
         times.append(time.monotonic() - began)
     return times

@@ -103,6 +103,11 @@ def of(kata, account, peers):
     return found
 
 
+def booting(kata, account):
+    """The installation, with machines that boot instead of going on from a template."""
+    return Subject("cold", copy.copy(kata), account, kata.configured("cold", "[factory]\nenable_template = false\n"))
+
+
 def pss_mb(pids, field="Pss"):
     """Of processes: what is theirs, shared pages by parts. Field "Private": what nobody else has."""
     total = 0

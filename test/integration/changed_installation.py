@@ -18,12 +18,18 @@ def one_line(text, *words):
 
 
 @contextlib.contextmanager
-def installation(kata, change=lambda prefix: None, wrapper=()):
-    """A second containerd, started through `wrapper`, with a copy of the installation changed by `change(prefix)`."""
+def installation(kata, change=lambda prefix: None, wrapper=(), templates=False):
+    """A second containerd, started through `wrapper`, with a copy of the installation changed by `change(prefix)`.
+
+    Its machines boot, or have templates of their own.
+    """
     directory = kata.directory / "changed"
     prefix = directory / "prefix"
     shutil.copytree(kata.prefix / "bin", prefix / "bin", symlinks=True)
     shutil.copytree(kata.prefix / "share", prefix / "share")
+    shutil.copytree(kata.prefix / "libexec", prefix / "libexec")
+    edit(r"^enable_template = .*$", f"enable_template = {str(templates).lower()}")(prefix)
+    edit(r"^template_path = .*$", f'template_path = "{directory}/templates"')(prefix)
     change(prefix)
     other = harness.Containerd(directory / "containerd", prefix, f"{kata.token}o")
     other.wrapper = wrapper

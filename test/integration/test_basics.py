@@ -60,3 +60,13 @@ def test_default_devices_and_mounts(kata):
     result = kata.run("sh", "-c", script)
 
     assert result.out == b"good\n", result.err
+
+
+def test_each_pod_keeps_its_time_line(kata):
+    with kata.container() as identity:
+        [kept] = harness.KATA_RUN.glob(f"{identity}-*/timeline")
+        assert kept.stat().st_mode & 0o777 == 0o600
+        drawn = subprocess.run([harness.REPOSITORY / "tools/timeline", kept], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    steps = ("shim started", "virtual machine started", "agent ready", "container created", "container started")
+    assert [step for step in steps if step not in drawn] == [], drawn

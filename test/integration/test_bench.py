@@ -28,9 +28,10 @@ def test_a_round_of_starts_calls_and_memory(prefix, tmp_path):
 
     samples = json.loads((tmp_path / "samples.json").read_text(encoding="utf-8"))
     rows = {row["name"]: row["values"] for row in samples["rows"]}
-    assert set(rows["ctr run --rm of true"]) == {"kata", "runc", "raw"}
+    assert set(rows["ctr run --rm of true"]) == {"kata", "cold", "runc", "raw"}
     assert set(rows["container in a running pod, create and start"]) == {"kata", "runc"}
     assert rows["  until: agent ready"]["kata"][0] > 0
+    assert rows["ctr run --rm of true: processor"]["cold"][0] > rows["ctr run --rm of true: processor"]["kata"][0]
     # A machine that boots takes more of the processor than a process, and both are counted.
     cpu = rows["ctr run --rm of true: processor"]
     assert cpu["kata"][0] > cpu["runc"][0] > 0

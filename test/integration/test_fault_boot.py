@@ -93,7 +93,9 @@ def test_emulator_that_does_not_come_up(kata):
 def test_process_killed_while_its_machine_boots(kata, victim):
     """The caller gets an error; another container that starts at the same time does not notice."""
     identity, other = kata.new_id(), kata.new_id()
-    client = subprocess.Popen(kata.run_command("true", identity=identity), stdin=subprocess.DEVNULL,
+    # One that goes on from a template would boot instead (test_template).
+    flags = kata.configured("booting", "[factory]\nenable_template = false\n")
+    client = subprocess.Popen(kata.run_command("true", identity=identity, flags=flags), stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     bystander = subprocess.Popen(kata.run_command("echo", "fine", identity=other), stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE)

@@ -126,6 +126,8 @@ def test_interfaces_addresses_and_routes_are_those_of_runc(kata, network):
     script = ("ip -o addr show dev eth0 | sed 's/ *\\\\.*//; s/^[0-9]*: //; s/ flags 02//' | sort; ip route | sort; "
               "ip -6 route | grep -v 'dev lo' | sed 's/ expires.*//; s/ *$//; s/ error.*//' | sort; cat /sys/class/net/eth0/address /sys/class/net/eth0/mtu; "
               "ip neigh show nud permanent; ls /sys/class/net")
+    # The host's own links say "tentative" until nobody else has answered to their address.
+    harness.wait_for(lambda: "tentative" not in run("ip", "-n", network.pod, "addr"), "the addresses to be settled")
     here, there = beside_runc(kata, network, "sh", "-c", script)
 
     assert "10.88.0.2/24" in there.out.decode()
