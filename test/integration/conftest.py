@@ -35,7 +35,8 @@ def session_containerd(prefix):
     try:
         containerd.import_busybox()
         # Not by the first test's pod, beside which it would be made.
-        if (builder := prefix / "libexec/kata-containers/kata-template").exists():
+        builder = prefix / "libexec/kata-containers/kata-template"
+        if builder.exists() and "KATA_TEST_VSOCK" not in os.environ:  # machines with a vsock boot
             subprocess.run([builder, "build"], check=True, stdout=subprocess.DEVNULL)
         yield containerd
     finally:

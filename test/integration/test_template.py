@@ -12,6 +12,8 @@ import pytest
 import harness
 from changed_installation import edit, installation
 
+pytestmark = pytest.mark.skipif("KATA_TEST_VSOCK" in os.environ, reason="machines with a vsock boot")
+
 MAKE_SECONDS = 120
 CLOCK_SECONDS = 3
 ROUNDS = 8               # of killing at moments over a whole start
