@@ -119,6 +119,8 @@ def node(kata):
 @contextlib.contextmanager
 def serving(kata, pod):
     """A container of the pod that says its host name to each that connects."""
+    # The node's own address of IPv6 cannot be used until nobody has answered to it for a second: a pod is faster.
+    harness.wait_for(lambda: "tentative" not in pod.node.run("ip", "addr"), "the node's addresses to be settled")
     before = pod.links()
     with kata.container("sh", "-c", SERVER, identity=f"{pod.name}-s", flags=pod.flags) as identity:
         yield identity
