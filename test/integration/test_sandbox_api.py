@@ -205,6 +205,7 @@ def test_status_tells_what_is_known(kata):
         assert int(info["machine_pid"]) == pod.pid
         assert "virtiofsd" in harness.read(f"/proc/{info['virtiofsd_pid']}/cmdline")
         assert info["accelerator"] in ("kvm", "tcg")
+        assert info["started_by"] in ("template", "boot")
         assert info["hypervisor"] == "qemu"
         assert int(info["memory_mib"]) > MEMORY >> 20
         assert info["guest_kernel"][0].isdigit()

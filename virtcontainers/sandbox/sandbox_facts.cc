@@ -15,7 +15,10 @@ std::map<std::string, std::string> Describe(const SandboxFacts& facts) {
   out["vcpus"] = std::to_string(facts.size.vcpus);
   out["memory_mib"] = std::to_string(facts.size.memory_mib);
   out["shared_fs"] = facts.config->shared_fs == SharedFs::k9p ? "virtio-9p" : "virtio-fs";
-  if (facts.machine_pid > 0) out["machine_pid"] = std::to_string(facts.machine_pid);
+  if (facts.machine_pid > 0) {
+    out["machine_pid"] = std::to_string(facts.machine_pid);
+    out["started_by"] = facts.is_clone ? "template" : "boot";
+  }
   if (facts.virtiofsd_pid > 0) out["virtiofsd_pid"] = std::to_string(facts.virtiofsd_pid);
   if (facts.accelerator != hypervisors::Accelerator::kAuto)
     out["accelerator"] = facts.accelerator == hypervisors::Accelerator::kKvm ? "kvm" : "tcg";

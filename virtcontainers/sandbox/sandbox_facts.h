@@ -18,6 +18,7 @@ struct SandboxFacts {
   pid_t machine_pid = 0;    // 0: none
   pid_t virtiofsd_pid = 0;  // 0: none
   hypervisors::Accelerator accelerator = hypervisors::Accelerator::kAuto;
+  bool is_clone = false;           // of a template
   std::string guest_kernel;        // empty: not known yet
   std::set<std::string> features;  // of the agent
 };

@@ -116,6 +116,7 @@ std::map<std::string, std::string> VmSandbox::Facts() const {
   facts.config = &options_.config;
   facts.size = size_->now();
   facts.machine_pid = hypervisor_->Pid();
+  facts.is_clone = hypervisor_->IsClone();
   facts.accelerator = hypervisor_->accelerator();
   facts.virtiofsd_pid = share_->daemon_pid();
   facts.guest_kernel = guest_kernel_;

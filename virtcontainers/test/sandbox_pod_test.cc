@@ -93,6 +93,7 @@ class SandboxPodTest : public SandboxFixture {
     const std::map<std::string, std::string> facts = sandbox_->Facts();
     EXPECT_EQ(facts.at("machine_pid"), "4242");
     EXPECT_EQ(facts.at("accelerator"), "tcg");
+    EXPECT_EQ(facts.at("started_by"), "boot");
     EXPECT_EQ(facts.at("guest_kernel"), "6.1.0??[2J");
     EXPECT_TRUE(facts.contains("virtiofsd_pid"));
     machine_->Die();

@@ -12,7 +12,11 @@ namespace {
 
 class SandboxTemplateTest : public SandboxFixture {
  protected:
-  Co<absl::Status> StartOnly() { co_return co_await sandbox_->Start(); }
+  Co<absl::Status> StartOnly() {
+    absl::Status started = co_await sandbox_->Start();
+    facts_ = sandbox_->Facts();
+    co_return started;
+  }
 
   void UseATemplate() {
     Config& config = options_.config;
@@ -35,6 +39,7 @@ class SandboxTemplateTest : public SandboxFixture {
 
   std::unique_ptr<TemplateStore> store_;
   std::string key_;
+  std::map<std::string, std::string> facts_;  // right after the start
 };
 
 TEST_F(SandboxTemplateTest, AClonesGuestIsMadeItsOwnBeforeAnythingElse) {
@@ -44,6 +49,7 @@ TEST_F(SandboxTemplateTest, AClonesGuestIsMadeItsOwnBeforeAnythingElse) {
   EXPECT_TRUE(agent_->is_rekeyed_first);
   EXPECT_EQ(agent_->rekeyed[0].entropy().size(), 64u);
   EXPECT_TRUE(agent_->rekeyed[0].find_devices());
+  EXPECT_EQ(facts_.at("started_by"), "template");
 }
 TEST_F(SandboxTemplateTest, AGuestThatHasBootedIsItsOwn) {
   Run(StartOnly());
