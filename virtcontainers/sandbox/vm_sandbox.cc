@@ -164,7 +164,8 @@ Co<absl::Status> VmSandbox::Boot() {
   const std::chrono::seconds timeout(options_.config.dial_timeout);
   auto peer = co_await ConnectAgent(hypervisor_, std::move(token), timeout);
   if (!peer.ok()) {
-    ForgetTemplate(saved_state);
+    // Who stops a pod that is starting has nothing against its template.
+    if (state_ == State::kBooting) ForgetTemplate(saved_state);
     co_return peer.status();
   }
   connection_ = peer->connection;

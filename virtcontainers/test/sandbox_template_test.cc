@@ -18,6 +18,14 @@ class SandboxTemplateTest : public SandboxFixture {
     co_return started;
   }
 
+  Co<absl::Status> StopWhileItsAgentIsAsked() {
+    agent_->is_silent = true;
+    Spawn(io_.get_executor(), "starting", sandbox_->Start());
+    while (machine_->spec().name.empty()) co_await Sleep(std::chrono::milliseconds(5));
+    co_await Sleep(std::chrono::milliseconds(50));
+    co_return co_await sandbox_->Stop();
+  }
+
   void UseATemplate() {
     Config& config = options_.config;
     config.enable_template = true;
@@ -68,6 +76,14 @@ TEST_F(SandboxTemplateTest, ATemplateThatDidNotServeGoes) {
   pool_->join();
   EXPECT_EQ(machine_->spec().saved_state, store_->DirectoryOf(key_));
   EXPECT_FALSE(std::filesystem::exists(store_->DirectoryOf(key_)));
+}
+
+TEST_F(SandboxTemplateTest, AStopMeanwhileIsNoFaultOfTheTemplate) {
+  UseATemplate();
+  machine_->is_clone = true;
+  Run(StopWhileItsAgentIsAsked());
+  pool_->join();
+  EXPECT_TRUE(std::filesystem::exists(store_->DirectoryOf(key_)));
 }
 
 TEST_F(SandboxTemplateTest, AMissingBuilderIsNoFaultOfThePod) {
