@@ -97,6 +97,7 @@ absl::Status MakeNow(const std::string& text) {
   const std::string key = TemplateStore::KeyOf(shape);
   ASSIGN_OR_RETURN(const UniqueFd lock, store.Lock(key));
   absl::Status status;
+  CleanUpAfterKilled(store, key);
   const auto fresh = store.Begin(key);
   status = fresh.status();
   if (status.ok()) status = WriteFileAtomically(*fresh + "/shape", shape, 0600);

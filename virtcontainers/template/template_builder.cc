@@ -22,6 +22,8 @@ constexpr std::chrono::seconds kCleanUpTimeout{5};
 using Machine = std::shared_ptr<hypervisors::Hypervisor>;
 using Use = std::function<Co<absl::Status>(Machine machine, AgentPeer peer)>;
 
+std::string MachineName(const std::string& key) { return absl::StrCat("template-", key.substr(0, kKeyInName)); }
+
 absl::Status PrepareDirectory(const std::string& name, const std::string& directory) {
   RETURN_IF_ERROR(hypervisors::CleanUpMachine(name, directory, kCleanUpTimeout));
   RETURN_IF_ERROR(MakeDirs(directory, 0711));
@@ -47,7 +49,7 @@ Co<absl::Status> StartAndUse(Machine machine, hypervisors::VmSpec spec, uint32_t
 Co<absl::Status> WithMachine(TemplateRequest request, std::string key, Use use) {
   auto executor = co_await asio::this_coro::executor;
   hypervisors::VmSpec& spec = request.spec;
-  spec.name = absl::StrCat("template-", key.substr(0, kKeyInName));
+  spec.name = MachineName(key);
   spec.runtime_dir = RuntimeDirectory(spec.name);
   CO_RETURN_IF_ERROR(PrepareDirectory(spec.name, spec.runtime_dir));
   const std::string directory = spec.runtime_dir;
@@ -76,6 +78,21 @@ Co<absl::Status> Try(Machine machine, AgentPeer peer) {
 }
 
 }  // namespace
+
+void CleanUpAfterKilled(const TemplateStore& store, const std::string& key) {
+  for (const std::string& other : store.Unfinished()) {
+    if (other == key) continue;  // it is begun anew
+    const auto lock = store.Lock(other);
+    if (!lock.ok()) continue;  // being made
+    const std::string directory = RuntimeDirectory(MachineName(other));
+    absl::Status status = hypervisors::CleanUpMachine(MachineName(other), directory, kCleanUpTimeout);
+    std::error_code ec;
+    std::filesystem::remove_all(directory, ec);
+    // The mark goes last, or a second kill would hide what is left.
+    if (status.ok()) store.GiveUp(other, "the process that made it was killed");
+    if (!status.ok()) log::Warn("cleaning up after one that made a template: {}", status.message());
+  }
+}
 
 Co<absl::Status> BootAndSave(TemplateRequest request, std::string key, std::string directory) {
   Use use = [directory](Machine machine, AgentPeer peer) { return Save(machine, std::move(peer), directory); };

@@ -7,8 +7,13 @@
 
 #include "proto/base/coro.h"
 #include "virtcontainers/template/template_request.h"
+#include "virtcontainers/template/template_store.h"
 
 namespace kata::virtcontainers {
+
+// Ends the machines, and removes the files, of processes that were killed while they made another template than `key`.
+// Blocking.
+void CleanUpAfterKilled(const TemplateStore& store, const std::string& key);
 
 // `key` names the machine while it is there; what an earlier process of that key has left goes first.
 Co<absl::Status> BootAndSave(TemplateRequest request, std::string key, std::string directory);

@@ -125,6 +125,18 @@ void TemplateStore::GiveUp(const std::string& key, const std::string& why) const
   WriteFileAtomically(directory + kFailedSuffix, why.substr(0, kReasonMax), 0600).IgnoreError();
 }
 
+std::vector<std::string> TemplateStore::Unfinished() const {
+  std::vector<std::string> out;
+  std::error_code ec;
+  for (fs::directory_iterator it(directory_, ec), end; !ec && it != end; it.increment(ec)) {
+    std::string name = it->path().filename().string();
+    if (!absl::EndsWith(name, kNewSuffix)) continue;
+    name.resize(name.size() - (sizeof(kNewSuffix) - 1));
+    if (IsKey(name)) out.push_back(std::move(name));
+  }
+  return out;
+}
+
 std::string TemplateStore::WhyNot(const std::string& key) const {
   return ReadFile(DirectoryOf(key) + kFailedSuffix, kReasonMax).value_or("");
 }

@@ -50,6 +50,8 @@ class TemplateStore {
   absl::Status Publish(const std::string& key) const;
   // With the lock: takes back what Begin has made, and remembers why.
   void GiveUp(const std::string& key, const std::string& why) const;
+  // Keys that Begin was called for and nothing came of yet: being made, or left by a process that was killed.
+  std::vector<std::string> Unfinished() const;
   // Of the last try; empty when none has failed.
   std::string WhyNot(const std::string& key) const;
 

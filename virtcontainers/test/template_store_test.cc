@@ -84,7 +84,9 @@ TEST_F(TemplateStoreTest, WhatAKilledBuilderHasLeftIsReplaced) {
   ASSERT_TRUE(half.ok());
   ASSERT_TRUE(WriteFileAtomically(*half + "/half", "", 0600).ok());
   EXPECT_EQ(store_().Ask(key_, true), Standing::kWanted);
+  EXPECT_EQ(store_().Unfinished(), std::vector<std::string>{key_});
   Make(key_);
+  EXPECT_TRUE(store_().Unfinished().empty());
   EXPECT_FALSE(std::filesystem::exists(store_().DirectoryOf(key_) + "/half"));
 }
 
