@@ -126,6 +126,10 @@ std::string SandboxCgroup::WarningOfLimit(uint32_t machine_mib) const {
       wanted - limit, " MiB, or set sandbox_cgroup_only = false");
 }
 
+bool SandboxCgroup::HasRoomFor(uint64_t bytes) const {
+  return pod_ == nullptr || overhead_ != nullptr || pod_->MemoryLimit() >= (kHostMemoryMib << 20) + bytes;
+}
+
 std::string SandboxCgroup::ReasonOfEnd() const {
   if (pod_ == nullptr || pod_->OomKills() == 0) return "";
   return "the host's kernel has ended a process of the pod, for its cgroup on the host had no more memory "

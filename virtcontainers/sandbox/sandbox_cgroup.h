@@ -40,6 +40,8 @@ class SandboxCgroup {
   absl::Status TakeProcessors(pid_t machine);
   // One line for the log when the pod's memory limit is less than a machine of `machine_mib` may come to need; empty.
   std::string WarningOfLimit(uint32_t machine_mib) const;
+  // Whether a machine of whose memory `bytes` are used at once fits beside its daemons.
+  bool HasRoomFor(uint64_t bytes) const;
   // One line for the log when the host's kernel has ended a process in it for want of memory; else empty.
   std::string ReasonOfEnd() const;
   // Once they have ended. Idempotent.

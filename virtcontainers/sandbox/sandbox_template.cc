@@ -64,6 +64,10 @@ void UseTemplate(const Config& config, hypervisors::VmSpec& spec) {
   if (!used.ok()) log::Warn("the machine boots, there is no template for it: {}", used.message());
 }
 
+void LeaveTemplateWithoutRoom(const SandboxCgroup& cgroup, hypervisors::VmSpec& spec) {
+  if (!spec.saved_state.empty() && !cgroup.HasRoomFor(TemplateStore::SizeOf(spec.saved_state))) spec.saved_state = "";
+}
+
 void DropTemplate(const Config& config, const std::string& saved_state) {
   const std::string key = saved_state.substr(saved_state.rfind('/') + 1);
   const absl::Status removed = TemplateStore(config.template_path).Remove(key);

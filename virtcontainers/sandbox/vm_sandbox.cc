@@ -136,9 +136,9 @@ Co<absl::Status> VmSandbox::Boot() {
   // Before the shim is in the pod's cgroup, where a template that is being made does not belong.
   absl::Status chosen = co_await ChooseTemplate(spec);
   if (!chosen.ok()) co_return chosen;
-  const std::string saved_state = spec->saved_state;
   absl::Status prepared = co_await PrepareHost(spec);
   if (!prepared.ok()) co_return prepared;
+  const std::string saved_state = spec->saved_state;
   absl::Status shared = co_await share_->Open(options_.config, spec);
   if (!shared.ok()) co_return shared;
   if (share_->daemon_pid() > 0) Spawn(executor_, "watching virtiofsd", WatchVirtiofsd(shared_from_this()));
@@ -240,6 +240,7 @@ Co<absl::Status> VmSandbox::PrepareHost(std::shared_ptr<hypervisors::VmSpec> spe
     RETURN_IF_ERROR(cgroup->Enter());
     const std::string warning = cgroup->WarningOfLimit(config.default_memory);
     if (!warning.empty()) log::Warn("{}", warning);
+    LeaveTemplateWithoutRoom(*cgroup, *spec);
     return PrepareChannel(config, *spec, *vsock);
   };
   absl::Status status = co_await RunBlocking(pool_, std::move(job));

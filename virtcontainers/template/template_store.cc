@@ -55,7 +55,13 @@ absl::Status RemoveAll(const std::string& path) {
   return ec ? ErrnoStatus(ec.value(), absl::StrCat("removing \"", path, "\"")) : absl::OkStatus();
 }
 
-uint64_t SizeOf(const std::string& directory) {
+}  // namespace
+
+std::string TemplateStore::KeyOf(const std::string& shape) { return Sha256Hex(shape); }
+
+std::string TemplateStore::DirectoryOf(const std::string& key) const { return absl::StrCat(directory_, "/", key); }
+
+uint64_t TemplateStore::SizeOf(const std::string& directory) {
   uint64_t bytes = 0;
   std::error_code ec;
   for (fs::directory_iterator it(directory, ec), end; !ec && it != end; it.increment(ec)) {
@@ -64,12 +70,6 @@ uint64_t SizeOf(const std::string& directory) {
   }
   return bytes;
 }
-
-}  // namespace
-
-std::string TemplateStore::KeyOf(const std::string& shape) { return Sha256Hex(shape); }
-
-std::string TemplateStore::DirectoryOf(const std::string& key) const { return absl::StrCat(directory_, "/", key); }
 
 TemplateStore::Standing TemplateStore::Ask(const std::string& key, bool is_usual) const {
   const std::string directory = DirectoryOf(key);

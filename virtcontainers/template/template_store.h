@@ -40,6 +40,8 @@ class TemplateStore {
   // `is_usual`: a shape that is worth a template at once. Counts as a use.
   Standing Ask(const std::string& key, bool is_usual) const;
   std::string DirectoryOf(const std::string& key) const;
+  // On the disk, of a template's directory.
+  static uint64_t SizeOf(const std::string& directory);
 
   // Makes the store, of root alone. An error where nothing can be written to it.
   absl::Status Prepare() const;
