@@ -123,6 +123,9 @@ def serving(kata, pod):
     harness.wait_for(lambda: "tentative" not in pod.node.run("ip", "addr"), "the node's addresses to be settled")
     before = pod.links()
     with kata.container("sh", "-c", SERVER, identity=f"{pod.name}-s", flags=pod.flags) as identity:
+        # Started is not serving yet; the server listens to both families.
+        listens = f"until grep -q ':{SERVED:04X} .* 0A ' /proc/net/tcp6; do sleep 0.1; done"
+        assert kata.exec(identity, "sh", "-c", listens).code == 0
         yield identity
     assert pod.links() == before
 
