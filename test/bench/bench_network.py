@@ -4,14 +4,12 @@ network namespace. Beside it the same programs between two plain namespaces, and
 kernel.
 """
 import contextlib
-import gzip
-import os
 import pathlib
 import re
-import shutil
 import subprocess
 
 import harness
+from raw_guest import RawGuest, build
 from test_network import Network, run
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -22,11 +20,7 @@ ROUNDS = 5
 PORT = 4200
 RAW_SECONDS = 300
 RAW_ADDRESS = "10.88.99"
-INIT = """#!/bin/sh
-mount -t proc proc /proc
-ip link set lo up; ip link set eth0 up; ip addr add {address}.2/24 dev eth0
-{asks}poweroff -f
-"""
+SCRIPT = "ip link set lo up; ip link set eth0 up; ip addr add {address}.2/24 dev eth0\n{asks}"
 
 
 def words_of(mib):
@@ -47,8 +41,7 @@ def serving(namespace, program, address):
 class NetworkBench:
     def __init__(self, kata, machine):
         self.kata, self.machine = kata, machine
-        self.program = kata.directory / "rate"
-        subprocess.run(["gcc", "-O1", "-static", "-o", self.program, HERE / "network_rate.c"], check=True)
+        self.program = build(HERE / "stream_rate.c", kata.directory / "rate")
         # A pod's machine takes all that its namespace receives: the plain ones are others.
         self.network, self.other = Network(kata.token), Network(f"{kata.token}-plain")
 
@@ -56,8 +49,7 @@ class NetworkBench:
         """ROUNDS times the values of the pod, of two plain namespaces and of the raw machine, each a dict by kind."""
         for network in (self.network, self.other):
             network.make()
-        initrd = self.kata.directory / "raw.img"
-        self.pack(initrd)
+        guest = self.raw_guest()
         mount = f"type=bind,src={self.program},dst=/rate,options=rbind:ro"
         found = []
         try:
@@ -67,7 +59,7 @@ class NetworkBench:
                 for _ in range(ROUNDS):
                     plain = {kind: float(self.plainly(kind, size)) for kind, size in words_of(PLAIN_MIB)}
                     pod = {kind: float(self.in_pod(identity, kind, size)) for kind, size in words_of(SENT_MIB)}
-                    found.append((pod, plain, self.raw(initrd)))
+                    found.append((pod, plain, self.raw(guest)))
         finally:
             for network in (self.network, self.other):
                 network.remove()
@@ -81,13 +73,9 @@ class NetworkBench:
         assert result.code == 0, result
         return result.out
 
-    def raw(self, initrd):
-        """The pod's kernel with an initramfs of its own; its tap's other end is in the server's namespace."""
+    def raw(self, guest):
+        """Its tap's other end is in the server's namespace."""
         namespace = f"{self.kata.token}-raw"
-        raw = self.machine
-        boot = list(raw.boot)
-        boot[boot.index("-initrd") + 1] = str(initrd)
-        boot[boot.index("-append") + 1] += " rdinit=/init"
         run("ip", "netns", "add", namespace)
         try:
             run("ip", "-n", namespace, "tuntap", "add", "raw0", "mode", "tap")
@@ -95,36 +83,19 @@ class NetworkBench:
             run("ip", "-n", namespace, "link", "set", "raw0", "up")
             with serving(namespace, self.program, f"{RAW_ADDRESS}.1"):
                 done = subprocess.run(
-                    ["ip", "netns", "exec", namespace, raw.emulator, "-machine", raw.machine, "-accel", raw.accelerator,
-                     *raw.processor, "-m", raw.memory, "-nodefaults", "-no-user-config", "-display", "none",
-                     "-no-reboot", *boot, "-serial", "stdio", "-netdev",
-                     "tap,id=n,ifname=raw0,script=no,downscript=no", "-device", "virtio-net-pci,netdev=n,romfile="],
+                    guest.command("-netdev", "tap,id=n,ifname=raw0,script=no,downscript=no", "-device",
+                                  "virtio-net-pci,netdev=n,romfile=", inside=("ip", "netns", "exec", namespace)),
                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=RAW_SECONDS, check=True)
         finally:
             run("ip", "netns", "del", namespace)
         found = re.findall(r"rate (\w+) ([\d.]+)", done.stdout.decode(errors="replace"))
         return {kind: float(value) for kind, value in found}
 
-    def pack(self, initrd):
-        root = self.kata.directory / "raw"
-        for name in ("bin", "proc", "dev"):
-            (root / name).mkdir(parents=True)
-        shutil.copy("/bin/busybox", root / "bin/busybox")
-        for applet in ("sh", "mount", "ip", "poweroff"):
-            (root / "bin" / applet).symlink_to("busybox")
-        shutil.copy(self.program, root / "rate")
-        os.mknod(root / "dev/ttyS0", 0o600 | 0o020000, os.makedev(4, 64))
-        os.mknod(root / "dev/console", 0o600 | 0o020000, os.makedev(5, 1))
+    def raw_guest(self):
         asks = "".join(f'echo "rate {kind} $(/rate {kind} {RAW_ADDRESS}.1 {PORT} {size})" >/dev/ttyS0\n'
                        for kind, size in words_of(SENT_MIB))
-        init = root / "init"
-        init.write_text(INIT.format(address=RAW_ADDRESS, asks=asks), encoding="utf-8")
-        init.chmod(0o755)
-        names = "".join(f"{path.relative_to(root)}\n" for path in sorted(root.rglob("*")))
-        archive = subprocess.run(["busybox", "cpio", "-o", "-H", "newc"], cwd=root, input=names.encode(),
-                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
-        initrd.write_bytes(gzip.compress(archive, 1))
-        shutil.rmtree(root)
+        return RawGuest(self.machine, self.kata.directory / "raw.img", SCRIPT.format(address=RAW_ADDRESS, asks=asks),
+                        [self.program])
 
 
 def rows(bench):

@@ -4,7 +4,8 @@ import contextlib
 import statistics
 import time
 
-from bench_calls import Calls
+from bench_calls import INPUT_MIB, OUTPUT_MIB, Calls
+from raw_port import raw_port
 from task_client import TaskClient
 
 CALLS = 500
@@ -80,15 +81,30 @@ def timed(work):
 
 
 def streams(bench):
+    rates(bench)
+    echoes(bench)
+
+
+def rates(bench):
+    """Beside a raw machine's port, the same kind that the agent's channel has."""
+    output_mib, input_mib = (bench.fewer(mib) for mib in (OUTPUT_MIB, INPUT_MIB))
+
+    def add(name, source):
+        bench.add("output, dd to the client's fifo", "MB/s", name, source.output_rate(output_mib) / 1e6, "/ raw >= 0.6")
+        bench.add("input, the client's fifo to dd", "MB/s", name, source.input_rate(input_mib) / 1e6)
+    with clients(bench) as made, raw_port(bench) as port:
+        calls = [(subject, Calls(client, identity)) for subject, identity, client in made]
+        for _ in range(bench.rounds):
+            for subject, each in calls:
+                bench.add("the container's own dd | dd", "MB/s", subject.name, each.ceiling() / 1e6)
+                add(subject.name, each)
+            add("raw", port)
+
+
+def echoes(bench):
     with clients(bench) as made:
         calls = [(subject, Calls(client, identity)) for subject, identity, client in made]
-        for _ in range(max(3, bench.pairs // 2)):
-            for subject, each in calls:
-                ceiling = each.ceiling()
-                bench.add("the container's own dd | dd", "MB/s", subject.name, ceiling / 1e6)
-                bench.add("output, dd to the client's fifo", "MB/s", subject.name, each.output_rate() / 1e6)
-                bench.add("input, the client's fifo to dd", "MB/s", subject.name, each.input_rate() / 1e6)
-        for _ in range(max(3, bench.pairs // 2)):
+        for _ in range(bench.rounds):
             for subject, each in calls:
                 idle = each.echo_seconds(echoes=100)
                 with each.flood():

@@ -12,6 +12,7 @@ from subjects import pss_mb
 
 FURTHER = 8
 SMALL_MIB = 64
+POD_MB = 200  # more than any subject's pod takes
 SETTLE_SECONDS = 2  # the shim gives back what only the start needed
 
 
@@ -64,6 +65,11 @@ def further_containers(bench):
             bench.add("shim, private, each further container", "KiB", subject.name, 1000 / 1.024 * more, "<= 100 KiB")
             for identity, _ in made:
                 pod.end(identity)
+
+
+def has_room_for(count):
+    kilobytes = re.search(r"^MemAvailable:\s+(\d+)", harness.read("/proc/meminfo"), re.MULTILINE).group(1)
+    return count * POD_MB <= int(kilobytes) / 1000
 
 
 def many_pods(bench, count):

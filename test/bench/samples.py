@@ -4,7 +4,7 @@ import dataclasses
 import json
 import statistics
 
-SMALLER_IS_BETTER = ("s", "ms", "MB", "KiB")
+SMALLER_IS_BETTER = ("s", "ms", "MB", "KiB", "requests")
 
 
 @dataclasses.dataclass

@@ -40,6 +40,23 @@ def test_a_round_of_starts_calls_and_memory(prefix, tmp_path):
         assert f"{name}, " in text
 
 
+def test_a_small_round_of_files_and_streams(prefix, tmp_path):
+    bench(prefix, tmp_path, "files", "streams", "--quick")
+
+    samples = json.loads((tmp_path / "samples.json").read_text(encoding="utf-8"))
+    rows = {row["name"]: row["values"] for row in samples["rows"]}
+    for place in ("root", "volume", "tmpfs"):
+        for way in ("sequential write", "sequential read", "random read of 4 KiB", "random write of 4 KiB", "create", "open and read",
+                    "unlink", "processor of all"):
+            values = rows[f"files, {place}: {way}"]
+            assert set(values) == {"kata", "runc", "raw"} and all(value[0] > 0 for value in values.values()), (place, way, values)
+    # Whatever the guest keeps, the host is asked to make a file, to write it, and to remove it.
+    assert rows["files, root: create, each one"]["kata"][0] >= 2
+    assert 1 <= rows["files, volume: unlink, each one"]["kata"][0] < 5
+    for name in ("output, dd to the client's fifo", "input, the client's fifo to dd"):
+        assert set(rows[name]) == {"kata", "runc", "raw"}
+
+
 def test_what_is_no_shim_is_no_peer(prefix, tmp_path):
     done = subprocess.run([BENCH / "run", "--prefix", prefix, "--out", tmp_path, "--peer", "other=/there/is/none", "start"],
                           stderr=subprocess.PIPE, text=True, check=False)

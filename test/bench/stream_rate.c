@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Both ends of bench_network.py, which builds it statically:
-//   network_rate serve ADDRESS PORT            answers until it is killed
-//   network_rate send|receive ADDRESS PORT BYTES     prints bytes per second
-//   network_rate turn ADDRESS PORT COUNT       prints the median of so many round trips of a byte, in microseconds
+// How fast a stream of bytes is. Both ends of bench_network.py, and the guest's of raw_port.py, which build it statically:
+//   stream_rate serve ADDRESS PORT                  answers until it is killed
+//   stream_rate send|receive ADDRESS PORT BYTES     prints bytes per second
+//   stream_rate turn ADDRESS PORT COUNT             prints the median of so many round trips of a byte, in microseconds
+//   stream_rate port DEVICE                         answers at a virtio-serial port until the host closes it
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { kBlock = 256 << 10, kTurnsMax = 100000 };
+enum { kBlock = 256 << 10, kTurnsMax = 100000, kPortTries = 30000, kPortPauseUs = 1000 };
 
 struct Request {
   char kind;  // of the client's word: s, r, t
@@ -97,7 +100,24 @@ static void ask(int fd, char kind, uint64_t size) {
   printf("%.0f\n", (double)size / (now() - began));
 }
 
+// The port appears, and is connected, some time after the kernel has started init.
+static int wait_for_port(const char* device) {
+  int fd = -1;
+  for (int i = 0; i < kPortTries; ++i) {
+    if (fd < 0) fd = open(device, O_RDWR);
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    if (fd >= 0 && poll(&ready, 1, 0) == 1 && (ready.revents & POLLIN)) return fd;
+    usleep(kPortPauseUs);
+  }
+  need(0, device);
+  return fd;
+}
+
 int main(int count, char** words) {
+  if (count == 3 && strcmp(words[1], "port") == 0) {
+    const int fd = wait_for_port(words[2]);
+    for (;;) answer(fd);
+  }
   if (count < 4) return 2;
   struct sockaddr_in place = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(words[3]))};
   need(inet_pton(AF_INET, words[2], &place.sin_addr) == 1, words[2]);
