@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // usage: files_rate DIRECTORY MIB PAGES FILES [steps]
-// How fast files are in a directory: one of MIB, PAGES of its pages in a random order, and FILES small ones. One line
-// "NAME UNIT VALUE" for each of the ways. All that it makes is gone afterwards. steps: says "next" before each of the ways and
+// How fast files are in a directory: one of MIB, PAGES of its pages in a random order, and FILES small ones. A line
+// "begins DIRECTORY", then one "NAME UNIT VALUE" for each of the ways. All that it makes is gone afterwards. steps: says "next" before each of the ways and
 // after the last, and goes on when a byte of input has come, so that somebody can count what happens in between.
 #include <fcntl.h>
 #include <stdint.h>
@@ -127,6 +127,8 @@ int main(int argc, char** argv) {
   has_steps = argc > kNumbers + 1;
   Demand(chdir(argv[1]) == 0, argv[1]);
   memset(block, 'x', sizeof(block));
+  printf("begins %s\n", argv[1]);
+  fflush(stdout);
   OneBigFile();
   ManySmallFiles();
   return 0;

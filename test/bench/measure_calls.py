@@ -87,11 +87,13 @@ def streams(bench):
 
 def rates(bench):
     """Beside a raw machine's port, the same kind that the agent's channel has."""
-    output_mib, input_mib = (bench.fewer(mib) for mib in (OUTPUT_MIB, INPUT_MIB))
-
     def add(name, source):
-        bench.add("output, dd to the client's fifo", "MB/s", name, source.output_rate(output_mib) / 1e6, "/ raw >= 0.6")
-        bench.add("input, the client's fifo to dd", "MB/s", name, source.input_rate(input_mib) / 1e6)
+        for what, rate, mib, goal in (("output, dd to the client's fifo", source.output_rate, OUTPUT_MIB, "/ raw >= 0.6"),
+                                      ("input, the client's fifo to dd", source.input_rate, INPUT_MIB, "")):
+            mib = bench.fewer(mib)
+            cpu = bench.account.seconds()
+            bench.add(what, "MB/s", name, rate(mib) / 1e6, goal)
+            bench.add(f"{what}, each MiB, processor", "ms", name, 1000 * (bench.account.seconds() - cpu) / mib)
     with clients(bench) as made, raw_port(bench) as port:
         calls = [(subject, Calls(client, identity)) for subject, identity, client in made]
         for _ in range(bench.rounds):

@@ -2,7 +2,6 @@
 """How fast a container's files are: on its root file system, in a volume of the host, and on a tmpfs of its own. Beside them a
 raw machine with an ext4 on virtio-blk and a tmpfs: what a guest's disk can be, which is the ceiling of root and volume.
 """
-import contextlib
 import pathlib
 import subprocess
 
@@ -13,14 +12,22 @@ NAMES = {"write": "sequential write", "read": "sequential read", "random-read": 
          "random-write": "random write of 4 KiB", "create": "create", "open-read": "open and read", "unlink": "unlink"}
 GOALS = {"write": 0.8, "read": 0.8, "random-read": 0.7, "random-write": 0.7, "create": 0.8, "open-read": 0.8, "unlink": 0.8}
 PLACES = {"root": "/", "volume": "/volume", "tmpfs": "/memory"}
-LIKE = {"disk": ("root", "volume"), "memory": ("tmpfs",)}  # places of the raw machine: what they are the ceiling of
+LIKE = {"/disk": ("root", "volume"), "/memory": ("tmpfs",)}  # directories of the raw machine: what they are the ceiling of
 MIB, PAGES, FILES = 64, 2000, 2000
 DISK_MIB = 512
-DISK_SECONDS = 300
-BEGINS, ENDS = "begins", "ends"
+SECONDS = 900
 SCRIPT = """mkdir /disk /memory
 mount -t ext4 /dev/vda /disk; mount -t tmpfs -o size=128m tmpfs /memory
-for place in disk memory; do (echo begins $place; /files_rate /$place {sizes}; echo ends) >/dev/ttyS0; done"""
+for place in disk memory; do /files_rate /$place {sizes} >/dev/ttyS0; done"""
+
+
+def counts(mib, pages, files):
+    """How often files_rate does each."""
+    return {"write": mib, "read": mib, "random-read": pages, "random-write": pages, "create": files, "open-read": files, "unlink": files}
+
+
+def each(kind):
+    return f"{NAMES[kind]}, each {'MiB' if kind in ('write', 'read') else 'one'}"
 
 
 class Files:
@@ -38,58 +45,51 @@ class Files:
 
 def rows(bench):
     files = Files(bench)
-    sizes = [str(bench.fewer(size)) for size in (MIB, PAGES, FILES)]
-    guest = RawGuest(bench.raw, files.directory / "raw.img", SCRIPT.format(sizes=" ".join(sizes)), [files.program])
+    sizes = [bench.fewer(size) for size in (MIB, PAGES, FILES)]
+    guest = RawGuest(bench.raw, files.directory / "raw.img", SCRIPT.format(sizes=" ".join(map(str, sizes))), [files.program])
     for _ in range(bench.rounds):
         for subject in bench.subjects.values():
-            in_container(bench, subject, files, sizes)
-        in_raw_machine(bench, guest, files.directory / "disk")
+            with subject.container(flags=files.flags) as identity:
+                for place, path in PLACES.items():
+                    command = subject.engine.exec_command(identity, "/files_rate", path, *sizes)
+                    add(bench, subject.name, {path: (place,)}, command, sizes)
+        add(bench, "raw", LIKE, with_disk(guest, files.directory / "disk"), sizes)
 
 
-def in_container(bench, subject, files, sizes):
-    with subject.container(flags=files.flags) as identity:
-        for place, path in PLACES.items():
-            cpu = subject.account.seconds()
-            done = subject.engine.exec(identity, "/files_rate", path, *sizes, timeout=900)
-            assert done.code == 0, done.err
-            add(bench, subject.name, [place], done.out.decode().splitlines(), subject.account.seconds() - cpu)
-
-
-def in_raw_machine(bench, guest, disk):
-    """On a disk that is new in each round, so that the host finds room for its blocks as it does for a container's files."""
+def with_disk(guest, disk):
+    """The command of a raw machine with a disk that is new, so that the host finds room for its blocks as it does for a
+    container's files."""
+    disk.unlink(missing_ok=True)
     with open(disk, "wb") as file:
         file.truncate(DISK_MIB << 20)
     # Else the guest's kernel still makes the file system while it is measured.
     subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", disk], check=True)
     # With a thread of its own, as what a disk can be: without, it waits for the processor's.
-    command = guest.command("-drive", f"file={disk},format=raw,if=none,id=disk", "-object", "iothread,id=disks", "-device",
-                            "virtio-blk-pci,drive=disk,iothread=disks")
-    with subprocess.Popen(["timeout", str(DISK_SECONDS), *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+    return guest.command("-drive", f"file={disk},format=raw,if=none,id=disk", "-object", "iothread,id=disks", "-device",
+                         "virtio-blk-pci,drive=disk,iothread=disks")
+
+
+def add(bench, name, places, command, sizes):
+    """The values of files_rate, which the command runs in each directory of `places`."""
+    count, seen = counts(*sizes), []
+    for directory, kind, unit, value, cpu in spoken(command, bench.account):
+        seen.append(directory)
+        for place in places[directory]:
+            goal = f"/ raw >= {GOALS[kind]}" if place != "tmpfs" else ""
+            bench.add(f"files, {place}: {NAMES[kind]}", unit, name, value, goal)
+            bench.add(f"files, {place}: {each(kind)}, processor", "ms", name, 1000 * cpu / count[kind])
+    assert seen == [directory for directory in places for _ in NAMES], f"{name}: files_rate has ended after {len(seen)} lines"
+
+
+def spoken(command, account):
+    """(directory, kind, unit, value, processor seconds since the line before) of each line of files_rate."""
+    directory, before = "", 0.0
+    with subprocess.Popen(["timeout", str(SECONDS), *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                           errors="replace") as process:
-        with contextlib.closing(process.stdout) as console:
-            done = list(spoken(console, bench.account))
-    disk.unlink()
-    assert [place for place, _, _ in done] == list(LIKE), f"the raw machine has measured {done}"
-    for place, lines, cpu in done:
-        add(bench, "raw", LIKE[place], lines, cpu)
-
-
-def spoken(console, account):
-    """(place, lines, processor seconds) of each place that the raw machine has measured."""
-    place, lines, cpu = "", [], 0.0
-    for line in map(str.strip, console):
-        if line.startswith(BEGINS):
-            place, lines, cpu = line.split()[1], [], account.seconds()
-        elif line == ENDS:
-            yield place, lines, account.seconds() - cpu
-        elif not line.startswith("["):  # the kernel's
-            lines.append(line)
-
-
-def add(bench, name, places, lines, cpu):
-    for place in places:
-        goal = "/ raw >= {}" if place != "tmpfs" else ""
-        for line in lines:
-            kind, unit, value = line.split()
-            bench.add(f"files, {place}: {NAMES[kind]}", unit, name, float(value), goal.format(GOALS[kind]))
-        bench.add(f"files, {place}: processor of all", "s", name, cpu)
+        for words in map(str.split, process.stdout):
+            now = account.seconds()
+            if words[:1] == ["begins"]:
+                directory = words[1]
+            elif words and words[0] in NAMES:  # else the kernel speaks
+                yield directory, words[0], words[1], float(words[2]), now - before
+            before = now

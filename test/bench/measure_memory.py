@@ -4,6 +4,7 @@ pods at once.
 """
 import concurrent.futures
 import re
+import sys
 import time
 
 import harness
@@ -74,23 +75,37 @@ def has_room_for(count):
 
 def many_pods(bench, count):
     """`count` pods that are asked for together: until the last runs, what each costs, until the last is gone."""
+    what = f"{count} pods at once"
     for subject in bench.starters.values():
         identities = [subject.new_id() for _ in range(count)]
         with concurrent.futures.ThreadPoolExecutor(count) as threads:
-            def start(identity, subject=subject):
-                subject.start(identity=identity)
+            errors = []
+
+            def start(identity, subject=subject, errors=errors):
+                try:
+                    subject.start(identity=identity)
+                except AssertionError as error:
+                    errors.append(str(error).split("\n", maxsplit=1)[0])
             wall, cpu = subject.measured(lambda: list(threads.map(start, identities)))
-            time.sleep(SETTLE_SECONDS)
-            each = [parts(subject, identity) for identity in identities]
-            pids = [pid for own in each for some in own.values() for pid in some]
-            what = f"{count} pods at once"
-            bench.add(f"{what}, all run", "s", subject.name, wall, "<= 2.5 s; cold 5 s" if count == 10 else "")
-            bench.add(f"{what}, processor of each", "s", subject.name, cpu / count)
-            bench.add(f"{what}, private memory of each", "MB", subject.name, pss_mb(pids, "Private") / count)
-            bench.add(f"{what}, PSS of each", "MB", subject.name, pss_mb(pids) / count)
-            # Pages of programs and libraries, which a pod alone seems to have for itself, are the others' as well.
-            for kind in each[0]:
-                own = [pid for parts_of_one in each for pid in parts_of_one[kind]]
-                bench.add(f"{what}, {kind}, private", "MB", subject.name, pss_mb(own, "Private") / count, "<= 6 MB" if kind == "shim" else "")
+            if errors:
+                bench.add(f"{what}, of which do not start", "pods", subject.name, len(errors))
+                print(f"{what}, {subject.name}: {len(errors)} do not start: {errors[0]}", file=sys.stderr)
+            else:
+                bench.add(f"{what}, all run", "s", subject.name, wall, "<= 2.5 s; cold 5 s" if count == 10 else "")
+                bench.add(f"{what}, processor of each", "s", subject.name, cpu / count)
+                memory_of_many(bench, what, subject, identities)
             wall, cpu = subject.measured(lambda: list(threads.map(subject.remove, identities)))
             bench.add(f"{what}, all gone", "s", subject.name, wall)
+
+
+def memory_of_many(bench, what, subject, identities):
+    count = len(identities)
+    time.sleep(SETTLE_SECONDS)
+    each = [parts(subject, identity) for identity in identities]
+    pids = [pid for own in each for some in own.values() for pid in some]
+    bench.add(f"{what}, private memory of each", "MB", subject.name, pss_mb(pids, "Private") / count)
+    bench.add(f"{what}, PSS of each", "MB", subject.name, pss_mb(pids) / count)
+    # Pages of programs and libraries, which a pod alone seems to have for itself, are the others' as well.
+    for kind in each[0]:
+        own = [pid for parts_of_one in each for pid in parts_of_one[kind]]
+        bench.add(f"{what}, {kind}, private", "MB", subject.name, pss_mb(own, "Private") / count, "<= 6 MB" if kind == "shim" else "")

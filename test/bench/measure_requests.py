@@ -9,13 +9,11 @@ import re
 import time
 
 import harness
-from measure_files import NAMES, PLACES, Files
+from measure_files import NAMES, PLACES, Files, counts, each
 from measure_memory import parts
 from task_client import Exec, TaskClient
 
-MIB, PAGES, FILES = 8, 100, 100
-COUNT = {"write": MIB, "read": MIB, "random-read": PAGES, "random-write": PAGES, "create": FILES, "open-read": FILES, "unlink": FILES}
-EACH = {"write": "MiB", "read": "MiB"}
+SIZES = (8, 100, 100)
 # QEMU's daemon: "unique: 5, opcode: LOOKUP (1), …"; the one in Rust: "Received request: opcode=Lookup (1), …".
 REQUEST = re.compile(rb"\bopcode[:=] ?(\w+) \(")
 FORGETS = ("forget", "batch_forget")  # have no answer, and come whenever the guest needs memory
@@ -71,14 +69,15 @@ def rows(bench):
     with contextlib.ExitStack() as stack:
         identity = stack.enter_context(subject.container(flags=(*flags, *files.flags)))
         client = stack.enter_context(contextlib.closing(TaskClient(subject.engine.bundle(identity))))
+        count = counts(*SIZES)
         for place in ("root", "volume"):
             for kind, requests in steps(client, identity, place, log):
-                bench.add(f"files, {place}: {NAMES[kind]}, each {EACH.get(kind, 'one')}", "requests", bench.mine, requests.total() / COUNT[kind])
+                bench.add(f"files, {place}: {each(kind)}", "requests", bench.mine, requests.total() / count[kind])
 
 
 def steps(client, identity, place, log):
     """(kind, requests) of each way."""
-    process = Exec(client, identity, f"requests-{place}", "/files_rate", PLACES[place], str(MIB), str(PAGES), str(FILES), "steps")
+    process = Exec(client, identity, f"requests-{place}", "/files_rate", PLACES[place], *map(str, SIZES), "steps")
     process.start()
     for kind in (None, *NAMES):
         text = b""

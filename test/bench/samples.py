@@ -4,7 +4,7 @@ import dataclasses
 import json
 import statistics
 
-SMALLER_IS_BETTER = ("s", "ms", "MB", "KiB", "requests")
+SMALLER_IS_BETTER = ("s", "ms", "MB", "KiB", "requests", "pods")
 
 
 @dataclasses.dataclass
@@ -59,9 +59,9 @@ class Samples:
         """Lines: each row's medians with their spreads, and the ratio to each reference that has the row."""
         subjects = list(dict.fromkeys(subject for row in self.rows.values() for subject in row.values))
         others = [name for name in references if name in subjects]
-        yield "  ".join([f"{'what':<52}", *(f"{name:>16}" for name in subjects), *(f"{'/ ' + name:>7}" for name in others), "goal"])
+        yield "  ".join([f"{'what':<60}", *(f"{name:>16}" for name in subjects), *(f"{'/ ' + name:>7}" for name in others), "goal"])
         for row in self.rows.values():
-            cells = [f"{row.name + ', ' + row.unit:<52}"]
+            cells = [f"{row.name + ', ' + row.unit:<60}"]
             for subject in subjects:
                 values = row.values.get(subject)
                 cells.append(f"{shown(values) if values else '':>16}")

@@ -47,7 +47,7 @@ def test_a_small_round_of_files_and_streams(prefix, tmp_path):
     rows = {row["name"]: row["values"] for row in samples["rows"]}
     for place in ("root", "volume", "tmpfs"):
         for way in ("sequential write", "sequential read", "random read of 4 KiB", "random write of 4 KiB", "create", "open and read",
-                    "unlink", "processor of all"):
+                    "unlink", "create, each one, processor"):
             values = rows[f"files, {place}: {way}"]
             assert set(values) == {"kata", "runc", "raw"} and all(value[0] > 0 for value in values.values()), (place, way, values)
     # Whatever the guest keeps, the host is asked to make a file, to write it, and to remove it.
