@@ -21,6 +21,7 @@
 #include "agent/network/dial.h"
 #include "agent/oci/sysctls.h"
 #include "agent/pause/pause.h"
+#include "agent/storage/block_devices.h"
 #include "agent/storage/memory_volumes.h"
 #include "agent/storage/share_limit.h"
 #include "agent/storage/storage.h"
@@ -34,7 +35,7 @@ namespace {
 constexpr size_t kHostnameSizeMax = 64;
 constexpr const char* kFeatures[] = {
     "storage-blk", "rekey", "clock",  "network",   "start-hooks", "resolver", "sandbox-container",
-    "pod",         "dial",  "resize", "next-hops", "held-pod",    "clone"};
+    "pod",         "dial",  "resize", "next-hops", "held-pod",    "clone",    "block-devices"};
 constexpr int kPodSysctlsMax = 256;
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
@@ -294,6 +295,11 @@ Co<absl::Status> Service::FillContainer(std::shared_ptr<Container> container, v1
     auto mounted = co_await MountStorages(request.storages(), &uevents_);
     if (!mounted.ok()) co_return mounted.status();
     storages_[container] = *std::move(mounted);
+  }
+  if (!request.block_devices().empty()) {
+    auto numbered = co_await WithBlockDevices(request.block_devices(), &uevents_, std::move(spec));
+    if (!numbered.ok()) co_return numbered.status();
+    spec = *std::move(numbered);
   }
   CO_ASSIGN_OR_RETURN(std::unique_ptr<SharedNamespaces> namespaces, NamespacesFor(spec));
   CO_RETURN_IF_ERROR(PrepareMemoryVolumes(request));

@@ -71,7 +71,8 @@ struct Mount {
 
 struct Device {
   std::string path;
-  mode_t type = 0;  // S_IFCHR, S_IFBLK or S_IFIFO
+  std::string source;  // where the guest has it; empty: at the same path
+  mode_t type = 0;     // S_IFCHR, S_IFBLK or S_IFIFO
   unsigned major = 0;
   unsigned minor = 0;
   mode_t mode = 0666;

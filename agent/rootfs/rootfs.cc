@@ -33,8 +33,9 @@ bool FillsDev(const ContainerSpec& spec) {
 // In a user namespace nobody may make a device: the guest's own is bound.
 absl::Status BindDevice(int root_fd, const Device& device) {
   const std::string what = absl::StrCat("creating device \"", device.path, "\"");
+  const std::string& source = device.source.empty() ? device.path : device.source;
   struct stat info {};
-  const bool same = ::stat(device.path.c_str(), &info) == 0 && (info.st_mode & S_IFMT) == device.type &&
+  const bool same = ::stat(source.c_str(), &info) == 0 && (info.st_mode & S_IFMT) == device.type &&
                     info.st_rdev == makedev(device.major, device.minor);
   if (!same) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -42,7 +43,7 @@ absl::Status BindDevice(int root_fd, const Device& device) {
   }
   ASSIGN_OR_RETURN(UniqueFd target, MakeInRoot(root_fd, device.path, false));
   const std::string place = absl::StrCat("/proc/self/fd/", target.get());
-  if (::mount(device.path.c_str(), place.c_str(), nullptr, MS_BIND, nullptr) != 0) return SystemError(errno, what);
+  if (::mount(source.c_str(), place.c_str(), nullptr, MS_BIND, nullptr) != 0) return SystemError(errno, what);
   return absl::OkStatus();
 }
 

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
 #include "proto/base/mount_options.h"
+#include "proto/base/status.h"
 
 namespace kata::agent {
 namespace {
@@ -23,19 +25,6 @@ constexpr char kDiskDriver[] = "blk";
 constexpr size_t kSerialSizeMax = 64;
 // In case that an event was missed.
 constexpr std::chrono::milliseconds kDiskPoll{500};
-
-Co<absl::StatusOr<std::string>> WaitForDisk(std::string serial, Uevents* events) {
-  const auto until = std::chrono::steady_clock::now() + kDiskTimeout;
-  for (;;) {
-    absl::StatusOr<std::string> disk = FindDisk(kSysBlock, serial);
-    if (disk.ok() || !absl::IsNotFound(disk.status())) co_return disk;
-    if (std::chrono::steady_clock::now() >= until) {
-      co_return absl::DeadlineExceededError(
-          absl::StrCat("waiting for disk \"", serial, "\": it did not come in ", kDiskTimeout.count(), " s"));
-    }
-    co_await events->WaitFor(kDiskPoll);
-  }
-}
 
 absl::Status Mount(const v1::Storage& storage, const std::string& source) {
   RETURN_IF_ERROR(MakeDirs(storage.mount_point(), 0755));
@@ -62,13 +51,22 @@ Co<absl::Status> MountWhenThere(v1::Storage storage, Uevents* events) {
     co_return absl::InvalidArgumentError(
         absl::StrCat("storage at \"", storage.mount_point(), "\": driver \"", storage.driver(), "\" is not known"));
   }
-  if (storage.source().empty()) {  // which each disk without a serial would answer to
-    co_return absl::InvalidArgumentError(
-        absl::StrCat("storage at \"", storage.mount_point(), "\": a disk without a serial cannot be named"));
-  }
   auto disk = co_await WaitForDisk(storage.source(), events);
-  if (!disk.ok()) co_return disk.status();
+  if (!disk.ok()) co_return Annotate(disk.status(), absl::StrCat("storage at \"", storage.mount_point(), "\""));
   co_return Mount(storage, *disk);
+}
+
+}  // namespace
+
+namespace {
+
+// virtio-blk's has a file of its own, SCSI's stands in a page of its vital data, behind four bytes.
+bool HasSerial(const std::string& disk, const std::string& serial) {
+  auto text = ReadFile(disk + "/serial", kSerialSizeMax);
+  if (text.ok() && absl::StripAsciiWhitespace(*text) == serial) return true;
+  constexpr size_t kPageHeader = 4;
+  auto page = ReadFile(disk + "/device/vpd_pg80", kSerialSizeMax);
+  return page.ok() && page->size() > kPageHeader && absl::StripAsciiWhitespace(page->substr(kPageHeader)) == serial;
 }
 
 }  // namespace
@@ -78,10 +76,24 @@ absl::StatusOr<std::string> FindDisk(const std::string& sys_block, const std::st
   if (dir == nullptr) return SystemError(errno, absl::StrCat("opening \"", sys_block, "\""));
   while (dirent* entry = ::readdir(dir.get())) {
     if (entry->d_name[0] == '.') continue;
-    auto text = ReadFile(absl::StrCat(sys_block, "/", entry->d_name, "/serial"), kSerialSizeMax);
-    if (text.ok() && absl::StripAsciiWhitespace(*text) == serial) return absl::StrCat("/dev/", entry->d_name);
+    if (HasSerial(absl::StrCat(sys_block, "/", entry->d_name), serial)) return absl::StrCat("/dev/", entry->d_name);
   }
   return absl::NotFoundError(absl::StrCat("disk \"", serial, "\": not there"));
+}
+
+Co<absl::StatusOr<std::string>> WaitForDisk(std::string serial, Uevents* events) {
+  // Each disk without a serial would answer to it.
+  if (serial.empty()) co_return absl::InvalidArgumentError("a disk without a serial cannot be named");
+  const auto until = std::chrono::steady_clock::now() + kDiskTimeout;
+  for (;;) {
+    absl::StatusOr<std::string> disk = FindDisk(kSysBlock, serial);
+    if (disk.ok() || !absl::IsNotFound(disk.status())) co_return disk;
+    if (std::chrono::steady_clock::now() >= until) {
+      co_return absl::DeadlineExceededError(
+          absl::StrCat("waiting for disk \"", serial, "\": it did not come in ", kDiskTimeout.count(), " s"));
+    }
+    co_await events->WaitFor(kDiskPoll);
+  }
 }
 
 absl::Status MountStorage(const v1::Storage& storage) {
@@ -112,7 +124,10 @@ absl::Status UnmountStorages(const std::vector<std::string>& mount_points) {
   absl::Status status;
   for (auto at = mount_points.rbegin(); at != mount_points.rend(); ++at) {
     // Not lazily: a disk that is still in use must not be taken for one that may be unplugged.
-    if (::umount2(at->c_str(), UMOUNT_NOFOLLOW) == 0 || errno == EINVAL || errno == ENOENT) continue;
+    if (::umount2(at->c_str(), UMOUNT_NOFOLLOW) == 0 || errno == EINVAL || errno == ENOENT) {
+      ::rmdir(at->c_str());  // a pod may live long and have many
+      continue;
+    }
     status.Update(SystemError(errno, absl::StrCat("unmounting \"", *at, "\"")));
   }
   return status;

@@ -22,6 +22,9 @@ inline constexpr char kSysBlock[] = "/sys/block";
 // The device file of the disk with this serial; NotFound when there is none.
 absl::StatusOr<std::string> FindDisk(const std::string& sys_block, const std::string& serial);
 
+// The same for one that may be about to be plugged in: DeadlineExceeded after kDiskTimeout.
+Co<absl::StatusOr<std::string>> WaitForDisk(std::string serial, Uevents* events);
+
 // One without a driver: its source is there. The mount point is made when missing.
 absl::Status MountStorage(const v1::Storage& storage);
 

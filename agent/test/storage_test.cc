@@ -34,6 +34,14 @@ TEST_F(FindDiskTest, BySerialWhateverTheName) {
   EXPECT_TRUE(absl::IsNotFound(FindDisk(directory_, "tw").status()));
 }
 
+TEST_F(FindDiskTest, OfScsiByItsVitalData) {
+  const std::string device = directory_ + "/sda/device";
+  std::filesystem::create_directories(device);
+  std::ofstream(device + "/vpd_pg80", std::ios::binary) << std::string("\x00\x80\x00\x03one", 7);
+  EXPECT_EQ(FindDisk(directory_, "one").value_or(""), "/dev/sda");
+  EXPECT_TRUE(absl::IsNotFound(FindDisk(directory_, "").status()));
+}
+
 TEST_F(FindDiskTest, NoDirectoryIsAnErrorOfItsOwn) {
   const absl::Status status = FindDisk(directory_ + "/none", "x").status();
   EXPECT_FALSE(status.ok());

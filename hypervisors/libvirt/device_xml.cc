@@ -33,13 +33,13 @@ bool IsMadeOf(const std::string& text, size_t size_max, std::string_view marks) 
   });
 }
 
-// vda, … vdz, vdaa, …: libvirt wants a name; the guest does not hear of it.
-std::string TargetName(int index) {
+// vda, … vdz, vdaa, …, or sda, …: libvirt wants a name; the guest does not hear of it.
+std::string TargetName(const char* kind, int index) {
   std::string letters;
   for (int rest = index + 1; rest > 0; rest = (rest - 1) / 26) {
     letters.insert(letters.begin(), static_cast<char>('a' + (rest - 1) % 26));
   }
-  return "vd" + letters;
+  return kind + letters;
 }
 
 bool IsBlockDevice(int fd) {
@@ -71,14 +71,15 @@ class ElementWriter {
     xml_.Open("disk", {{"type", is_device ? "block" : "file"}, {"device", "disk"}});
     xml_.Leaf("driver", {{"name", "qemu"}, {"type", "raw"}, {"discard", "unmap"}});
     const char* kind = is_device ? "dev" : "file";
-    if (place_ == DevicePlace::kRootPort) {
+    if (place_ != DevicePlace::kRootComplex) {
       xml_.Leaf("source", {{kind, FileSetPath(FileSetOf(index_))}});
     } else {
       // libvirt wants a path beside the descriptor's name and does not open it.
       const std::string path = absl::StrCat(paths_.runtime_dir, "/", device_.id);
       xml_.Leaf("source", {{kind, path}, {"fdgroup", FileGroup(device_.id)}});
     }
-    xml_.Leaf("target", {{"dev", TargetName(index_)}, {"bus", "virtio"}});
+    const bool is_scsi = place_ == DevicePlace::kScsi;
+    xml_.Leaf("target", {{"dev", TargetName(is_scsi ? "sd" : "vd", index_)}, {"bus", is_scsi ? "scsi" : "virtio"}});
     if (disk.is_read_only) xml_.Leaf("readonly", {});
     xml_.Leaf("serial", {}, disk.serial);
     Finish();
@@ -104,6 +105,11 @@ class ElementWriter {
   void Finish() {
     xml_.Leaf("alias", {{"name", DeviceAlias(device_.id)}});
     if (place_ == DevicePlace::kRootComplex) xml_.RootAddress();
+    if (place_ == DevicePlace::kScsi) {
+      xml_.Leaf(
+          "address",
+          {{"type", "drive"}, {"controller", "0"}, {"bus", "0"}, {"target", "0"}, {"unit", absl::StrCat(index_)}});
+    }
     if (port_ != 0) {
       xml_.Leaf("address", {{"type", "pci"},
                             {"domain", "0x0000"},
@@ -160,14 +166,21 @@ std::vector<std::string> DeviceArguments(const Device& device, const MachinePath
           absl::StrCat("vhost-user-vsock-pci,chardev=", device.id, ",bus=pcie.0,addr=", kVsockAddress)};
 }
 
-absl::StatusOr<std::string> DeviceXml(const Device& device, const MachinePaths& paths, int index, uint32_t port) {
+absl::StatusOr<std::string> DeviceXml(const Device& device, const MachinePaths& paths, int index, DevicePlace place,
+                                      uint32_t port) {
   RETURN_IF_ERROR(CheckDevice(device));
   if (!std::holds_alternative<VirtioFsShare>(device.kind) && !std::holds_alternative<BlockDisk>(device.kind) &&
       !std::holds_alternative<NetworkCard>(device.kind)) {
     return absl::FailedPreconditionError("a device of this kind comes with the machine's start only");
   }
   XmlWriter xml;
-  WriteDevice(xml, device, paths, DevicePlace::kRootPort, index, port);
+  WriteDevice(xml, device, paths, place, index, port);
+  return xml.Finish();
+}
+
+absl::StatusOr<std::string> ScsiControllerXml() {
+  XmlWriter xml;
+  xml.Leaf("controller", {{"type", "scsi"}, {"index", "0"}, {"model", "virtio-scsi"}});
   return xml.Finish();
 }
 

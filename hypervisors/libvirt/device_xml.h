@@ -14,8 +14,8 @@
 namespace kata::hypervisors {
 
 // Where a device's element is written: a device of the start gets an address on the root complex, one that comes later
-// a root port of libvirt's choice.
-enum class DevicePlace { kRootComplex, kRootPort };
+// a root port of libvirt's choice, or, a disk, a place on the SCSI controller.
+enum class DevicePlace { kRootComplex, kRootPort, kScsi };
 
 // InvalidArgument when the id or a value has a form that it may not have.
 absl::Status CheckDevice(const Device& device);
@@ -30,7 +30,10 @@ std::vector<std::string> DeviceArguments(const Device& device, const MachinePath
 
 // The element alone, for a machine that runs; FailedPrecondition for a kind that comes with the start only. A disk's
 // files are expected in the set FileSetOf(index). `port`: the number of its root port; 0: libvirt's choice.
-absl::StatusOr<std::string> DeviceXml(const Device& device, const MachinePaths& paths, int index, uint32_t port = 0);
+absl::StatusOr<std::string> DeviceXml(const Device& device, const MachinePaths& paths, int index,
+                                      DevicePlace place = DevicePlace::kRootPort, uint32_t port = 0);
+// The SCSI controller that disks can be plugged into, on a root port of libvirt's choice.
+absl::StatusOr<std::string> ScsiControllerXml();
 int FileSetOf(int index);
 
 // What libvirt calls the device in the document of the running domain.

@@ -43,20 +43,12 @@ constexpr std::chrono::seconds kNoticeTimeout{2};   // for libvirt to see that t
 constexpr std::chrono::seconds kProcessTimeout{5};  // for a killed process to end
 constexpr std::chrono::seconds kComeUpTimeout{10};  // for QEMU to come up once its process is there
 constexpr std::chrono::milliseconds kComeUpPoll{500};
-constexpr std::chrono::milliseconds kDetachPoll{10};
 constexpr size_t kTailInError = 400;
 constexpr char kKvmDevice[] = "/dev/kvm";
-constexpr size_t kPoolThreads = 2;
 constexpr std::chrono::milliseconds kVsockRetry{10};      // until the agent listens
 constexpr std::chrono::milliseconds kVsockTimeout{1000};  // of one attempt
 // Of one attempt once the agent listens. vhost-device-vsock ends when its host has gone at the moment of the answer.
 constexpr std::chrono::seconds kVhostUserVsockTimeout{10};
-
-// Lives as long as the process: a machine may end on any thread.
-asio::thread_pool& Pool() {
-  static asio::thread_pool& pool = *new asio::thread_pool(kPoolThreads);
-  return pool;
-}
 
 // Runs in a thread of its own that ends afterwards: the pool's threads stay out of the namespaces. libvirt's own thread
 // of the machine, which it starts here, lives in them.
@@ -80,46 +72,6 @@ absl::Status InNamespaces(int netns, int mount_namespace, bool is_kvm, const std
   return status;
 }
 
-// libvirt opens a tap in the namespace of the thread that calls.
-absl::Status AttachCard(LibvirtSession& session, const std::string& xml, int netns) {
-  absl::Status status;
-  std::thread thread([&session, &xml, &status, netns] {
-    status = setns(netns, CLONE_NEWNET) == 0 ? session.Attach(xml) : ErrnoStatus(errno, "enter the network namespace");
-  });
-  thread.join();
-  return status;
-}
-
-absl::Status AttachNow(LibvirtSession& session, const std::string& xml, const Device& device, int index, int netns) {
-  if (std::holds_alternative<NetworkCard>(device.kind)) return AttachCard(session, xml, netns);
-  const auto* disk = std::get_if<BlockDisk>(&device.kind);
-  if (disk == nullptr) return session.Attach(xml);
-  const int set = FileSetOf(index);
-  ASSIGN_OR_RETURN(const std::vector<UniqueFd> files, FilesForSet(disk->file->get(), disk->is_read_only));
-  absl::Status status;
-  for (const UniqueFd& file : files) {
-    if (status.ok()) status = session.AddToFileSet(set, file.get());
-  }
-  if (status.ok()) status = RunWithFileSetPath(set, [&session, &xml] { return session.Attach(xml); });
-  // The machine lives on without it.
-  if (!status.ok()) session.RemoveFileSet(set).IgnoreError();
-  return status;
-}
-
-// The guest lets go in its own time. An earlier request may be under way still, which libvirt says is an error.
-absl::Status DetachAndWait(LibvirtSession& session, const std::string& alias) {
-  const absl::Status asked = session.Detach(alias);
-  if (absl::IsNotFound(asked)) return absl::OkStatus();
-  const auto until = std::chrono::steady_clock::now() + kDetachTimeout;
-  for (;;) {
-    ASSIGN_OR_RETURN(const std::string document, session.Document());
-    if (document.find(absl::StrCat("'", alias, "'")) == std::string::npos) return absl::OkStatus();
-    if (std::chrono::steady_clock::now() >= until) break;
-    std::this_thread::sleep_for(kDetachPoll);
-  }
-  return asked.ok() ? absl::DeadlineExceededError("the guest does not let go of it") : asked;
-}
-
 const VhostUserVsock* FindVhostUserVsock(const VmSpec& spec) {
   for (const Device& device : spec.devices) {
     if (const auto* vsock = std::get_if<VhostUserVsock>(&device.kind)) return vsock;
@@ -136,6 +88,12 @@ std::vector<LibvirtSession::File> FilesOf(const std::vector<Device>& devices) {
 }
 
 }  // namespace
+
+asio::thread_pool& MachinePool() {
+  constexpr size_t kThreads = 2;
+  static asio::thread_pool& pool = *new asio::thread_pool(kThreads);
+  return pool;
+}
 
 struct LibvirtMachine::Job {
   VmSpec spec;
@@ -168,7 +126,8 @@ absl::Status LibvirtMachine::GoOn(Job& job, const MachinePaths& paths) {
   int index = 0;
   for (const Device& device : job.spec.devices) {
     if (ComesLate(device)) {
-      ASSIGN_OR_RETURN(const std::string xml, DeviceXml(device, paths, index, LatePort(job.spec)));
+      ASSIGN_OR_RETURN(const std::string xml,
+                       DeviceXml(device, paths, index, DevicePlace::kRootPort, LatePort(job.spec)));
       RETURN_IF_ERROR(job.session->Attach(xml));
     }
     ++index;
@@ -251,7 +210,7 @@ Co<absl::Status> LibvirtMachine::EndSlowStart(std::shared_ptr<LibvirtMachine> se
     std::function<absl::StatusOr<std::vector<EmulatorProcess>>()> find = [paths = *self->paths_] {
       return FindEmulators(paths);
     };
-    const auto emulators = co_await RunBlockingFor<std::vector<EmulatorProcess>>(Pool(), std::move(find));
+    const auto emulators = co_await RunBlockingFor<std::vector<EmulatorProcess>>(MachinePool(), std::move(find));
     if (!emulators.ok()) co_return emulators.status();
     if (self->started_.is_set()) break;
     if (!emulators->empty() && emulators->front().pid != watched) {
@@ -274,7 +233,7 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
   CO_RETURN_IF_ERROR(reaper_->Start());
   const MachinePaths paths = *paths_;
   std::function<absl::Status()> prepare = [job, paths] { return PrepareMachine(job->spec, paths); };
-  absl::Status status = co_await RunBlocking(Pool(), std::move(prepare));
+  absl::Status status = co_await RunBlocking(MachinePool(), std::move(prepare));
   CO_RETURN_IF_ERROR(status);
   CO_RETURN_IF_ERROR(console_->Open(paths.console_fifo, job->spec.uid, job->spec.gid));
   if (is_kill_sent_) co_return absl::OkStatus();
@@ -320,14 +279,14 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
     }
     return absl::OkStatus();
   };
-  status = co_await RunBlocking(Pool(), std::move(create));
+  status = co_await RunBlocking(MachinePool(), std::move(create));
   session_ = job->session;
   CO_RETURN_IF_ERROR(status);
   pid_ = job->pid;
   accelerator_ = job->is_kvm ? Accelerator::kKvm : Accelerator::kTcg;
   spec_ = std::make_shared<const VmSpec>(job->spec);
   size_ = {spec_->vcpus, spec_->memory_mib};
-  next_index_ = static_cast<int>(spec_->devices.size());
+  slots_.emplace(spec_->root_ports, static_cast<int>(spec_->devices.size()));
   vsock_cid_ = job->vsock_cid;
   state_ = State::kRunning;
   WatchProcess(std::move(job->pidfd));
@@ -363,7 +322,7 @@ Co<absl::StatusOr<UniqueFd>> LibvirtMachine::ConnectVsockPort(std::chrono::milli
       return ConnectVhostUserVsock(paths.Shorten(vsock->host_socket), kAgentVsockPort, spec->uid,
                                    kVhostUserVsockTimeout);
     };
-    absl::StatusOr<UniqueFd> fd = co_await RunBlockingFor<UniqueFd>(Pool(), std::move(connect));
+    absl::StatusOr<UniqueFd> fd = co_await RunBlockingFor<UniqueFd>(MachinePool(), std::move(connect));
     if (fd.ok() || !absl::IsUnavailable(fd.status())) co_return std::move(fd);
     if (clock.Elapsed() >= timeout) co_return absl::DeadlineExceededError(fd.status().message());
     const bool is_stopped = co_await stopped_.WaitFor(kVsockRetry);
@@ -371,91 +330,18 @@ Co<absl::StatusOr<UniqueFd>> LibvirtMachine::ConnectVsockPort(std::chrono::milli
   }
 }
 
-Co<absl::Status> LibvirtMachine::Attach(Device device) {
-  auto self = shared_from_this();
-  CO_RETURN_IF_ERROR(RequireState(State::kRunning, "attach a device to"));
-  const std::string what = absl::StrCat("attach device \"", device.id, "\" to machine \"", domain_, "\"");
-  bool is_taken = attached_.contains(device.id);
-  for (const Device& other : spec_->devices) is_taken = is_taken || other.id == device.id;
-  if (is_taken) co_return Annotate(absl::AlreadyExistsError("the id is taken"), what);
-  if (attached_.size() >= spec_->root_ports) {
-    co_return absl::ResourceExhaustedError(
-        absl::StrCat(what, ": all of its ", spec_->root_ports, " root ports are taken"));
-  }
-  const int index = next_index_++;
-  auto xml = DeviceXml(device, *paths_, index);
-  if (!xml.ok()) co_return Annotate(xml.status(), what);
-  if (NeedsSharedMemory(device) && std::none_of(spec_->devices.begin(), spec_->devices.end(), &NeedsSharedMemory)) {
-    co_return absl::FailedPreconditionError(absl::StrCat(what, ": the machine's memory is not shared"));
-  }
-  const std::string id = device.id;
-  attached_[id] = index;  // before the wait: ids and ports are counted from here on
-  std::shared_ptr<LibvirtSession> session = session_;
-  std::function<absl::Status()> job = [session, xml = *xml, device, index, netns = netns_] {
-    return AttachNow(*session, xml, device, index, netns->get());
-  };
-  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
-  if (!status.ok()) attached_.erase(id);
-  co_return Annotate(status, what);
-}
-
-Co<absl::Status> LibvirtMachine::Detach(std::string id) {
-  auto self = shared_from_this();
-  CO_RETURN_IF_ERROR(RequireState(State::kRunning, "detach a device from"));
-  const std::string what = absl::StrCat("detach device \"", id, "\" from machine \"", domain_, "\"");
-  if (!attached_.contains(id)) co_return Annotate(absl::NotFoundError("it was not attached"), what);
-  std::shared_ptr<LibvirtSession> session = session_;
-  std::function<absl::Status()> job = [session, id, index = attached_[id]] {
-    const absl::Status status = DetachAndWait(*session, DeviceAlias(id));
-    // Only a disk has one.
-    if (status.ok()) session->RemoveFileSet(FileSetOf(index)).IgnoreError();
-    return status;
-  };
-  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
-  if (status.ok()) attached_.erase(id);
-  co_return Annotate(status, what);
-}
-
-Co<absl::StatusOr<MachineSize>> LibvirtMachine::Resize(MachineSize size) {
-  auto self = shared_from_this();
-  CO_RETURN_IF_ERROR(RequireState(State::kRunning, "resize"));
-  const std::string what = absl::StrCat("resize machine \"", domain_, "\" to ", size.memory_mib, " MiB and ",
-                                        size.vcpus, size.vcpus == 1 ? " processor" : " processors");
-  size = WithinBounds(*spec_, size);
-  std::shared_ptr<LibvirtSession> session = session_;
-  if (size.memory_mib != size_.memory_mib) {
-    auto xml = MemoryDeviceXml(*spec_, size.memory_mib - spec_->memory_mib);
-    if (!xml.ok()) co_return Annotate(xml.status(), what);
-    std::function<absl::Status()> job = [session, xml = *xml, is_there = has_memory_device_] {
-      return is_there ? session->Change(xml) : session->Attach(xml);
-    };
-    absl::Status status = co_await RunBlocking(Pool(), std::move(job));
-    if (!status.ok()) co_return Annotate(status, what);
-    has_memory_device_ = true;
-    size_.memory_mib = size.memory_mib;
-  }
-  // An emulator has them all from its start (WriteVcpus).
-  if (size.vcpus != size_.vcpus && accelerator_ == Accelerator::kKvm) {
-    std::function<absl::Status()> job = [session, count = size.vcpus] { return session->SetVcpus(count); };
-    absl::Status status = co_await RunBlocking(Pool(), std::move(job));
-    if (!status.ok()) co_return Annotate(status, what);
-  }
-  size_.vcpus = size.vcpus;
-  co_return size_;
-}
-
 Co<absl::Status> LibvirtMachine::Save(std::string directory) {
   auto self = shared_from_this();
   CO_RETURN_IF_ERROR(RequireState(State::kRunning, "save"));
   const std::string what = absl::StrCat("save machine \"", domain_, "\"");
-  if (!spec_->is_cloneable || !spec_->devices.empty() || !attached_.empty() || size_.memory_mib != spec_->memory_mib)
+  if (!spec_->is_cloneable || !spec_->devices.empty() || !slots_->empty() || size_.memory_mib != spec_->memory_mib)
     co_return absl::FailedPreconditionError(what + ": only one without devices, made to be saved, can be");
   absl::Status paused = co_await Pause();
   if (!paused.ok()) co_return Annotate(paused, what);
   std::function<absl::Status()> job = [session = session_, pid = pid_, spec = spec_, directory] {
     return SaveState(*session, pid, *spec, directory);
   };
-  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+  absl::Status status = co_await RunBlocking(MachinePool(), std::move(job));
   co_return Annotate(status, what);
 }
 
@@ -464,7 +350,7 @@ Co<absl::Status> LibvirtMachine::Pause() {
   CO_RETURN_IF_ERROR(RequireState(State::kRunning, "pause"));
   std::shared_ptr<LibvirtSession> session = session_;
   std::function<absl::Status()> job = [session] { return session->Pause(); };
-  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+  absl::Status status = co_await RunBlocking(MachinePool(), std::move(job));
   if (status.ok() && state_ == State::kRunning) state_ = State::kPaused;
   co_return status;
 }
@@ -474,7 +360,7 @@ Co<absl::Status> LibvirtMachine::Resume() {
   CO_RETURN_IF_ERROR(RequireState(State::kPaused, "resume"));
   std::shared_ptr<LibvirtSession> session = session_;
   std::function<absl::Status()> job = [session] { return session->Resume(); };
-  absl::Status status = co_await RunBlocking(Pool(), std::move(job));
+  absl::Status status = co_await RunBlocking(MachinePool(), std::move(job));
   if (status.ok() && state_ == State::kPaused) state_ = State::kRunning;
   co_return status;
 }
@@ -526,7 +412,7 @@ Co<absl::Status> LibvirtMachine::FinishStopped() {
     return status;
   };
   session.reset();
-  clean_status_ = co_await RunBlocking(Pool(), std::move(job));
+  clean_status_ = co_await RunBlocking(MachinePool(), std::move(job));
   reaper_->Scan();
   reaper_->Stop();
   cleaned_.Set();

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The machine behind MakeLibvirtHypervisor. State is touched on the io thread only; libvirt is called on a small pool
 // that all machines of the process share. libvirt keeps its first root, so a process can start one machine only.
-// Coroutines hold the machine, so its owner may go at any time.
+// Coroutines hold the machine, so its owner may go at any time. libvirt_machine_devices.cc has what is plugged in.
 #pragma once
 
 #include <atomic>
-#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -14,10 +14,14 @@
 #include "hypervisors/console.h"
 #include "hypervisors/hypervisor.h"
 #include "hypervisors/libvirt/child_reaper.h"
+#include "hypervisors/libvirt/device_slots.h"
 #include "hypervisors/libvirt/domain_xml.h"
 #include "hypervisors/libvirt/libvirt_session.h"
 
 namespace kata::hypervisors {
+
+// libvirt's calls run here. It lives as long as the process: a machine may end on any thread.
+asio::thread_pool& MachinePool();
 
 class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
  public:
@@ -51,6 +55,8 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   static Co<absl::Status> EndSlowStart(std::shared_ptr<LibvirtMachine> self);
   Co<absl::Status> FinishStopped();
   Co<absl::StatusOr<UniqueFd>> ConnectVsockPort(std::chrono::milliseconds timeout);
+  Co<absl::Status> AttachInSlot(Device device, DeviceSlot slot);
+  Co<absl::Status> MakeScsiController(bool is_mine);
   void WatchProcess(UniqueFd pidfd);
   void OnProcessEnd();
   void OnEvent(DomainEvent event);
@@ -81,9 +87,9 @@ class LibvirtMachine : public std::enable_shared_from_this<LibvirtMachine> {
   MachineSize size_;                       // that it runs with
   bool has_memory_device_ = false;         // it has grown once
   std::shared_ptr<const UniqueFd> netns_;  // in which it was started
-  std::map<std::string, int> attached_;    // devices on root ports: id → index
-  int next_index_ = 0;                     // of disks; those of the start have the first
-  uint32_t vsock_cid_ = 0;                 // of the host kernel's vsock
+  std::optional<DeviceSlots> slots_;       // once it runs
+  std::shared_ptr<Outcome> scsi_controller_;
+  uint32_t vsock_cid_ = 0;  // of the host kernel's vsock
   std::string domain_;
   absl::Status clean_status_;
 };

@@ -136,7 +136,7 @@ TEST(DomainXmlTest, AMachineToBeSavedIsLaidOutAsItsClones) {
   EXPECT_THAT(cloned, HasSubstr("tap0"));
 
   EXPECT_EQ(LatePort(clone), 3u);
-  auto late = DeviceXml(clone.devices[0], MachinePaths("/run/x"), 0, LatePort(clone));
+  auto late = DeviceXml(clone.devices[0], MachinePaths("/run/x"), 0, DevicePlace::kRootPort, LatePort(clone));
   ASSERT_TRUE(late.ok());
   EXPECT_THAT(*late, HasSubstr("bus=\"0x03\" slot=\"0x00\""));
   clone.memory_max_mib = 4096;

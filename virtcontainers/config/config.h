@@ -38,7 +38,8 @@ struct Config {
   uint32_t default_maxvcpus = 8;   // 0: the host's
   uint32_t default_maxmemory = 0;  // MiB; 0: the host's
   uint32_t overhead_memory = 160;  // MiB
-  uint32_t pcie_root_port = 2;
+  uint32_t pcie_root_port = 4;
+  bool disable_block_device_use = false;
   SharedFs shared_fs = SharedFs::kVirtioFs;
   std::string virtio_fs_daemon;  // empty: where distributions put it
   std::string virtio_fs_cache = "auto";

@@ -80,7 +80,14 @@ std::vector<ConfigKey> MakeKeys() {
        "each other.",
        ""},
       {kQemu, "pcie_root_port", NumberKey{&Config::pcie_root_port, 0, hypervisors::kRootPortsMax}, "",
-       "How many devices can be plugged into a running machine at a time. Every port costs time at boot.", ""},
+       "How many devices can be plugged into a running machine at a time: interfaces and disks. The last but one that "
+       "is "
+       "free gets a SCSI controller, which takes any number of disks. Every port costs time at boot.",
+       ""},
+      {kQemu, "disable_block_device_use", SwitchKey{&Config::disable_block_device_use}, "",
+       "A root file system that is a file system of its own on the host (an image with \"loop\", a snapshotter's "
+       "device) is plugged into the machine as a disk, whose kernel mounts it. true: the host mounts it and shares it.",
+       ""},
       {kQemu, "shared_fs",
        Choice<SharedFs>(&Config::shared_fs, {{"virtio-fs", SharedFs::kVirtioFs}, {"virtio-9p", SharedFs::k9p}}), "",
        "How the guest sees root file systems and volumes. \"virtio-fs\": fast, needs virtio_fs_daemon. \"virtio-9p\": "

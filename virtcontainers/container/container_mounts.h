@@ -11,6 +11,7 @@
 
 #include "virtcontainers/container.h"
 #include "virtcontainers/container/host_hooks.h"
+#include "virtcontainers/devices/container_disk.h"
 #include "virtcontainers/oci/host_namespaces.h"
 #include "virtcontainers/oci/spec.h"
 #include "virtcontainers/paths.h"
@@ -24,6 +25,7 @@ struct ContainerMounts {
   std::string sandbox_id;
   ContainerOptions options;
   HostNamespaceRules host_namespaces;
+  bool uses_disks = true;  // not disable_block_device_use
   std::shared_ptr<const ShareNamespace> share;
   bool is_pod = false;                                          // the sandbox has PodSettings
   std::string pod_etc_directory;                                // of these
@@ -32,6 +34,7 @@ struct ContainerMounts {
   std::optional<int> oom_score;                                 // as well
   ContainerLimits limits;                                       // as well; none of a sandbox container
   std::vector<MemoryVolume> memory_volumes;
+  std::vector<ContainerDisk> disks;  // opened by Prepare, not plugged in
   std::shared_ptr<const HostHooks> hooks;
 };
 

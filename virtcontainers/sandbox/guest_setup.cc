@@ -2,6 +2,7 @@
 #include "virtcontainers/sandbox/guest_setup.h"
 
 #include <string>
+#include <variant>
 
 #include "virtcontainers/sandbox/pod_holder.h"
 #include "virtcontainers/share/shared_directory.h"
@@ -23,6 +24,27 @@ void AddMemoryVolume(const MemoryVolume& volume, agent::v1::MemoryVolume& out) {
     entry.set_gid(directory.gid);
   }
 }
+
+struct DiskWriter {
+  const ContainerDisk& disk;
+  agent::v1::CreateContainerRequest& request;
+
+  void operator()(const MountedDisk& mounted) const {
+    agent::v1::Storage& storage = *request.add_storages();
+    storage.set_driver("blk");
+    storage.set_fstype(mounted.type);
+    storage.set_source(disk.serial);
+    storage.set_mount_point(mounted.mount_point);
+    for (const std::string& option : mounted.options) storage.add_options(option);
+  }
+  void operator()(const DiskNode& node) const {
+    agent::v1::BlockDevice& device = *request.add_block_devices();
+    device.set_serial(disk.serial);
+    device.set_path(node.path);
+    device.set_host_major(node.major);
+    device.set_host_minor(node.minor);
+  }
+};
 
 }  // namespace
 
@@ -62,6 +84,7 @@ agent::v1::CreateContainerRequest MakeContainerRequest(const ContainerMounts& mo
   request.set_has_stdout(mounts.options.stdio.has_stdout);
   request.set_has_stderr(mounts.options.stdio.has_stderr);
   for (const MemoryVolume& volume : mounts.memory_volumes) AddMemoryVolume(volume, *request.add_memory_volumes());
+  for (const ContainerDisk& disk : mounts.disks) std::visit(DiskWriter{disk, request}, disk.use);
   return request;
 }
 

@@ -84,6 +84,7 @@ Co<absl::Status> VmSandbox::Stop() {
     stopped_.Set();
     co_return absl::OkStatus();
   }
+  co_await LetGoOfDisks();
   const bool is_first = state_ != State::kStopping && state_ != State::kStopped;
   // A boot under way ends by itself once its machine is killed.
   if (is_first) state_ = State::kStopping;

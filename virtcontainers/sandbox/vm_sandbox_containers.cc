@@ -2,6 +2,7 @@
 // The containers of a sandbox: made, known, removed.
 #include "virtcontainers/sandbox/vm_sandbox_impl.h"
 
+#include <absl/strings/str_replace.h>
 #include <nlohmann/json.hpp>
 
 #include "proto/base/log.h"
@@ -20,8 +21,20 @@ using Json = nlohmann::json;
 
 constexpr char kStartHooksFeature[] = "start-hooks";
 constexpr char kSandboxFeature[] = "sandbox-container";
+constexpr char kBlockDevicesFeature[] = "block-devices";
 constexpr std::chrono::seconds kRemoveTimeout{2};
+// For what a guest has not written to its disks yet.
+constexpr std::chrono::seconds kFlushTimeout{20};
 constexpr std::chrono::seconds kEndTimeout{5};  // of a machine whose agent's connection has ended
+
+// The guest knows disks by their serials only.
+absl::Status WithDisksNamed(const absl::Status& status, const std::vector<ContainerDisk>& disks) {
+  std::string message(status.message());
+  for (const ContainerDisk& disk : disks) {
+    absl::StrReplaceAll({{absl::StrCat("\"", disk.serial, "\""), absl::StrCat("\"", disk.source, "\"")}}, &message);
+  }
+  return absl::Status(status.code(), message);
+}
 
 }  // namespace
 
@@ -37,8 +50,10 @@ Co<absl::StatusOr<std::shared_ptr<Container>>> VmSandbox::CreateContainer(Contai
   host->sandbox_id = options_.id;
   host->options = std::move(options);
   host->host_namespaces = HostNamespaceRulesOf(options_.config);
+  host->uses_disks = !options_.config.disable_block_device_use;
   auto made = co_await MakeContainer(host);
   if (!made.ok()) {
+    if (!host->disks.empty()) co_await RemoveWithDisks(id);
     std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
     absl::Status undone = co_await RunBlocking(pool_, std::move(undo));
     if (!undone.ok()) log::Warn("undoing a failed create: {}", undone.message());
@@ -71,7 +86,7 @@ Co<absl::Status> VmSandbox::DeleteContainer(std::string id) {
     co_return absl::FailedPreconditionError(absl::StrCat("deleting container \"", id, "\": it is running"));
   }
   auto host = std::make_shared<ContainerMounts>(at->second.host);
-  co_await RemoveInGuest(container);
+  co_await RemoveContainer(container, !host->disks.empty());
   std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
   absl::Status status = co_await RunBlocking(pool_, std::move(undo));
   if (status.ok()) containers_.erase(id);  // else a second try has something to undo
@@ -94,6 +109,9 @@ Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> VmSandbox::MakeContainer(std
   if (!named.ok()) co_return named;
   absl::Status able = CheckFeatures(*host);
   if (!able.ok()) co_return able;
+  absl::Status attached = co_await AttachDisks(host);
+  if (!attached.ok()) co_return attached;
+  if (state_ != State::kRunning) co_return NotRunning();
   auto container = std::make_shared<GuestContainer>(executor_, connection_, host->options);
   agent::v1::CreateContainerRequest request = MakeContainerRequest(*host);
   const std::chrono::seconds timeout(options_.config.create_container_timeout);
@@ -114,7 +132,7 @@ Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> VmSandbox::MakeContainer(std
   // Its connection hears of the machine's end first, and says less.
   if (!made.ok() && connection_->is_closed()) co_await stopped_.WaitFor(kEndTimeout);
   if (state_ != State::kRunning) co_return NotRunning();
-  if (!made.ok()) co_return made;
+  if (!made.ok()) co_return WithDisksNamed(made, host->disks);
   if (host->oom_score.has_value()) co_await RaiseScore(*host->oom_score);
   container->OnNeighboursAsked([weak = weak_from_this(), id = host->options.id] {
     auto self = weak.lock();
@@ -137,7 +155,7 @@ Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> VmSandbox::MakeContainer(std
   absl::Status hooked = co_await RunCreateHooks(host);
   if (hooked.ok() && state_ != State::kRunning) hooked = NotRunning();
   if (!hooked.ok()) {
-    co_await RemoveInGuest(container);
+    co_await RemoveContainer(container, !host->disks.empty());
     co_return hooked;
   }
   co_return container;
@@ -151,6 +169,45 @@ Co<void> VmSandbox::RaiseScore(int score) {
   if (!raised.ok()) log::Warn("{}", raised.message());
 }
 
+Co<absl::Status> VmSandbox::AttachDisks(std::shared_ptr<ContainerMounts> host) {
+  for (ContainerDisk& disk : host->disks) {
+    auto serial = co_await devices_->AttachDisk(host->options.id, disk.file);
+    if (!serial.ok())
+      co_return Annotate(serial.status(), absl::StrCat("giving the machine disk \"", disk.source, "\""));
+    disk.serial = *std::move(serial);
+    disk.file = DiskFile();  // the devices have it
+  }
+  co_return absl::OkStatus();
+}
+
+Co<void> VmSandbox::RemoveWithDisks(std::string id) {
+  auto self = shared_from_this();
+  absl::Status gone;
+  if (state_ == State::kRunning) gone = co_await RemoveInGuest(id, kFlushTimeout);
+  // A SCSI disk is taken out without asking the guest, which may have it mounted still.
+  if (gone.ok() && state_ == State::kRunning) gone = co_await devices_->DetachAllOf(id);
+  if (state_ != State::kRunning) {
+    devices_->ForgetAllOf(id);
+  } else if (!gone.ok()) {
+    log::Warn("disks of container \"{}\" stay with the machine: {}", id, gone.message());
+  }
+}
+
+Co<void> VmSandbox::LetGoOfDisks() {
+  std::vector<std::string> ids;
+  for (const auto& [id, entry] : containers_) {
+    if (!entry.host.disks.empty()) ids.push_back(id);
+  }
+  const auto until = std::chrono::steady_clock::now() + kFlushTimeout;
+  for (const std::string& id : ids) {
+    const auto left = until - std::chrono::steady_clock::now();
+    if (state_ != State::kRunning || left <= std::chrono::nanoseconds(0)) break;
+    absl::Status gone = co_await RemoveInGuest(id, left);
+    if (!gone.ok())
+      log::Warn("what was not written yet to the disks of container \"{}\" is lost: {}", id, gone.message());
+  }
+}
+
 Co<absl::Status> VmSandbox::RunCreateHooks(std::shared_ptr<ContainerMounts> host) {
   if (!host->hooks->HasCreated()) co_return absl::OkStatus();
   std::function<absl::Status()> job = [hooks = host->hooks, pid = hypervisor_->Pid(), network = network_] {
@@ -159,14 +216,21 @@ Co<absl::Status> VmSandbox::RunCreateHooks(std::shared_ptr<ContainerMounts> host
   co_return co_await RunBlocking(pool_, std::move(job));
 }
 
-Co<void> VmSandbox::RemoveInGuest(std::shared_ptr<GuestContainer> container) {
-  if (state_ == State::kRunning) {
-    agent::v1::AgentClient client(connection_);
-    agent::v1::ProcessId request;
-    request.set_container_id(container->id());
-    auto response = co_await client.RemoveContainer(std::move(request), kRemoveTimeout);
-    if (!response.ok())
-      log::Warn("removing container \"{}\" in the guest: {}", container->id(), response.status().message());
+Co<absl::Status> VmSandbox::RemoveInGuest(std::string id, std::chrono::nanoseconds timeout) {
+  agent::v1::AgentClient client(connection_);
+  agent::v1::ProcessId request;
+  request.set_container_id(id);
+  auto response = co_await client.RemoveContainer(std::move(request), timeout);
+  co_return Annotate(response.status(), absl::StrCat("removing container \"", id, "\" in the guest"));
+}
+
+Co<void> VmSandbox::RemoveContainer(std::shared_ptr<GuestContainer> container, bool has_disks) {
+  const std::string id = container->id();
+  if (has_disks) {
+    co_await RemoveWithDisks(id);
+  } else if (state_ == State::kRunning) {
+    absl::Status gone = co_await RemoveInGuest(id, kRemoveTimeout);
+    if (!gone.ok()) log::Warn("{}", gone.message());
   }
   container->StopAll(kVmDiedStatus);
 }
@@ -198,6 +262,7 @@ absl::Status VmSandbox::CheckFeatures(const ContainerMounts& host) const {
   if (!host.hooks->GuestState().empty() && !features_.contains(kStartHooksFeature))
     return too_old("hooks.startContainer");
   if (host.options.is_sandbox && !features_.contains(kSandboxFeature)) return too_old("a sandbox container");
+  if (!host.disks.empty() && !features_.contains(kBlockDevicesFeature)) return too_old("a disk");
   return absl::OkStatus();
 }
 

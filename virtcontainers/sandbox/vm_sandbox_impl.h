@@ -14,6 +14,7 @@
 #include "virtcontainers/agent_client/vsock_daemon.h"
 #include "virtcontainers/container/container_mounts.h"
 #include "virtcontainers/container/guest_container.h"
+#include "virtcontainers/devices/sandbox_devices.h"
 #include "virtcontainers/sandbox/sandbox_cgroup.h"
 #include "virtcontainers/sandbox/sandbox_network.h"
 #include "virtcontainers/sandbox/sandbox_share.h"
@@ -37,6 +38,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
                                                                      .is_only = options_.config.sandbox_cgroup_only,
                                                                      .moves_shim = !options_.is_shim_placed})),
         size_(std::make_shared<SandboxSize>(executor, hypervisor_, options_.config, options_.size, ReadHostSize())),
+        devices_(std::make_shared<SandboxDevices>(executor, hypervisor_)),
         share_ready_(executor),
         settled_(executor),
         stopped_(executor) {}
@@ -97,9 +99,23 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
 
   Co<void> RaiseScore(int score);
 
+  // Plugs in what `host` has opened.
+  Co<absl::Status> AttachDisks(std::shared_ptr<ContainerMounts> host);
+
+  // Has the guest remove container `id`, and takes its disks out once it has.
+  Co<void> RemoveWithDisks(std::string id);
+
+  // What the guest has not written yet of the disks of its containers would be lost with the machine: the containers
+  // that have some are removed in the guest first.
+  Co<void> LetGoOfDisks();
+
+  // Its processes, its mounts. Idempotent.
+  Co<absl::Status> RemoveInGuest(std::string id, std::chrono::nanoseconds timeout);
+
   Co<absl::Status> RunCreateHooks(std::shared_ptr<ContainerMounts> host);
 
-  Co<void> RemoveInGuest(std::shared_ptr<GuestContainer> container);
+  // And all of its processes count as ended.
+  Co<void> RemoveContainer(std::shared_ptr<GuestContainer> container, bool has_disks);
 
   // Whether ending the machine would end more than container `id`; one being made counts.
   bool OthersLive(const std::string& id) const;
@@ -143,6 +159,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   const std::shared_ptr<SandboxNetwork> network_;
   const std::shared_ptr<SandboxCgroup> cgroup_;
   const std::shared_ptr<SandboxSize> size_;
+  const std::shared_ptr<SandboxDevices> devices_;
   bool is_virtiofsd_lost_ = false;
   const std::shared_ptr<VsockDaemon> vsock_daemon_ = std::make_shared<VsockDaemon>();
   std::shared_ptr<ttrpc::Connection> connection_;

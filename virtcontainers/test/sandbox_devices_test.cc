@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/devices/sandbox_devices.h"
 
+#include <sys/mman.h>
+
 #include <gtest/gtest.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -50,14 +52,20 @@ class SandboxDevicesTest : public testing::Test {
     io_.run();
     return std::move(*result);
   }
-  std::string Attach(const std::string& container) {
-    auto serial = Run(devices_->AttachDisk(container, std::make_shared<const UniqueFd>(), false));
+  // Each a file of its own.
+  static DiskFile NewFile() {
+    DiskFile disk;
+    disk.file = std::make_shared<const UniqueFd>(::memfd_create("disk", MFD_CLOEXEC));
+    return disk;
+  }
+  std::string Attach(const std::string& container, const DiskFile& disk = NewFile()) {
+    auto serial = Run(devices_->AttachDisk(container, disk));
     return serial.ok() ? *serial : std::string(serial.status().message());
   }
 
   asio::io_context io_;
   std::shared_ptr<StubbornMachine> machine_ = std::make_shared<StubbornMachine>();
-  std::shared_ptr<SandboxDevices> devices_ = std::make_shared<SandboxDevices>(machine_);
+  std::shared_ptr<SandboxDevices> devices_ = std::make_shared<SandboxDevices>(io_.get_executor(), machine_);
 };
 
 TEST_F(SandboxDevicesTest, TakesOutWhatIsTheContainersAlone) {
@@ -93,6 +101,42 @@ TEST_F(SandboxDevicesTest, WhatTheGuestHoldsIsTriedAgain) {
   machine_->held.clear();
 
   EXPECT_TRUE(Run(devices_->DetachAllOf("a")).ok());
+  EXPECT_EQ(devices_->count(), 0u);
+}
+
+TEST_F(SandboxDevicesTest, ContainersOfOnePodShareADisk) {
+  const DiskFile disk = NewFile();
+  const std::string serial = Attach("a", disk);
+  DiskFile again = disk;
+  again.is_claimed = false;  // as the sandbox itself has it
+  again.is_read_only = true;
+  EXPECT_EQ(Attach("b", again), serial);
+
+  EXPECT_TRUE(Run(devices_->DetachAllOf("a")).ok());
+  EXPECT_EQ(machine_->devices.size(), 1u);
+
+  EXPECT_TRUE(Run(devices_->DetachAllOf("b")).ok());
+  EXPECT_TRUE(machine_->devices.empty());
+}
+
+TEST_F(SandboxDevicesTest, AReadOnlyDiskIsNotWrittenToByAnother) {
+  DiskFile disk = NewFile();
+  disk.is_read_only = true;
+  Attach("a", disk);
+  disk.is_read_only = false;
+  EXPECT_EQ(Attach("b", disk), "another container of the pod has it, read-only");
+}
+
+TEST_F(SandboxDevicesTest, ADiskOfSomebodyElseIsRefused) {
+  DiskFile disk = NewFile();
+  disk.is_claimed = false;
+  EXPECT_EQ(Attach("a", disk), "it is in use on the host: mounted there, or given to another pod");
+  EXPECT_EQ(devices_->count(), 0u);
+}
+
+TEST_F(SandboxDevicesTest, AnEndedMachineHasNothingToTakeOut) {
+  machine_->held = Attach("a");
+  devices_->ForgetAllOf("a");
   EXPECT_EQ(devices_->count(), 0u);
 }
 

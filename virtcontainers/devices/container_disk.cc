@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtcontainers/devices/container_disk.h"
+
+#include <absl/strings/str_cat.h>
+
+namespace kata::virtcontainers {
+
+std::string DiskMountPoint(const std::string& container_id, size_t index) {
+  return absl::StrCat("/run/kata-containers/disks/", container_id, ".", index);
+}
+
+}  // namespace kata::virtcontainers

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// A disk of the host that a container has: mounted by the agent, or as a block device. Value types.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "virtcontainers/storage/disk_file.h"
+
+namespace kata::virtcontainers {
+
+// Of one container.
+inline constexpr size_t kContainerDisksMax = 64;
+
+// What is on it, and where the agent mounts that.
+struct MountedDisk {
+  std::string type;  // of its file system
+  std::vector<std::string> options;
+  std::string mount_point;  // of the guest
+};
+
+// An entry of linux.devices.
+struct DiskNode {
+  std::string path;    // in the container
+  uint32_t major = 0;  // the host's number, in the spec
+  uint32_t minor = 0;
+};
+
+struct ContainerDisk {
+  std::string source;  // of the host, as a caller knows it
+  DiskFile file;
+  std::variant<MountedDisk, DiskNode> use;
+  std::string serial;  // by which the guest finds it; empty until it is plugged in
+};
+
+// Where the agent mounts the disk number `index` of a container.
+std::string DiskMountPoint(const std::string& container_id, size_t index);
+
+}  // namespace kata::virtcontainers
