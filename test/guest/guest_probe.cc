@@ -34,7 +34,7 @@ constexpr char kFirstRoot[] = "/run/first";
 constexpr char kSecondRoot[] = "/run/second";
 constexpr char kPluggedSerial[] = "plugged-disk";
 constexpr char kPluggedRoot[] = "/run/plugged";
-constexpr uint32_t kRootPorts = 1;
+constexpr uint32_t kRootPorts = 3;  // with fewer the disk would come behind a SCSI controller
 int g_failures = 0;
 
 void Check(bool good, const std::string& what, const std::string& detail) {
