@@ -32,6 +32,7 @@ struct BlockDisk {
   // it was opened for writing.
   std::shared_ptr<const UniqueFd> file;
   bool is_read_only = false;
+  bool is_temporary = false;  // nothing of it has to be kept: a flush of the guest's is not done
 };
 
 // A network card whose other end is a tap device. The tap is made by the caller, with IFF_MULTI_QUEUE, in the network

@@ -15,6 +15,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "agent/base/errors.h"
+#include "agent/storage/scratch.h"
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
 #include "proto/base/mount_options.h"
@@ -24,6 +25,7 @@ namespace kata::agent {
 namespace {
 
 constexpr char kDiskDriver[] = "blk";
+constexpr char kScratchDriver[] = "scratch";
 constexpr size_t kSerialSizeMax = 64;
 constexpr char kShareType[] = "virtiofs";
 constexpr char kShareReadAheadKib[] = "1024";  // the largest request there is
@@ -62,12 +64,13 @@ absl::Status CheckMountPoint(const v1::Storage& storage) {
 Co<absl::Status> MountWhenThere(v1::Storage storage, Uevents* events) {
   if (storage.driver().empty()) co_return MountStorage(storage);
   CO_RETURN_IF_ERROR(CheckMountPoint(storage));
-  if (storage.driver() != kDiskDriver) {
+  if (storage.driver() != kDiskDriver && storage.driver() != kScratchDriver) {
     co_return absl::InvalidArgumentError(
         absl::StrCat("storage at \"", storage.mount_point(), "\": driver \"", storage.driver(), "\" is not known"));
   }
   auto disk = co_await WaitForDisk(storage.source(), events);
   if (!disk.ok()) co_return Annotate(disk.status(), absl::StrCat("storage at \"", storage.mount_point(), "\""));
+  if (storage.driver() == kScratchDriver) co_return MountScratch(storage, *disk);
   co_return Mount(storage, *disk);
 }
 
@@ -123,14 +126,16 @@ Co<absl::StatusOr<std::vector<std::string>>> MountStorages(Storages storages, Ue
   }
   for (int i = 0; i < storages.size(); ++i) {
     v1::Storage storage = storages.Get(i);
-    const std::string mount_point = storage.mount_point();
+    std::vector<std::string> mount_points;
+    if (storage.driver() == kScratchDriver) mount_points.push_back(ScratchDiskPoint(storage));
+    mount_points.push_back(storage.mount_point());
     absl::Status status = co_await MountWhenThere(std::move(storage), events);
     if (!status.ok()) {
       const absl::Status undone = UnmountStorages(mounted);
       if (!undone.ok()) log::Warn("undoing storages: {}", undone.message());
       co_return status;
     }
-    mounted.push_back(mount_point);
+    mounted.insert(mounted.end(), mount_points.begin(), mount_points.end());
   }
   co_return mounted;
 }

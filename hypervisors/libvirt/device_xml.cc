@@ -69,7 +69,11 @@ class ElementWriter {
   void operator()(const BlockDisk& disk) {
     const bool is_device = IsBlockDevice(disk.file->get());
     xml_.Open("disk", {{"type", is_device ? "block" : "file"}, {"device", "disk"}});
-    xml_.Leaf("driver", {{"name", "qemu"}, {"type", "raw"}, {"discard", "unmap"}});
+    if (disk.is_temporary) {
+      xml_.Leaf("driver", {{"name", "qemu"}, {"type", "raw"}, {"cache", "unsafe"}, {"discard", "unmap"}});
+    } else {
+      xml_.Leaf("driver", {{"name", "qemu"}, {"type", "raw"}, {"discard", "unmap"}});
+    }
     const char* kind = is_device ? "dev" : "file";
     if (place_ != DevicePlace::kRootComplex) {
       xml_.Leaf("source", {{kind, FileSetPath(FileSetOf(index_))}});

@@ -198,3 +198,27 @@ def test_more_disks_than_the_machine_has_ports(kata, disk):
         for image in images:
             wait_for(lambda name=image: not run("losetup", "-j", str(name)), "the loop device to be let go")
             image.unlink()
+
+
+def test_what_a_container_writes_on_a_disk_of_its_own(kata):
+    def change(prefix):
+        edit(r"^rootfs_writes = .*$", 'rootfs_writes = "disk"')(prefix)
+        edit(r"^rootfs_disk_size = .*$", "rootfs_disk_size = 64")(prefix)
+        edit(r"^rootfs_disk_path = .*$", f'rootfs_disk_path = "{kata.directory}/scratch"')(prefix)
+
+    script = f"{KIND}; stat -c '%a %u' /; echo new >/etc/new; rm /bin/sort; cat /etc/new; ls /bin/sort; " \
+        "dd if=/dev/zero of=/big bs=1M 2>&1 | grep -o 'No space left on device'; stat -c %s /big"
+    with installation(kata, change) as other:
+        with other.container("sleep", "1000") as identity:
+            out = other.exec(identity, "sh", "-c", f"({script}) 2>&1").out.decode().splitlines()
+            assert out[:5] == ["overlay overlay", "755 0", "new", "ls: /bin/sort: No such file or directory",
+                               "No space left on device"]
+            assert 40 * MIB < int(out[5]) < 64 * MIB
+            # Nothing of it is in the snapshot, and the disk has no name.
+            snapshot = other.directory / "root/io.containerd.snapshotter.v1.overlayfs/snapshots"
+            assert not list(snapshot.glob("*/fs/big")) and not list(snapshot.glob("*/fs/etc/new"))
+            assert list((kata.directory / "scratch").iterdir()) == []
+        # One that may not write to it has none.
+        result = other.run("sh", "-c", KIND, flags=("--read-only",))
+        assert result.out == b"kataShared virtiofs\n"
+    (kata.directory / "scratch").rmdir()

@@ -13,9 +13,8 @@
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
-#include "virtcontainers/devices/rootfs_disk.h"
+#include "virtcontainers/container/container_disks.h"
 #include "virtcontainers/json/members.h"
-#include "virtcontainers/oci/guest_disks.h"
 #include "virtcontainers/oci/pod_mounts.h"
 #include "virtcontainers/oci/spec.h"
 #include "virtcontainers/share/guest_own.h"
@@ -137,38 +136,6 @@ absl::StatusOr<GuestSpec> GuestSpecOf(const OciDocument& document, ContainerMoun
   return MakeGuestSpec(document, ContainerGuestPath(options.id), options.terminal, guest_source);
 }
 
-// The block devices that it was given by name.
-absl::Status FindDisks(const OciDocument& document, ContainerMounts& mounts) {
-  for (const DiskWish& wish : DisksOf(document)) {
-    const std::string what = absl::StrCat("device \"", wish.node.path, "\"");
-    if (mounts.disks.size() >= kContainerDisksMax) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat(what, ": a container has at most ", kContainerDisksMax, " disks"));
-    }
-    auto source = FindBlockDevice(wish.node.major, wish.node.minor);
-    if (!source.ok()) return Annotate(source.status(), what);
-    auto file = OpenDiskFile(*source, wish.is_read_only);
-    if (!file.ok()) return Annotate(file.status(), what);
-    ContainerDisk disk;
-    disk.source = *source;
-    disk.file = *std::move(file);
-    disk.use = wish.node;
-    mounts.disks.push_back(std::move(disk));
-  }
-  return absl::OkStatus();
-}
-
-// The rootfs as a disk of the machine, if it can be one; nothing of it is in the share then.
-absl::StatusOr<bool> TakeRootfsAsDisk(ContainerMounts& mounts) {
-  if (!mounts.uses_disks) return false;
-  ASSIGN_OR_RETURN(std::optional<ContainerDisk> disk,
-                   FindRootfsDisk(mounts.options.rootfs, DiskMountPoint(mounts.options.id, mounts.disks.size())));
-  if (!disk.has_value()) return false;
-  mounts.guest_spec = WithRootfsAt(mounts.guest_spec, std::get<MountedDisk>(disk->use).mount_point);
-  mounts.disks.push_back(*std::move(disk));
-  return true;
-}
-
 absl::StatusOr<Export> ExportRootfs(const GuestSpec& spec, const ContainerMounts& mounts) {
   ASSIGN_OR_RETURN(UniqueFd rootfs, OpenRootfs(mounts.options, mounts.sandbox_id, spec.rootfs_path));
   MakeMountPoints(rootfs.get(), spec.mount_points);
@@ -204,12 +171,13 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
   mounts.limits = ReadContainerLimits(MemberOf(MemberOf(document->json(), "linux"), "resources"));
   const std::string host_path = ContainerHostPath(mounts.sandbox_id, options.id);
   std::vector<Export> exports;
-  ASSIGN_OR_RETURN(const bool is_rootfs_disk, TakeRootfsAsDisk(mounts));
-  if (!is_rootfs_disk) {
+  ASSIGN_OR_RETURN(const RootfsDisk rootfs_disk, TakeRootfsDisk(*document, mounts));
+  if (rootfs_disk != RootfsDisk::kWhole) {
+    if (rootfs_disk == RootfsDisk::kWrites) spec->rootfs_options.read_only = ReadOnly::kAll;
     ASSIGN_OR_RETURN(Export rootfs, ExportRootfs(*spec, mounts));
     exports.push_back(std::move(rootfs));
   }
-  RETURN_IF_ERROR(FindDisks(*document, mounts));
+  RETURN_IF_ERROR(TakeBlockDevices(*document, mounts));
   for (const SharedMount& mount : spec->shared_mounts) {
     ASSIGN_OR_RETURN(UniqueFd tree, CopyMount(InBundle(options.bundle, mount.source), mount.options.is_recursive));
     const std::string what = absl::StrCat("sharing \"", mount.source, "\"");

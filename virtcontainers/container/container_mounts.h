@@ -25,7 +25,9 @@ struct ContainerMounts {
   std::string sandbox_id;
   ContainerOptions options;
   HostNamespaceRules host_namespaces;
-  bool uses_disks = true;  // not disable_block_device_use
+  bool uses_disks = true;         // not disable_block_device_use
+  std::string scratch_directory;  // rootfs_disk_path; empty: what it writes to its rootfs is the host's
+  uint32_t scratch_mib = 0;
   std::shared_ptr<const ShareNamespace> share;
   bool is_pod = false;                                          // the sandbox has PodSettings
   std::string pod_etc_directory;                                // of these

@@ -22,6 +22,12 @@ struct MountedDisk {
   std::string mount_point;  // of the guest
 };
 
+// For what the container writes to its root file system, which is shared read-only.
+struct ScratchDisk {
+  std::string lower;        // the share's, of the guest
+  std::string mount_point;  // of both together
+};
+
 // An entry of linux.devices.
 struct DiskNode {
   std::string path;    // in the container
@@ -32,9 +38,12 @@ struct DiskNode {
 struct ContainerDisk {
   std::string source;  // of the host, as a caller knows it
   DiskFile file;
-  std::variant<MountedDisk, DiskNode> use;
+  std::variant<MountedDisk, ScratchDisk, DiskNode> use;
   std::string serial;  // by which the guest finds it; empty until it is plugged in
 };
+
+// Whether something of a container is written to disks that are kept.
+bool HasKeptDisks(const std::vector<ContainerDisk>& disks);
 
 // Where the agent mounts the disk number `index` of a container.
 std::string DiskMountPoint(const std::string& container_id, size_t index);

@@ -54,6 +54,7 @@ Co<absl::Status> SandboxDevices::PlugIn(Key key) {
   disk.serial = disks_[key].serial;
   disk.file = disks_[key].file.file;
   disk.is_read_only = disks_[key].file.is_read_only;
+  disk.is_temporary = disks_[key].file.is_temporary;
   hypervisors::Device device;
   device.id = disk.serial;
   device.kind = std::move(disk);

@@ -6,6 +6,7 @@
 
 #include "virtcontainers/sandbox/pod_holder.h"
 #include "virtcontainers/share/shared_directory.h"
+#include "virtcontainers/storage/scratch_disk.h"
 
 namespace kata::virtcontainers {
 namespace {
@@ -36,6 +37,14 @@ struct DiskWriter {
     storage.set_source(disk.serial);
     storage.set_mount_point(mounted.mount_point);
     for (const std::string& option : mounted.options) storage.add_options(option);
+  }
+  void operator()(const ScratchDisk& scratch) const {
+    agent::v1::Storage& storage = *request.add_storages();
+    storage.set_driver("scratch");
+    storage.set_fstype(kScratchType);
+    storage.set_source(disk.serial);
+    storage.set_mount_point(scratch.mount_point);
+    storage.set_lower(scratch.lower);
   }
   void operator()(const DiskNode& node) const {
     agent::v1::BlockDevice& device = *request.add_block_devices();

@@ -51,6 +51,10 @@ Co<absl::StatusOr<std::shared_ptr<Container>>> VmSandbox::CreateContainer(Contai
   host->options = std::move(options);
   host->host_namespaces = HostNamespaceRulesOf(options_.config);
   host->uses_disks = !options_.config.disable_block_device_use;
+  if (options_.config.rootfs_writes == RootfsWrites::kDisk) {
+    host->scratch_directory = options_.config.rootfs_disk_path;
+    host->scratch_mib = options_.config.rootfs_disk_size;
+  }
   auto made = co_await MakeContainer(host);
   if (!made.ok()) {
     if (!host->disks.empty()) co_await RemoveWithDisks(id);
@@ -196,7 +200,7 @@ Co<void> VmSandbox::RemoveWithDisks(std::string id) {
 Co<void> VmSandbox::LetGoOfDisks() {
   std::vector<std::string> ids;
   for (const auto& [id, entry] : containers_) {
-    if (!entry.host.disks.empty()) ids.push_back(id);
+    if (HasKeptDisks(entry.host.disks)) ids.push_back(id);
   }
   const auto until = std::chrono::steady_clock::now() + kFlushTimeout;
   for (const std::string& id : ids) {

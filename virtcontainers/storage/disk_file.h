@@ -18,6 +18,8 @@ struct DiskFile {
   // False for a block device to be written to that somebody else on the host has: it is mounted there, or part of
   // something. While one that is claimed is open, nobody else on the host gets it.
   bool is_claimed = true;
+  // Nobody needs it after the machine: what is written need never reach a disk of the host.
+  bool is_temporary = false;
 };
 
 // InvalidArgument for what is neither a regular file nor a block device, and for one without any room.
