@@ -35,7 +35,7 @@ namespace {
 constexpr size_t kHostnameSizeMax = 64;
 constexpr const char* kFeatures[] = {
     "storage-blk", "rekey", "clock",  "network",   "start-hooks", "resolver", "sandbox-container",
-    "pod",         "dial",  "resize", "next-hops", "held-pod",    "clone",    "block-devices"};
+    "pod",         "dial",  "resize", "next-hops", "held-pod",    "clone",    "block-devices", "host-sockets"};
 constexpr int kPodSysctlsMax = 256;
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
@@ -89,6 +89,7 @@ Service::Service(asio::any_io_executor executor, ExitTable* exits, std::function
       size_(&uevents_, {.cgroup = kContainersCgroup}),
       network_(executor_, GuestNetworkOptions()),
       resolver_(std::make_shared<Resolver>(executor_, kContainersCgroup)),
+      sockets_(std::make_shared<HostSockets>(executor_, kHostSockets)),
       token_sha256_(std::move(token_sha256)) {}
 
 absl::Status Service::RequireHello() const {
@@ -217,6 +218,12 @@ Co<absl::Status> Service::Dial(ttrpc::CallContext, std::shared_ptr<TunnelStream>
   co_return co_await RunTunnel(std::move(socket), std::move(stream), TunnelSide::kAnswerer);
 }
 
+Co<absl::Status> Service::AcceptSocket(ttrpc::CallContext, std::shared_ptr<TunnelStream> stream) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  auto sockets = sockets_;
+  co_return co_await sockets->Serve(std::move(stream));
+}
+
 absl::StatusOr<std::unique_ptr<SharedNamespaces>> Service::NamespacesFor(const ContainerSpec& spec) const {
   if (shared_ == nullptr) return nullptr;
   ASSIGN_OR_RETURN(SharedNamespaces chosen, shared_->Copy());
@@ -272,7 +279,10 @@ Co<absl::StatusOr<pid_t>> Service::MakeContainer(v1::CreateContainerRequest requ
   absl::Status status = co_await FillContainer(container, std::move(request), std::move(spec));
   if (!status.ok()) {
     auto found = containers_.find(id);
-    if (found != containers_.end() && found->second == container) containers_.erase(found);
+    if (found != containers_.end() && found->second == container) {
+      containers_.erase(found);
+      sockets_->Close(id);
+    }
     if (leaving_.count(container) != 0) co_return status;  // RemoveContainer sees to the rest
     absl::Status undone = UnmountStoragesOf(container);
     if (container->CgroupPath().empty() && undone.ok()) co_return status;
@@ -291,6 +301,8 @@ Co<absl::StatusOr<pid_t>> Service::MakeContainer(v1::CreateContainerRequest requ
 // The part of making `container` that waits. It has its name already: whoever removes it meanwhile makes this fail.
 Co<absl::Status> Service::FillContainer(std::shared_ptr<Container> container, v1::CreateContainerRequest request,
                                         ContainerSpec spec) {
+  // Before anything that waits: afterwards the name may be another's.
+  if (!request.sockets().empty()) CO_RETURN_IF_ERROR(sockets_->Open(container->id(), request.sockets()));
   if (!request.storages().empty()) {
     auto mounted = co_await MountStorages(request.storages(), &uevents_);
     if (!mounted.ok()) co_return mounted.status();
@@ -389,6 +401,7 @@ Co<absl::StatusOr<wire::Empty>> Service::RemoveContainer(ttrpc::CallContext, v1:
   auto container = found->second;
   // Its name is free at once, whatever of it does not end.
   containers_.erase(found);
+  sockets_->Close(id);
   leaving_.insert(container);
   absl::Status status = co_await RemoveAll(container);
   if (status.ok()) {

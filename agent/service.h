@@ -12,6 +12,7 @@
 #include "agent/container/container.h"
 #include "agent/machine_size.h"
 #include "agent/network/guest_network.h"
+#include "agent/network/host_sockets.h"
 #include "agent/network/resolver.h"
 #include "agent/process/exit_table.h"
 #include "agent/storage/uevents.h"
@@ -50,6 +51,7 @@ class Service : public v1::AgentService {
   Co<absl::StatusOr<v1::ResizeMachineResponse>> Resize(ttrpc::CallContext, v1::ResizeMachineRequest request) override;
   Co<absl::Status> Resolve(ttrpc::CallContext, std::shared_ptr<ResolverStream> stream) override;
   Co<absl::Status> Dial(ttrpc::CallContext, std::shared_ptr<TunnelStream> stream) override;
+  Co<absl::Status> AcceptSocket(ttrpc::CallContext, std::shared_ptr<TunnelStream> stream) override;
   Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(ttrpc::CallContext,
                                                                   v1::CreateContainerRequest request) override;
   Co<absl::StatusOr<wire::Empty>> StartContainer(ttrpc::CallContext, v1::ProcessId request) override;
@@ -91,6 +93,7 @@ class Service : public v1::AgentService {
   MachineSize size_;
   GuestNetwork network_;
   std::shared_ptr<Resolver> resolver_;
+  std::shared_ptr<HostSockets> sockets_;
   std::function<std::string()> token_sha256_;
   bool has_said_hello_ = false;
   std::chrono::steady_clock::time_point hello_answered_at_;

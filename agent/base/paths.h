@@ -13,5 +13,7 @@ inline constexpr char kSetUpCgroup[] = "/sys/fs/cgroup/kata/.setup";
 // A directory of the guest's root that nothing is mounted on, for a mount namespace of one process.
 inline constexpr char kMountPoint[] = "/mnt";
 inline constexpr char kMemoryVolumes[] = "/run/kata-containers/memory";
+// DIRECTORY/CONTAINER/N: sockets that lead to the host.
+inline constexpr char kHostSockets[] = "/run/kata-containers/sockets";
 
 }  // namespace kata::agent

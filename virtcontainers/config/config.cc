@@ -32,6 +32,7 @@ absl::Status SetFromToml(const ConfigKey& key, Config& config, const toml::node&
     for (const toml::node& entry : *array) {
       if (!entry.is_string()) return bad;
       texts.push_back(*entry.value<std::string>());
+      if (list->check) RETURN_IF_ERROR(list->check(texts.back()));
     }
     config.*list->member = std::move(texts);
     return absl::OkStatus();

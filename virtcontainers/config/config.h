@@ -56,6 +56,7 @@ struct Config {
   NetworkModel internetworking_model = NetworkModel::kTcFilter;
   bool sandbox_cgroup_only = true;
   bool port_forward = true;
+  std::vector<std::string> shared_sockets;  // patterns (sockets/socket_rules.h)
   HostNamespace host_network = HostNamespace::kRefuse;
   HostNamespace host_pid = HostNamespace::kRefuse;
   HostNamespace host_ipc = HostNamespace::kRefuse;

@@ -8,6 +8,8 @@
 #include <absl/strings/str_join.h>
 #include <absl/strings/str_replace.h>
 
+#include "virtcontainers/sockets/socket_rules.h"
+
 namespace kata::virtcontainers {
 namespace {
 
@@ -134,7 +136,7 @@ std::vector<ConfigKey> MakeKeys() {
        ""},
       {kQemu, "vhost_user_vsock_daemon", TextKey{&Config::vhost_user_vsock_daemon, true}, "",
        "The vhost-device-vsock program, an absolute path.", ""},
-      {kQemu, "enable_annotations", ListKey{&Config::enable_annotations}, "",
+      {kQemu, "enable_annotations", ListKey{&Config::enable_annotations, {}}, "",
        "Annotations that a pod may set a key with, each by its whole name, e.g. "
        "\"io.katacontainers.config.hypervisor.default_memory\". Others are refused. Those that there are stand with "
        "their keys; none of them can choose a file, a program or kernel parameters.",
@@ -154,6 +156,13 @@ std::vector<ConfigKey> MakeKeys() {
        "A TCP connection that a program of the host makes to 127.0.0.1 or ::1 in the pod's network namespace arrives "
        "at "
        "the loopback of the machine, where the pod's servers listen: kubectl port-forward comes so. Needs Linux 5.9.",
+       ""},
+      {kRuntime, "shared_sockets", ListKey{&Config::shared_sockets, &CheckSocketPattern}, "",
+       "Unix stream sockets of the host that a pod may be given by a bind mount of the socket itself, as patterns of "
+       "paths, e.g. [\"/run/spire/agent.sock\", \"/run/csi/*.sock\"]; others are refused. * stands for any part of a "
+       "name, not for a slash, nor for a dot that a name begins with. Links are resolved first: /run/docker.sock, not "
+       "/var/run/docker.sock. Who owns the guest can talk to these servers as root of the host; name no directory in "
+       "which others than root can make sockets.",
        ""},
       {kRuntime, "sandbox_cgroup_only", SwitchKey{&Config::sandbox_cgroup_only}, "",
        "All of a pod's processes on the host (machine, virtiofsd, shim) are in the pod's cgroup, so that its limits "

@@ -34,6 +34,7 @@ struct ChoiceKey {
 };
 struct ListKey {
   std::vector<std::string> Config::*member;
+  std::function<absl::Status(const std::string&)> check;  // of each entry; empty: any text
 };
 
 struct ConfigKey {

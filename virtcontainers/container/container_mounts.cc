@@ -30,6 +30,8 @@ namespace {
 
 // Of one volume that is "rbind", "ro". Each is a mount of the guest; those beyond stay read-only.
 constexpr size_t kWritableMountsMax = 256;
+// The owner of what an idmapped mount does not map, as the kernel shows it.
+constexpr uint32_t kNobody = 65534;
 
 struct Export {
   std::string target;
@@ -96,17 +98,41 @@ absl::StatusOr<UniqueFd> OpenRootfs(const ContainerOptions& options, const std::
   return CopyMount(path, /*is_recursive=*/true);
 }
 
-// What the guest has itself: its devices, and memory volumes, which are added to `mounts`.
-absl::StatusOr<std::optional<std::string>> FindInGuest(ContainerMounts& mounts, const std::string& source,
-                                                       const std::string& destination) {
-  if (IsGuestOwn(source)) return source;
+// As an idmapped mount would show an owner.
+uint32_t Mapped(const std::vector<IdMapping>& mappings, uint32_t id) {
+  if (mappings.empty()) return id;
+  for (const IdMapping& mapping : mappings) {
+    if (id >= mapping.container && id - mapping.container < mapping.size)
+      return mapping.host + (id - mapping.container);
+  }
+  return kNobody;
+}
+
+// Of the host's sockets the guest has its own, which lead to them.
+absl::StatusOr<std::optional<GuestPlace>> FindSocket(ContainerMounts& mounts, const BindMount& bind) {
+  ASSIGN_OR_RETURN(std::optional<HostSocket> socket,
+                   FindHostSocket(InBundle(mounts.options.bundle, bind.source), mounts.socket_rules));
+  if (!socket.has_value()) return std::nullopt;
+  socket->uid = Mapped(bind.id_map.uids, socket->uid);
+  socket->gid = Mapped(bind.id_map.gids, socket->gid);
+  mounts.sockets.push_back(*std::move(socket));
+  return GuestPlace{absl::StrCat(kGuestSockets, "/", mounts.options.id, "/", mounts.sockets.size() - 1),
+                    /*is_mapped=*/true};
+}
+
+// What the guest has itself: its devices, sockets, and memory volumes. The last two are added to `mounts`.
+absl::StatusOr<std::optional<GuestPlace>> FindInGuest(ContainerMounts& mounts, const BindMount& bind) {
+  if (IsGuestOwn(bind.source)) return GuestPlace{bind.source};
   // A pod's shared memory is that of the namespaces it has, which are the guest's own.
-  if (mounts.is_pod && source == kSharedMemory) return source;
+  if (mounts.is_pod && bind.source == kSharedMemory) return GuestPlace{bind.source};
+  auto socket = FindSocket(mounts, bind);
+  if (!socket.ok()) return Annotate(socket.status(), absl::StrCat("bind mount at \"", bind.destination, "\""));
+  if (socket->has_value()) return socket;
   const std::string notes = absl::StrCat(RuntimeDirectory(mounts.sandbox_id), "/memory");
-  ASSIGN_OR_RETURN(auto volume, FindMemoryVolume(source, destination, notes));
+  ASSIGN_OR_RETURN(auto volume, FindMemoryVolume(bind.source, bind.destination, notes));
   if (!volume.has_value()) return std::nullopt;
   mounts.memory_volumes.push_back(*volume);
-  return volume->GuestSource();
+  return GuestPlace{volume->GuestSource()};
 }
 
 // The guest has a volume in one mount, which is read-only as a whole; on the host the mounts below it may not be.
@@ -130,9 +156,7 @@ absl::Status AddWritableMounts(const std::string& host_path, const GuestSpec& sp
 absl::StatusOr<GuestSpec> GuestSpecOf(const OciDocument& document, ContainerMounts& mounts) {
   const ContainerOptions& options = mounts.options;
   if (options.is_sandbox) return MakeSandboxSpec(document, options.terminal);
-  const GuestSource guest_source = [&mounts](const std::string& source, const std::string& destination) {
-    return FindInGuest(mounts, source, destination);
-  };
+  const GuestSource guest_source = [&mounts](const BindMount& bind) { return FindInGuest(mounts, bind); };
   return MakeGuestSpec(document, ContainerGuestPath(options.id), options.terminal, guest_source);
 }
 

@@ -17,6 +17,7 @@
 #include "virtcontainers/paths.h"
 #include "virtcontainers/share/share_namespace.h"
 #include "virtcontainers/size/container_limits.h"
+#include "virtcontainers/sockets/host_socket.h"
 #include "virtcontainers/storage/memory_volume.h"
 
 namespace kata::virtcontainers {
@@ -28,6 +29,7 @@ struct ContainerMounts {
   bool uses_disks = true;         // not disable_block_device_use
   std::string scratch_directory;  // rootfs_disk_path; empty: what it writes to its rootfs is the host's
   uint32_t scratch_mib = 0;
+  SocketRules socket_rules;
   std::shared_ptr<const ShareNamespace> share;
   bool is_pod = false;                                          // the sandbox has PodSettings
   std::string pod_etc_directory;                                // of these
@@ -37,6 +39,7 @@ struct ContainerMounts {
   ContainerLimits limits;                                       // as well; none of a sandbox container
   std::vector<MemoryVolume> memory_volumes;
   std::vector<ContainerDisk> disks;  // opened by Prepare, not plugged in
+  std::vector<HostSocket> sockets;  // of the host that its mounts name; their owners as the container sees them
   std::shared_ptr<const HostHooks> hooks;
 };
 

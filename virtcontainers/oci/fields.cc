@@ -40,7 +40,9 @@ std::vector<FieldRule> MakeRules() {
       {"root.readonly", kDone, ""},
       {"mounts[].destination", kDone, ""},
       {"mounts[].type", kDone, ""},
-      {"mounts[].source", kDone, "of a bind mount: the host's path; below /dev, /proc and /sys the guest's"},
+      {"mounts[].source", kDone,
+       "of a bind mount: the host's path; below /dev, /proc and /sys the guest's; a unix socket of the host if "
+       "shared_sockets lists it"},
       {"mounts[].options", kDone, ""},
       {"mounts[].uidMappings", kDone, "of bind mounts; the host's kernel and file system must have idmapped mounts"},
       {"mounts[].gidMappings", kDone, "as uidMappings"},

@@ -110,17 +110,17 @@ absl::Status EditMounts(Json& spec, const std::string& guest_dir, const GuestSou
     const bool is_bind = IsBind(mount, options);
     const std::string what = absl::StrCat("bind mount at \"", TextOf(mount, "destination"), "\"");
     if (is_bind && source.empty()) return absl::InvalidArgumentError(absl::StrCat(what, ": it has no source"));
-    std::optional<std::string> own;
+    ASSIGN_OR_RETURN(IdMap id_map, TakeIdMap(mount, MemberOf(spec, "linux")));
+    std::optional<GuestPlace> own;
     if (is_bind) {
-      ASSIGN_OR_RETURN(own, guest_source(source, TextOf(mount, "destination")));
+      ASSIGN_OR_RETURN(own, guest_source(BindMount{source, TextOf(mount, "destination"), id_map}));
     }
     const bool is_shared = is_bind && !own.has_value();
-    ASSIGN_OR_RETURN(IdMap id_map, TakeIdMap(mount, MemberOf(spec, "linux")));
-    if (!id_map.empty() && !is_shared) {
+    if (!id_map.empty() && !is_shared && !(own.has_value() && own->is_mapped)) {
       return absl::InvalidArgumentError(absl::StrCat("mounts: \"", TextOf(mount, "destination"),
                                                      "\": only bind mounts of the host's files can be idmapped"));
     }
-    if (own.has_value()) mount["source"] = *own;
+    if (own.has_value()) mount["source"] = own->path;
     if (!is_shared) continue;
     RETURN_IF_ERROR(Annotate(RefuseUnknownWords(options), what));
     SharedMount entry;

@@ -47,10 +47,18 @@ struct GuestProcessSpec {
   std::string unknown_fields;
 };
 
-// The path in the guest of a bind mount's source that the guest has itself; nothing for one of the
-// host.
-using GuestSource = std::function<absl::StatusOr<std::optional<std::string>>(const std::string& source,
-                                                                             const std::string& destination)>;
+struct BindMount {
+  std::string source;
+  std::string destination;
+  IdMap id_map;  // that its owners are to be seen by; empty for most
+};
+// Where the guest has a bind mount's source.
+struct GuestPlace {
+  std::string path;
+  bool is_mapped = false;  // by the mount's id_map, which nobody else sees to
+};
+// The place of a source that the guest has itself; nothing for one of the host.
+using GuestSource = std::function<absl::StatusOr<std::optional<GuestPlace>>(const BindMount& bind)>;
 
 // Puts the rootfs at <guest_dir>/rootfs and the sources of bind mounts at <guest_dir>/<share_name>;
 // but for those that `guest_source` knows. Host-only parts (hooks but for startContainer, the

@@ -94,6 +94,12 @@ agent::v1::CreateContainerRequest MakeContainerRequest(const ContainerMounts& mo
   request.set_has_stderr(mounts.options.stdio.has_stderr);
   for (const MemoryVolume& volume : mounts.memory_volumes) AddMemoryVolume(volume, *request.add_memory_volumes());
   for (const ContainerDisk& disk : mounts.disks) std::visit(DiskWriter{disk, request}, disk.use);
+  for (const HostSocket& socket : mounts.sockets) {
+    agent::v1::HostSocket& entry = *request.add_sockets();
+    entry.set_mode(socket.mode);
+    entry.set_uid(socket.uid);
+    entry.set_gid(socket.gid);
+  }
   return request;
 }
 

@@ -362,6 +362,7 @@ Co<absl::Status> VmSandbox::ReleaseAll() {
     std::shared_ptr<Latch> gone = creators_gone_;
     co_await gone->Wait();
   }
+  sockets_->Stop();
   for (auto& [id, entry] : containers_) entry.container->StopAll(kVmDiedStatus);
   containers_.clear();
   absl::Status left = co_await network_->Release();

@@ -22,6 +22,7 @@ using Json = nlohmann::json;
 constexpr char kStartHooksFeature[] = "start-hooks";
 constexpr char kSandboxFeature[] = "sandbox-container";
 constexpr char kBlockDevicesFeature[] = "block-devices";
+constexpr char kHostSocketsFeature[] = "host-sockets";
 constexpr std::chrono::seconds kRemoveTimeout{2};
 // For what a guest has not written to its disks yet.
 constexpr std::chrono::seconds kFlushTimeout{20};
@@ -55,6 +56,7 @@ Co<absl::StatusOr<std::shared_ptr<Container>>> VmSandbox::CreateContainer(Contai
     host->scratch_directory = options_.config.rootfs_disk_path;
     host->scratch_mib = options_.config.rootfs_disk_size;
   }
+  host->socket_rules = {options_.config.shared_sockets, options_.config.file};
   auto made = co_await MakeContainer(host);
   if (!made.ok()) {
     if (!host->disks.empty()) co_await RemoveWithDisks(id);
@@ -90,6 +92,7 @@ Co<absl::Status> VmSandbox::DeleteContainer(std::string id) {
     co_return absl::FailedPreconditionError(absl::StrCat("deleting container \"", id, "\": it is running"));
   }
   auto host = std::make_shared<ContainerMounts>(at->second.host);
+  sockets_->Remove(id);
   co_await RemoveContainer(container, !host->disks.empty());
   std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
   absl::Status status = co_await RunBlocking(pool_, std::move(undo));
@@ -162,7 +165,14 @@ Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> VmSandbox::MakeContainer(std
     co_await RemoveContainer(container, !host->disks.empty());
     co_return hooked;
   }
+  ServeSockets(*host);
   co_return container;
+}
+
+void VmSandbox::ServeSockets(const ContainerMounts& host) {
+  std::vector<std::string> paths;
+  for (const HostSocket& socket : host.sockets) paths.push_back(socket.path);
+  if (!paths.empty()) sockets_->Add(connection_, host.options.id, std::move(paths));
 }
 
 Co<void> VmSandbox::RaiseScore(int score) {
@@ -265,6 +275,8 @@ absl::Status VmSandbox::CheckFeatures(const ContainerMounts& host) const {
   };
   if (!host.hooks->GuestState().empty() && !features_.contains(kStartHooksFeature))
     return too_old("hooks.startContainer");
+  if (!host.sockets.empty() && !features_.contains(kHostSocketsFeature))
+    return too_old(absl::StrCat("sharing socket \"", host.sockets[0].path, "\""));
   if (host.options.is_sandbox && !features_.contains(kSandboxFeature)) return too_old("a sandbox container");
   if (!host.disks.empty() && !features_.contains(kBlockDevicesFeature)) return too_old("a disk");
   return absl::OkStatus();

@@ -20,6 +20,7 @@
 #include "virtcontainers/sandbox/sandbox_share.h"
 #include "virtcontainers/sandbox/sandbox_size.h"
 #include "virtcontainers/sandbox/vm_sandbox.h"
+#include "virtcontainers/sockets/socket_relay.h"
 
 namespace kata::virtcontainers {
 
@@ -33,6 +34,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
         hypervisor_(std::move(hypervisor)),
         share_(std::make_shared<SandboxShare>(executor, pool, options_.id)),
         network_(std::make_shared<SandboxNetwork>(executor, pool, hypervisor_)),
+        sockets_(std::make_shared<SocketRelay>(executor, pool)),
         cgroup_(std::make_shared<SandboxCgroup>(SandboxCgroupOptions{.sandbox_id = options_.id,
                                                                      .path = options_.cgroup_path,
                                                                      .is_only = options_.config.sandbox_cgroup_only,
@@ -125,6 +127,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
 
   absl::Status CheckFeatures(const ContainerMounts& host) const;
 
+  void ServeSockets(const ContainerMounts& host);
+
   static absl::Status AgentTooOld();
 
   absl::Status NotRunning() const;
@@ -157,6 +161,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
   const std::shared_ptr<SandboxShare> share_;
   const std::shared_ptr<SandboxNetwork> network_;
+  const std::shared_ptr<SocketRelay> sockets_;
   const std::shared_ptr<SandboxCgroup> cgroup_;
   const std::shared_ptr<SandboxSize> size_;
   const std::shared_ptr<SandboxDevices> devices_;

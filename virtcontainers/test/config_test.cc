@@ -115,6 +115,23 @@ TEST_F(ConfigTest, ListsAreReadAndChecked) {
             "configuration \"" + file_ + "\" line 2: key \"enable_annotations\": a list of strings is needed");
 }
 
+TEST_F(ConfigTest, APodCannotListASocketOfTheHost) {
+  Config config;
+  config.enable_annotations = {"io.katacontainers.config.runtime.shared_sockets"};
+  const absl::Status status = ApplyAnnotations(config, {{config.enable_annotations[0], "/run/a"}});
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_TRUE(config.shared_sockets.empty());
+}
+
+TEST_F(ConfigTest, PatternsOfSocketsAreChecked) {
+  auto config = LoadConfig("/opt/kata", Write("c.toml", "[runtime]\nshared_sockets = [\"/run/a\", \"/run/*.sock\"]\n"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->shared_sockets, (std::vector<std::string>{"/run/a", "/run/*.sock"}));
+  EXPECT_EQ(
+      ErrorOf("[runtime]\nshared_sockets = [\"/run/a\", \"run/b\"]\n"),
+      "configuration \"" + file_ + "\" line 2: key \"shared_sockets\": pattern \"run/b\": an absolute path is needed");
+}
+
 constexpr char kMemory[] = "io.katacontainers.config.hypervisor.default_memory";
 
 TEST_F(ConfigTest, AnAnnotationIsDeniedUnlessItsWholeNameIsEnabled) {

@@ -18,14 +18,13 @@ absl::StatusOr<GuestSpec> MakeGuestSpec(const std::string& text, const std::stri
 
 using Json = nlohmann::json;
 
-absl::StatusOr<std::optional<std::string>> NothingInGuest(const std::string&, const std::string&) {
-  return std::nullopt;
-}
-// Devices, and one volume.
-absl::StatusOr<std::optional<std::string>> SomeInGuest(const std::string& source, const std::string& destination) {
-  if (source == "/dev/x") return source;
-  if (destination == "/cache") return "/guest/volume";
-  if (destination == "/bad") return absl::NotFoundError("bad");
+absl::StatusOr<std::optional<GuestPlace>> NothingInGuest(const BindMount&) { return std::nullopt; }
+// Devices, one volume, and a socket.
+absl::StatusOr<std::optional<GuestPlace>> SomeInGuest(const BindMount& bind) {
+  if (bind.source == "/dev/x") return GuestPlace{bind.source};
+  if (bind.destination == "/cache") return GuestPlace{"/guest/volume"};
+  if (bind.destination == "/socket") return GuestPlace{"/guest/socket", /*is_mapped=*/true};
+  if (bind.destination == "/bad") return absl::NotFoundError("bad");
   return std::nullopt;
 }
 
@@ -163,6 +162,24 @@ TEST(OciSpec, RefusesIdmapsThatItCannotMake) {
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << mount << ": " << status;
     EXPECT_NE(status.message().find("\"/a\""), std::string::npos) << status;
   }
+}
+
+TEST(OciSpec, OfWhatTheGuestHasOnlyWhatIsMappedAlreadyCanBeIdmapped) {
+  const auto idmapped = [](const std::string& destination) {
+    return R"({"process": {}, "root": {}, "mounts": [{"type": "bind", "source": "/s", "options": ["bind", "idmap"],
+      "uidMappings": [{"containerID": 0, "hostID": 7, "size": 1}],
+      "gidMappings": [{"containerID": 0, "hostID": 7, "size": 1}], "destination": ")" +
+           destination + "\"}]}";
+  };
+  EXPECT_TRUE(absl::IsInvalidArgument(MakeGuestSpec(idmapped("/cache"), "/g", false, SomeInGuest).status()));
+  auto spec = MakeGuestSpec(idmapped("/socket"), "/g", false, SomeInGuest);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  const Json mount = Json::parse(spec->json)["mounts"][0];
+  EXPECT_EQ(mount, Json({{"type", "bind"},
+                         {"source", "/guest/socket"},
+                         {"destination", "/socket"},
+                         {"options", Json::array({"bind"})}}));
+  EXPECT_TRUE(spec->shared_mounts.empty());
 }
 
 TEST(OciSpec, NotesNamespacesOfProcesses) {

@@ -47,6 +47,7 @@ class FakeAgent final : public v1::AgentService {
     if (has_sandbox_containers) response.add_features("sandbox-container");
     if (has_pod) response.add_features("pod");
     if (has_held_pods) response.add_features("held-pod");
+    if (has_host_sockets) response.add_features("host-sockets");
     response.set_kernel_release("6.1.0 \x1b[2J");
     co_return response;
   }
@@ -66,6 +67,11 @@ class FakeAgent final : public v1::AgentService {
   }
   Co<absl::Status> Dial(CallContext,
                         std::shared_ptr<ttrpc::MessageStream<v1::TunnelMessage, v1::TunnelMessage>>) override {
+    co_return absl::OkStatus();
+  }
+  Co<absl::Status> AcceptSocket(CallContext,
+                                std::shared_ptr<ttrpc::MessageStream<v1::TunnelMessage, v1::TunnelMessage>>) override {
+    co_await forever.Wait();
     co_return absl::OkStatus();
   }
   Co<absl::Status> Resolve(CallContext,
@@ -163,6 +169,7 @@ class FakeAgent final : public v1::AgentService {
   v1::CreateContainerRequest created;  // the last one
   bool has_pod = false;
   bool has_held_pods = false;
+  bool has_host_sockets = false;
   v1::CreateSandboxRequest sandbox;
   std::vector<v1::RekeyRequest> rekeyed;
   bool is_rekeyed_first = false;  // before the sandbox
