@@ -34,8 +34,8 @@ namespace {
 
 constexpr size_t kHostnameSizeMax = 64;
 constexpr const char* kFeatures[] = {
-    "storage-blk", "rekey", "clock",  "network",   "start-hooks", "resolver", "sandbox-container",
-    "pod",         "dial",  "resize", "next-hops", "held-pod",    "clone",    "block-devices", "host-sockets"};
+    "storage-blk", "rekey",  "clock",     "network",  "start-hooks", "resolver",      "sandbox-container", "pod",
+    "dial",        "resize", "next-hops", "held-pod", "clone",       "block-devices", "host-sockets"};
 constexpr int kPodSysctlsMax = 256;
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.

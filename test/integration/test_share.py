@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 import harness
+from test_neighbours import annotations
 
 # In a container with all capabilities, which is as good as the guest's root: the whole share, without any of the
 # container's own mounts in between.
@@ -85,7 +86,7 @@ def test_a_killed_shim_leaves_no_mount(kata, volume):
 def write_everywhere(kata, flags, remount=""):
     """What a container with all capabilities could write to: at the top of the volume, and in the mount below."""
     script = f"""{remount} {WHOLE_SHARE} || exit 9
-        for at in /m/*/mounts/*/file /m/*/mounts/*/sub/file; do
+        for at in /m/.volumes/*/file /m/.volumes/*/sub/file; do
           (echo changed >$at) 2>/dev/null && echo $at
         done; exit 0"""
     result = kata.run("sh", "-c", script, flags=("--privileged", *flags))
@@ -196,3 +197,29 @@ def test_a_program_is_read_once(kata):
         assert kata.exec(identity, "sh", "-c", starts).code == 0
 
         assert read_by_virtiofsd() - before < os.stat("/bin/busybox").st_size
+
+
+def test_containers_of_a_pod_have_the_same_files(kata, volume):
+    """Fifos, locks and contents of a volume are between them, also for one that may only read it."""
+    pod = kata.new_id("pod")
+    one, two, reader = (f"{pod}-{name}" for name in ("one", "two", "reader"))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(kata.container(identity=pod, flags=annotations("sandbox", pod)))
+        for identity, options in ((one, "rbind:rw"), (two, "rbind:rw"), (reader, "rbind:ro")):
+            flags = (*annotations("container", pod), *bind(volume, options))
+            stack.enter_context(kata.container("sleep", "1000", identity=identity, flags=flags))
+
+        for other in (two, reader):
+            assert kata.exec(one, "sh", "-c", "rm -f /v/fifo; mkfifo /v/fifo; (echo through >/v/fifo) &").code == 0
+            assert kata.exec(other, "cat", "/v/fifo").out == b"through\n"
+
+        assert kata.exec(one, "sh", "-c", "flock /v/file sleep 1000 & until ! flock -n /v/file true; do :; done").code == 0
+        assert kata.exec(two, "flock", "-n", "/v/file", "true").code == 1
+
+        for number in range(20):  # the host's changes would take up to a second
+            kata.exec(one, "sh", "-c", f"echo {number:02} >/v/file")
+            for other in (two, reader):
+                assert kata.exec(other, "cat", "/v/file").out == b"%02d\n" % number
+        assert "Read-only file system" in kata.exec(reader, "touch", "/v/new").err
+        kata.remove(one)
+        assert kata.exec(two, "cat", "/v/file").out == b"19\n"

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <map>
 #include <vector>
 
 #include <absl/strings/match.h>
@@ -136,21 +137,48 @@ absl::StatusOr<std::optional<GuestPlace>> FindInGuest(ContainerMounts& mounts, c
 }
 
 // The guest has a volume in one mount, which is read-only as a whole; on the host the mounts below it may not be.
-absl::Status AddWritableMounts(const std::string& host_path, const GuestSpec& spec, ContainerMounts& mounts) {
-  for (const SharedMount& mount : spec.shared_mounts) {
+absl::Status AddWritableMounts(const std::vector<VolumePlace>& places, const GuestSpec& spec, ContainerMounts& mounts) {
+  for (size_t i = 0; i < places.size(); ++i) {
+    const SharedMount& mount = spec.shared_mounts[i];
     if (mount.options.read_only != ReadOnly::kTop || !mount.options.is_recursive) continue;
-    ASSIGN_OR_RETURN(std::vector<std::string> below,
-                     WritableMountsBelow(absl::StrCat(host_path, "/", mount.share_name)));
+    ASSIGN_OR_RETURN(std::vector<std::string> below, WritableMountsBelow(places[i].host));
     if (below.empty()) continue;
     if (below.size() > kWritableMountsMax) {
       log::Warn("bind of \"{}\": of {} writable mounts below it {} stay read-only", mount.source, below.size(),
                 below.size() - kWritableMountsMax);
       below.resize(kWritableMountsMax);
     }
-    mounts.guest_spec =
-        WithWritableMounts(mounts.guest_spec, ContainerGuestPath(mounts.options.id), mount.share_name, below);
+    mounts.guest_spec = WithWritableMounts(mounts.guest_spec, places[i].guest, below);
   }
   return absl::OkStatus();
+}
+
+// Where the guest has the volumes of the container, in their order. One with ids of its own is nobody else's: it is
+// added to `exports`.
+absl::StatusOr<std::vector<VolumePlace>> PlaceVolumes(const GuestSpec& spec, ContainerMounts& mounts,
+                                                      std::vector<Export>& exports) {
+  const ContainerOptions& options = mounts.options;
+  std::vector<VolumePlace> places;
+  std::map<std::string, std::string> sources;
+  for (const SharedMount& mount : spec.shared_mounts) {
+    const std::string source = InBundle(options.bundle, mount.source);
+    VolumePlace own{absl::StrCat(ContainerHostPath(mounts.sandbox_id, options.id), "/", mount.share_name),
+                    absl::StrCat(ContainerGuestPath(options.id), "/", mount.share_name)};
+    if (mount.id_map.empty()) {
+      ASSIGN_OR_RETURN(VolumePlace place, mounts.volumes->Add(options.id, source, mount.options));
+      sources[own.guest] = place.guest;
+      places.push_back(std::move(place));
+      continue;
+    }
+    ASSIGN_OR_RETURN(UniqueFd tree, CopyMount(source, mount.options.is_recursive));
+    const std::string what = absl::StrCat("sharing \"", mount.source, "\"");
+    RETURN_IF_ERROR(Annotate(ProtectMount(tree.get(), mount.options), what));
+    RETURN_IF_ERROR(Annotate(IdmapMount(tree.get(), mount.id_map), what));
+    exports.push_back({own.host, std::move(tree)});
+    places.push_back(std::move(own));
+  }
+  mounts.guest_spec = WithSources(mounts.guest_spec, sources);
+  return places;
 }
 
 absl::StatusOr<GuestSpec> GuestSpecOf(const OciDocument& document, ContainerMounts& mounts) {
@@ -193,7 +221,6 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
   mounts.oom_score = spec->oom_score;
   if (options.is_sandbox) return absl::OkStatus();
   mounts.limits = ReadContainerLimits(MemberOf(MemberOf(document->json(), "linux"), "resources"));
-  const std::string host_path = ContainerHostPath(mounts.sandbox_id, options.id);
   std::vector<Export> exports;
   ASSIGN_OR_RETURN(const RootfsDisk rootfs_disk, TakeRootfsDisk(*document, mounts));
   if (rootfs_disk != RootfsDisk::kWhole) {
@@ -202,16 +229,10 @@ absl::Status PrepareContainer(ContainerMounts& mounts) {
     exports.push_back(std::move(rootfs));
   }
   RETURN_IF_ERROR(TakeBlockDevices(*document, mounts));
-  for (const SharedMount& mount : spec->shared_mounts) {
-    ASSIGN_OR_RETURN(UniqueFd tree, CopyMount(InBundle(options.bundle, mount.source), mount.options.is_recursive));
-    const std::string what = absl::StrCat("sharing \"", mount.source, "\"");
-    RETURN_IF_ERROR(Annotate(ProtectMount(tree.get(), mount.options), what));
-    if (!mount.id_map.empty()) RETURN_IF_ERROR(Annotate(IdmapMount(tree.get(), mount.id_map), what));
-    exports.push_back({absl::StrCat(host_path, "/", mount.share_name), std::move(tree)});
-  }
-  return mounts.share->Run([&exports, &host_path, &spec, &mounts]() -> absl::Status {
+  ASSIGN_OR_RETURN(const std::vector<VolumePlace> places, PlaceVolumes(*spec, mounts, exports));
+  return mounts.share->Run([&exports, &places, &spec, &mounts]() -> absl::Status {
     for (const Export& entry : exports) RETURN_IF_ERROR(AttachMount(entry.mount.get(), entry.target));
-    return AddWritableMounts(host_path, *spec, mounts);
+    return AddWritableMounts(places, *spec, mounts);
   });
 }
 
@@ -223,6 +244,7 @@ absl::Status UndoContainer(const ContainerMounts& mounts) {
       RETURN_IF_ERROR(UnmountBelow(host_path));
       return RemoveTree(host_path);
     }));
+    if (mounts.volumes != nullptr) RETURN_IF_ERROR(mounts.volumes->Release(mounts.options.id));
   }
   if (mounts.hooks != nullptr) mounts.hooks->Stopped();
   return absl::OkStatus();

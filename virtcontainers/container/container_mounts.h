@@ -16,6 +16,7 @@
 #include "virtcontainers/oci/spec.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/share/share_namespace.h"
+#include "virtcontainers/share/shared_volumes.h"
 #include "virtcontainers/size/container_limits.h"
 #include "virtcontainers/sockets/host_socket.h"
 #include "virtcontainers/storage/memory_volume.h"
@@ -31,6 +32,7 @@ struct ContainerMounts {
   uint32_t scratch_mib = 0;
   SocketRules socket_rules;
   std::shared_ptr<const ShareNamespace> share;
+  std::shared_ptr<SharedVolumes> volumes;
   bool is_pod = false;                                          // the sandbox has PodSettings
   std::string pod_etc_directory;                                // of these
   std::string guest_spec;                                       // filled by Prepare
@@ -39,7 +41,7 @@ struct ContainerMounts {
   ContainerLimits limits;                                       // as well; none of a sandbox container
   std::vector<MemoryVolume> memory_volumes;
   std::vector<ContainerDisk> disks;  // opened by Prepare, not plugged in
-  std::vector<HostSocket> sockets;  // of the host that its mounts name; their owners as the container sees them
+  std::vector<HostSocket> sockets;   // of the host that its mounts name; their owners as the container sees them
   std::shared_ptr<const HostHooks> hooks;
 };
 

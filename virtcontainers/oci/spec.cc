@@ -232,10 +232,9 @@ absl::StatusOr<GuestSpec> MakeSandboxSpec(const OciDocument& document, bool term
   return out;
 }
 
-std::string WithWritableMounts(const std::string& spec_json, const std::string& guest_dir,
-                               const std::string& share_name, const std::vector<std::string>& below) {
+std::string WithWritableMounts(const std::string& spec_json, const std::string& source,
+                               const std::vector<std::string>& below) {
   Json spec = Json::parse(spec_json, nullptr, /*allow_exceptions=*/false);
-  const std::string source = absl::StrCat(guest_dir, "/", share_name);
   Json mounts = Json::array();
   for (const Json& mount : spec["mounts"]) {
     mounts.push_back(mount);
@@ -248,6 +247,16 @@ std::string WithWritableMounts(const std::string& spec_json, const std::string& 
     }
   }
   spec["mounts"] = std::move(mounts);
+  return spec.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string WithSources(const std::string& spec_json, const std::map<std::string, std::string>& sources) {
+  if (sources.empty()) return spec_json;
+  Json spec = Json::parse(spec_json, nullptr, /*allow_exceptions=*/false);
+  for (Json& mount : spec["mounts"]) {
+    const auto found = sources.find(TextOf(mount, "source"));
+    if (found != sources.end()) mount["source"] = found->second;
+  }
   return spec.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

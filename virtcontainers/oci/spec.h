@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -68,10 +69,12 @@ absl::StatusOr<GuestSpec> MakeGuestSpec(const OciDocument& document, const std::
 // Of a sandbox container, which has no root file system, no mounts and no program of an image: InvalidArgument for a
 // hook that would run in it.
 absl::StatusOr<GuestSpec> MakeSandboxSpec(const OciDocument& document, bool terminal);
-// Mounts at and below the bind with source <guest_dir>/<share_name> that are writable where it is read-only: `below`,
-// paths in it, as binds of their own. One mount of the guest holds them all, which "ro" makes read-only as a whole.
-std::string WithWritableMounts(const std::string& spec_json, const std::string& guest_dir,
-                               const std::string& share_name, const std::vector<std::string>& below);
+// Mounts below the bind with `source`, a path of the guest, that are writable where it is read-only: `below`, paths in
+// it, as binds of their own. One mount of the guest holds them all, which "ro" makes read-only as a whole.
+std::string WithWritableMounts(const std::string& spec_json, const std::string& source,
+                               const std::vector<std::string>& below);
+// The document whose mounts have other sources: by the ones that they have.
+std::string WithSources(const std::string& spec_json, const std::map<std::string, std::string>& sources);
 // The process object of an exec with `terminal` set to the caller's word.
 absl::StatusOr<GuestProcessSpec> MakeGuestProcess(const std::string& process_json, bool terminal);
 // Whether an update's `linux.resources` has no refused field.

@@ -62,6 +62,7 @@ Co<absl::Status> SandboxShare::Open(const Config& config, std::shared_ptr<hyperv
   };
   CO_ASSIGN_OR_RETURN(Made made, co_await RunBlockingFor<Made>(pool_, std::move(make)));
   mounts_ = made.mounts;
+  volumes_ = std::make_shared<SharedVolumes>(sandbox_id_, mounts_);
   daemon_ = made.daemon;
   if (daemon_->output.valid())
     Spawn(executor_, "logging virtiofsd", LogDaemon("virtiofsd", std::move(daemon_->output)));
@@ -94,6 +95,7 @@ void SandboxShare::KeepOnlyOwn() {
 
 std::function<absl::Status()> SandboxShare::Close() {
   auto daemon = std::exchange(daemon_, std::make_shared<Virtiofsd>());
+  volumes_ = nullptr;
   return [id = sandbox_id_, daemon, mounts = std::exchange(mounts_, nullptr)]() mutable {
     // Each step whatever came of the one before.
     absl::Status closed = StopVirtiofsd(*daemon, kVirtiofsdStopTimeout);

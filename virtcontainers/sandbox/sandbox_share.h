@@ -16,6 +16,7 @@
 #include "proto/base/coro.h"
 #include "virtcontainers/config/config.h"
 #include "virtcontainers/share/share_namespace.h"
+#include "virtcontainers/share/shared_volumes.h"
 #include "virtcontainers/share/virtiofsd.h"
 
 namespace kata::virtcontainers {
@@ -28,6 +29,8 @@ class SandboxShare : public std::enable_shared_from_this<SandboxShare> {
   Co<absl::Status> Open(const Config& config, std::shared_ptr<hypervisors::VmSpec> spec);
   // Where a container's mounts are made; null before it is open.
   const std::shared_ptr<const ShareNamespace>& mounts() const { return mounts_; }
+  // The same for volumes that several containers may have.
+  const std::shared_ptr<SharedVolumes>& volumes() const { return volumes_; }
   pid_t daemon_pid() const { return daemon_->process.pid; }    // 0: there is none
   uint64_t files_max() const { return daemon_->descriptors; }  // that the guest may know at once; 0: any number
   // The daemon's end; at once where there is none.
@@ -42,6 +45,7 @@ class SandboxShare : public std::enable_shared_from_this<SandboxShare> {
   asio::thread_pool& pool_;
   const std::string sandbox_id_;
   std::shared_ptr<const ShareNamespace> mounts_;
+  std::shared_ptr<SharedVolumes> volumes_;
   std::shared_ptr<Virtiofsd> daemon_ = std::make_shared<Virtiofsd>();
 };
 

@@ -363,7 +363,10 @@ Co<absl::Status> VmSandbox::ReleaseAll() {
     co_await gone->Wait();
   }
   sockets_->Stop();
-  for (auto& [id, entry] : containers_) entry.container->StopAll(kVmDiedStatus);
+  for (auto& [id, entry] : containers_) {
+    entry.container->StopAll(kVmDiedStatus);
+    devices_->ForgetAllOf(id);
+  }
   containers_.clear();
   absl::Status left = co_await network_->Release();
   std::function<absl::Status()> job = [id = options_.id, vsock = vsock_daemon_, stopped, close_share = share_->Close(),

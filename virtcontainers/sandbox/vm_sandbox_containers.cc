@@ -105,6 +105,7 @@ Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> VmSandbox::MakeContainer(std
   co_await share_ready_.Wait();
   if (state_ != State::kBooting && state_ != State::kRunning) co_return NotRunning();
   host->share = share_->mounts();
+  host->volumes = share_->volumes();
   if (options_.pod.has_value()) host->pod_etc_directory = options_.pod->etc_directory;
   host->is_pod = options_.pod.has_value();
   std::function<absl::Status()> prepare = [host] { return PrepareContainer(*host); };

@@ -40,6 +40,14 @@ absl::StatusOr<UniqueFd> CopyMount(const std::string& source, bool is_recursive)
   return mount;
 }
 
+absl::StatusOr<UniqueFd> CopyMount(int place, bool is_recursive) {
+  const unsigned flags =
+      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (is_recursive ? unsigned{AT_RECURSIVE} : 0);
+  UniqueFd mount(::open_tree(place, "", flags));
+  if (!mount.valid()) return ErrnoStatus(errno, "copying its mount");
+  return mount;
+}
+
 absl::Status ProtectMount(int mount, const ExportOptions& options) {
   mount_attr all{};
   all.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;

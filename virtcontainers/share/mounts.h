@@ -27,6 +27,8 @@ struct ExportOptions {
 
 // A detached copy of the mount at `source`, a directory or a file.
 absl::StatusOr<UniqueFd> CopyMount(const std::string& source, bool is_recursive);
+// The same of a place that is open already.
+absl::StatusOr<UniqueFd> CopyMount(int place, bool is_recursive);
 // Makes a detached mount fit for a guest: no set-user-ID program and no device of it works on the host, and what the
 // container may not write is read-only.
 absl::Status ProtectMount(int mount, const ExportOptions& options);

@@ -266,13 +266,21 @@ TEST(OciSpec, ReadOnlyRootIsExportedSoAndHasItsMountPoints) {
   EXPECT_EQ(spec->mount_points[2].path, "/app/here");
 }
 
+TEST(OciSpec, SourcesAreChangedByWhatTheyAre) {
+  const Json mounts = Json::parse(WithSources(
+      R"({"mounts": [{"source": "/g/mounts/0"}, {"source": "/g/mounts/01"}, {"type": "proc"}, {"source": "/g/mounts/0"}]})",
+      {{"/g/mounts/0", "/v/7"}}))["mounts"];
+  EXPECT_EQ(mounts,
+            Json::parse(R"([{"source": "/v/7"}, {"source": "/g/mounts/01"}, {"type": "proc"}, {"source": "/v/7"}])"));
+}
+
 TEST(OciSpec, WritableMountsBelowAReadOnlyOneGetBindsOfTheirOwn) {
   auto spec = MakeGuestSpec(R"({"process": {}, "root": {}, "mounts": [
     {"type": "bind", "source": "/s", "destination": "/d", "options": ["rbind", "ro", "nosuid", "rprivate", "rnoexec"]},
     {"type": "tmpfs", "source": "tmpfs", "destination": "/t"}]})",
                             "/g", false, NothingInGuest);
   ASSERT_TRUE(spec.ok()) << spec.status();
-  const Json mounts = Json::parse(WithWritableMounts(spec->json, "/g", "mounts/0", {"sub", "a/b"}))["mounts"];
+  const Json mounts = Json::parse(WithWritableMounts(spec->json, "/g/mounts/0", {"sub", "a/b"}))["mounts"];
   ASSERT_EQ(mounts.size(), 4u);
   EXPECT_EQ(mounts[0]["options"].size(), 5u);
   EXPECT_EQ(mounts[1], Json({{"type", "bind"},
