@@ -188,7 +188,7 @@ Co<absl::StatusOr<wire::Empty>> Service::CreateSandbox(ttrpc::CallContext, v1::C
     }
   }
   has_sandbox_ = true;
-  auto mounted = co_await MountStorages(request.storages(), &uevents_);
+  auto mounted = co_await MountStorages(request.storages(), &uevents_, exits_);
   if (!mounted.ok()) {
     has_sandbox_ = false;  // nothing half-made: a second try starts from the same point
     co_return mounted.status();
@@ -304,7 +304,7 @@ Co<absl::Status> Service::FillContainer(std::shared_ptr<Container> container, v1
   // Before anything that waits: afterwards the name may be another's.
   if (!request.sockets().empty()) CO_RETURN_IF_ERROR(sockets_->Open(container->id(), request.sockets()));
   if (!request.storages().empty()) {
-    auto mounted = co_await MountStorages(request.storages(), &uevents_);
+    auto mounted = co_await MountStorages(request.storages(), &uevents_, exits_);
     if (!mounted.ok()) co_return mounted.status();
     storages_[container] = *std::move(mounted);
   }

@@ -22,7 +22,9 @@ bool IsValid(const std::string& id, size_t size_max) {
 
 bool IsValidId(const std::string& id) { return IsValid(id, kIdSizeMax); }
 
-bool IsValidSandboxId(const std::string& id) { return IsValid(id, kSandboxIdSizeMax) && id != "shared"; }
+bool IsValidSandboxId(const std::string& id) {
+  return IsValid(id, kSandboxIdSizeMax) && id != "shared" && id != "direct-volumes";
+}
 
 std::string RuntimeDirectory(const std::string& sandbox_id) {
   return absl::StrCat("/run/kata-containers/", sandbox_id);

@@ -12,7 +12,7 @@ inline constexpr size_t kSandboxIdSizeMax = 96;  // with what makes it unique on
 
 // [A-Za-z0-9][A-Za-z0-9._-]{0,75}
 bool IsValidId(const std::string& id);
-// As above but for the size; "shared" is taken by a directory beside the sandboxes'.
+// As above but for the size; "shared" and "direct-volumes" are taken by directories beside the sandboxes'.
 bool IsValidSandboxId(const std::string& id);
 
 // Directories of a sandbox, as in the documents: /run/kata-containers/<id> and /run/kata-containers/shared/<id>.

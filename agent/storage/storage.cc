@@ -15,6 +15,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "agent/base/errors.h"
+#include "agent/storage/fs_group.h"
 #include "agent/storage/scratch.h"
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
@@ -61,7 +62,7 @@ absl::Status CheckMountPoint(const v1::Storage& storage) {
   return absl::InvalidArgumentError(absl::StrCat("storage at \"", storage.mount_point(), "\": not absolute"));
 }
 
-Co<absl::Status> MountWhenThere(v1::Storage storage, Uevents* events) {
+Co<absl::Status> MountWhenThere(v1::Storage storage, Uevents* events, ExitTable* exits) {
   if (storage.driver().empty()) co_return MountStorage(storage);
   CO_RETURN_IF_ERROR(CheckMountPoint(storage));
   if (storage.driver() != kDiskDriver && storage.driver() != kScratchDriver) {
@@ -71,7 +72,12 @@ Co<absl::Status> MountWhenThere(v1::Storage storage, Uevents* events) {
   auto disk = co_await WaitForDisk(storage.source(), events);
   if (!disk.ok()) co_return Annotate(disk.status(), absl::StrCat("storage at \"", storage.mount_point(), "\""));
   if (storage.driver() == kScratchDriver) co_return MountScratch(storage, *disk);
-  co_return Mount(storage, *disk);
+  CO_RETURN_IF_ERROR(Mount(storage, *disk));
+  if (!storage.has_fs_group()) co_return absl::OkStatus();
+  const std::string mount_point = storage.mount_point();
+  absl::Status given = co_await GiveToGroup(mount_point, storage.fs_group(), exits);
+  if (!given.ok()) UnmountStorages({mount_point}).IgnoreError();
+  co_return given;
 }
 
 }  // namespace
@@ -119,7 +125,7 @@ absl::Status MountStorage(const v1::Storage& storage) {
   return Mount(storage, storage.source());
 }
 
-Co<absl::StatusOr<std::vector<std::string>>> MountStorages(Storages storages, Uevents* events) {
+Co<absl::StatusOr<std::vector<std::string>>> MountStorages(Storages storages, Uevents* events, ExitTable* exits) {
   std::vector<std::string> mounted;
   if (storages.size() > kStoragesMax) {
     co_return absl::ResourceExhaustedError(absl::StrCat(storages.size(), " storages: at most ", kStoragesMax));
@@ -129,7 +135,7 @@ Co<absl::StatusOr<std::vector<std::string>>> MountStorages(Storages storages, Ue
     std::vector<std::string> mount_points;
     if (storage.driver() == kScratchDriver) mount_points.push_back(ScratchDiskPoint(storage));
     mount_points.push_back(storage.mount_point());
-    absl::Status status = co_await MountWhenThere(std::move(storage), events);
+    absl::Status status = co_await MountWhenThere(std::move(storage), events, exits);
     if (!status.ok()) {
       const absl::Status undone = UnmountStorages(mounted);
       if (!undone.ok()) log::Warn("undoing storages: {}", undone.message());

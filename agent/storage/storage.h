@@ -9,6 +9,7 @@
 #include <absl/status/statusor.h>
 #include <google/protobuf/repeated_field.h>
 
+#include "agent/process/exit_table.h"
 #include "agent/storage/uevents.h"
 #include "proto/schema/agent.pb.h"
 
@@ -30,7 +31,7 @@ absl::Status MountStorage(const v1::Storage& storage);
 
 using Storages = google::protobuf::RepeatedPtrField<v1::Storage>;
 // Mounts all in order; on failure those before are unmounted. The result is the mount points.
-Co<absl::StatusOr<std::vector<std::string>>> MountStorages(Storages storages, Uevents* events);
+Co<absl::StatusOr<std::vector<std::string>>> MountStorages(Storages storages, Uevents* events, ExitTable* exits);
 // In reverse order; each whatever became of the others.
 absl::Status UnmountStorages(const std::vector<std::string>& mount_points);
 

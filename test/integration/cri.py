@@ -176,8 +176,8 @@ class Pod:
     def address(self):
         return decode(self.status()[0][5])[1].decode()
 
-    def create(self, name, *command, resources=None, security=None, mounts=()):
-        config = {1: {1: name}, 2: {1: self.cri.image}, 3: list(command), 7: list(mounts), 11: f"{name}.log",
+    def create(self, name, *command, resources=None, security=None, mounts=(), devices=()):
+        config = {1: {1: name}, 2: {1: self.cri.image}, 3: list(command), 7: list(mounts), 8: list(devices), 11: f"{name}.log",
                   15: {1: resources or {}, 2: {3: self.namespaces, **(security or {})}}}
         answer = self.cri.call("CreateContainer", {1: self.identity, 2: config, 3: self.config})
         return decode(answer)[1].decode()

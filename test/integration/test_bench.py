@@ -49,7 +49,10 @@ def test_a_small_round_of_files_and_streams(prefix, tmp_path):
         for way in ("sequential write", "sequential read", "random read of 4 KiB", "random write of 4 KiB", "create", "open and read",
                     "unlink", "create, each one, processor"):
             values = rows[f"files, {place}: {way}"]
-            assert set(values) == {"kata", "runc", "raw"} and all(value[0] > 0 for value in values.values()), (place, way, values)
+            # So few operations may take less processor time than the host's kernel counts.
+            least = 0 if "processor" in way else 1e-9
+            is_good = set(values) == {"kata", "runc", "raw"} and all(value[0] >= least for value in values.values())
+            assert is_good, (place, way, values)
     # Whatever the guest keeps, the host is asked to make a file, to write it, and to remove it.
     assert rows["files, root: create, each one"]["kata"][0] >= 2
     assert 1 <= rows["files, volume: unlink, each one"]["kata"][0] < 5

@@ -10,6 +10,7 @@ import cri_cases
 import harness
 from cri import (EXITED, KATA, OF_NODE, OF_POD, READY, RUNC, RUNNING, CallError, Pod, containerd, major_version,
                  pod_of)
+from test_disks import loop_device
 from ttrpc_client import decode, decode_all
 
 ENDED_STATUS = 137
@@ -54,6 +55,24 @@ def test_pod_of_two_containers(cri, handler):
         third = pod.start("third", "sh", "-c", "exit 3")
         assert pod.wait_exit(third) == 3
         assert pod.state() == READY
+
+
+@BOTH
+def test_containers_of_a_pod_share_a_volume_that_is_a_block_device(cri, handler):
+    with loop_device(cri.directory) as disk, pod_of(cri, "block", handler=handler) as pod:
+        def start(name, permissions):
+            return pod.start(name, "sleep", "1000", devices=[{1: "/dev/xvda", 2: disk, 3: permissions}])
+        writer, reader = start("writer", "rwm"), start("reader", "r")
+        write = ("sh", "-c", "echo written | dd of=/dev/xvda conv=notrunc,fsync 2>/dev/null")
+        assert pod.exec(writer, *write)[0] == 0
+        assert pod.exec(reader, "head", "-n", "1", "/dev/xvda") == (0, "written\n")
+        assert pod.exec(reader, *write)[0] != 0
+
+        cri.call("StopContainer", {1: writer, 2: 0})
+        cri.call("RemoveContainer", {1: writer})
+        assert pod.exec(reader, "head", "-n", "1", "/dev/xvda") == (0, "written\n")
+        with open(disk, "rb") as file:
+            assert file.read(8) == b"written\n"
 
 
 @BOTH

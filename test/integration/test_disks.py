@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Block devices and images of the host that the machine gets as disks: a container's device, a root file system."""
+import base64
 import contextlib
+import json
 import os
+import pathlib
 import shutil
 import subprocess
 
@@ -20,18 +23,26 @@ def run(*words):
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.fixture
-def disk(kata):
-    """A loop device of 8 MiB, where the host has some."""
+@contextlib.contextmanager
+def loop_device(directory):
+    """Of 8 MiB, where the host has some."""
     if subprocess.run(["losetup", "--find"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no loop devices")
-    image = kata.directory / "disk.img"
+    image = directory / "disk.img"
     run("truncate", "-s", "8m", str(image))
     device = run("losetup", "--find", "--show", str(image)).strip()
-    yield device
-    run("losetup", "--detach", device)
-    wait_for(lambda: not run("losetup", "-j", str(image)), "the loop device to be let go")
-    image.unlink()
+    try:
+        yield device
+    finally:
+        run("losetup", "--detach", device)
+        wait_for(lambda: not run("losetup", "-j", str(image)), "the loop device to be let go")
+        image.unlink()
+
+
+@pytest.fixture
+def disk(kata):
+    with loop_device(kata.directory) as device:
+        yield device
 
 
 def claim(device):
@@ -222,3 +233,32 @@ def test_what_a_container_writes_on_a_disk_of_its_own(kata):
         result = other.run("sh", "-c", KIND, flags=("--read-only",))
         assert result.out == b"kataShared virtiofs\n"
     (kata.directory / "scratch").rmdir()
+
+
+DIRECT = pathlib.Path("/run/kata-containers/shared/direct-volumes")
+
+
+def test_a_volume_that_a_storage_plugin_has_assigned(kata, disk):
+    """As with Kata Containers: what says of a volume's path which disk it is."""
+    run("mke2fs", "-q", "-t", "ext4", disk)
+    volume = kata.directory / "pvc"
+    volume.mkdir()
+    said = DIRECT / base64.urlsafe_b64encode(str(volume).encode()).decode()
+    said.mkdir(parents=True)
+    (said / "mountInfo.json").write_text(json.dumps({
+        "volume-type": "block", "device": disk, "fstype": "ext4", "options": ["noatime"],
+        "metadata": {"fsGroup": "4321", "fsGroupChangePolicy": "Always"}}), encoding="utf-8")
+    try:
+        bind = ("--mount", f"type=bind,src={volume},dst=/data,options=rbind:rw")
+        script = "grep ' /data ' /proc/mounts | cut -d' ' -f1,3,4; stat -c '%g %a' /data; echo kept >/data/file"
+        result = kata.run("sh", "-c", script, flags=bind)
+        assert result.code == 0, result
+        name, kind, options, group, mode = result.out.decode().split()
+        assert (name, kind, group, mode) == ("/dev/vda", "ext4", "4321", "2775") and "noatime" in options.split(",")
+        assert not list(volume.iterdir())
+
+        result = kata.run("stat", "-c", "%g %a %s", "/data/file", flags=bind)
+        assert result.out == b"4321 664 5\n"
+    finally:
+        shutil.rmtree(DIRECT)
+        volume.rmdir()

@@ -3,9 +3,11 @@
 
 #include <utility>
 
+#include <absl/strings/str_cat.h>
 #include <nlohmann/json.hpp>
 
 #include "proto/base/status.h"
+#include "virtcontainers/devices/direct_volume.h"
 #include "virtcontainers/devices/rootfs_disk.h"
 #include "virtcontainers/json/members.h"
 #include "virtcontainers/oci/guest_disks.h"
@@ -13,6 +15,14 @@
 #include "virtcontainers/storage/scratch_disk.h"
 
 namespace kata::virtcontainers {
+namespace {
+
+absl::Status CheckRoom(const ContainerMounts& mounts) {
+  if (mounts.disks.size() < kContainerDisksMax) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("a container has at most ", kContainerDisksMax, " disks"));
+}
+
+}  // namespace
 
 absl::StatusOr<RootfsDisk> TakeRootfsDisk(const OciDocument& document, ContainerMounts& mounts) {
   const std::string mount_point = DiskMountPoint(mounts.options.id, mounts.disks.size());
@@ -36,13 +46,19 @@ absl::StatusOr<RootfsDisk> TakeRootfsDisk(const OciDocument& document, Container
   return RootfsDisk::kWrites;
 }
 
+absl::StatusOr<std::optional<std::string>> TakeDirectVolume(const std::string& source, ContainerMounts& mounts) {
+  const std::string mount_point = DiskMountPoint(mounts.options.id, mounts.disks.size());
+  ASSIGN_OR_RETURN(std::optional<ContainerDisk> disk, FindDirectVolume(source, mount_point));
+  if (!disk.has_value()) return std::nullopt;
+  RETURN_IF_ERROR(Annotate(CheckRoom(mounts), absl::StrCat("direct volume \"", source, "\"")));
+  mounts.disks.push_back(*std::move(disk));
+  return mount_point;
+}
+
 absl::Status TakeBlockDevices(const OciDocument& document, ContainerMounts& mounts) {
   for (const DiskWish& wish : DisksOf(document)) {
     const std::string what = absl::StrCat("device \"", wish.node.path, "\"");
-    if (mounts.disks.size() >= kContainerDisksMax) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat(what, ": a container has at most ", kContainerDisksMax, " disks"));
-    }
+    RETURN_IF_ERROR(Annotate(CheckRoom(mounts), what));
     auto source = FindBlockDevice(wish.node.major, wish.node.minor);
     if (!source.ok()) return Annotate(source.status(), what);
     auto file = OpenDiskFile(*source, wish.is_read_only);

@@ -2,6 +2,9 @@
 // The disks of one container, opened and added to its mounts. Blocking; pool threads.
 #pragma once
 
+#include <optional>
+#include <string>
+
 #include <absl/status/statusor.h>
 
 #include "virtcontainers/container/container_mounts.h"
@@ -18,6 +21,8 @@ enum class RootfsDisk {
 
 // With kWhole and kWrites `guest_spec` has its path.
 absl::StatusOr<RootfsDisk> TakeRootfsDisk(const OciDocument& document, ContainerMounts& mounts);
+// The path of the guest of a volume that is a disk of the machine (devices/direct_volume.h); nothing for any other.
+absl::StatusOr<std::optional<std::string>> TakeDirectVolume(const std::string& source, ContainerMounts& mounts);
 // The block devices that it was given by name.
 absl::Status TakeBlockDevices(const OciDocument& document, ContainerMounts& mounts);
 

@@ -121,11 +121,14 @@ absl::StatusOr<std::optional<GuestPlace>> FindSocket(ContainerMounts& mounts, co
                     /*is_mapped=*/true};
 }
 
-// What the guest has itself: its devices, sockets, and memory volumes. The last two are added to `mounts`.
+// What the guest has itself: its devices, sockets, memory volumes, and volumes that are disks. All but the first are
+// added to `mounts`.
 absl::StatusOr<std::optional<GuestPlace>> FindInGuest(ContainerMounts& mounts, const BindMount& bind) {
   if (IsGuestOwn(bind.source)) return GuestPlace{bind.source};
   // A pod's shared memory is that of the namespaces it has, which are the guest's own.
   if (mounts.is_pod && bind.source == kSharedMemory) return GuestPlace{bind.source};
+  ASSIGN_OR_RETURN(const std::optional<std::string> direct, TakeDirectVolume(bind.source, mounts));
+  if (direct.has_value()) return GuestPlace{*direct};
   auto socket = FindSocket(mounts, bind);
   if (!socket.ok()) return Annotate(socket.status(), absl::StrCat("bind mount at \"", bind.destination, "\""));
   if (socket->has_value()) return socket;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -15,11 +16,18 @@ namespace kata::virtcontainers {
 // Of one container.
 inline constexpr size_t kContainerDisksMax = 64;
 
+// Whose group the files of a volume get.
+struct FsGroup {
+  uint32_t gid = 0;
+  bool is_always = true;  // also where the volume's root has it already
+};
+
 // What is on it, and where the agent mounts that.
 struct MountedDisk {
   std::string type;  // of its file system
   std::vector<std::string> options;
   std::string mount_point;  // of the guest
+  std::optional<FsGroup> fs_group;
 };
 
 // For what the container writes to its root file system, which is shared read-only.

@@ -37,6 +37,9 @@ struct DiskWriter {
     storage.set_source(disk.serial);
     storage.set_mount_point(mounted.mount_point);
     for (const std::string& option : mounted.options) storage.add_options(option);
+    if (!mounted.fs_group.has_value()) return;
+    storage.mutable_fs_group()->set_gid(mounted.fs_group->gid);
+    storage.mutable_fs_group()->set_is_always(mounted.fs_group->is_always);
   }
   void operator()(const ScratchDisk& scratch) const {
     agent::v1::Storage& storage = *request.add_storages();
