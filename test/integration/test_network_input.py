@@ -10,7 +10,7 @@ from changed_installation import one_line
 from test_network import beside_runc, interfaces_of, needs_macvtap, network, run  # noqa: F401  (a fixture)
 
 ROUTES_MAX = 4096
-PLACES = 2  # for interfaces that come later (pcie_root_port)
+PLACES = 4  # pcie_root_port
 
 
 def index_of(network, link):  # noqa: F811
