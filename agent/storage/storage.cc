@@ -74,9 +74,8 @@ Co<absl::Status> MountWhenThere(v1::Storage storage, Uevents* events, ExitTable*
   if (storage.driver() == kScratchDriver) co_return MountScratch(storage, *disk);
   CO_RETURN_IF_ERROR(Mount(storage, *disk));
   if (!storage.has_fs_group()) co_return absl::OkStatus();
-  const std::string mount_point = storage.mount_point();
-  absl::Status given = co_await GiveToGroup(mount_point, storage.fs_group(), exits);
-  if (!given.ok()) UnmountStorages({mount_point}).IgnoreError();
+  absl::Status given = co_await GiveToGroup(storage.mount_point(), storage.fs_group(), exits);
+  if (!given.ok()) UnmountStorages({storage.mount_point()}).IgnoreError();
   co_return given;
 }
 
