@@ -9,6 +9,7 @@ import pytest
 
 import harness
 from docker_harness import SHORT_NAME, SHORT_NAME_MEMORY
+from test_disks import loop_device
 
 MISSING = "/bin/there-is-no-such-program"
 MIB = 1 << 20
@@ -385,3 +386,27 @@ def test_several_containers_each_in_a_machine_of_its_own(docker):
         boots = {docker.exec(identity, "cat", "/proc/sys/kernel/random/boot_id").out for identity in (one, two)}
 
         assert len(boots) == 2
+
+
+# --- devices ---
+
+def test_a_block_device_is_the_hosts_at_the_path_that_was_asked_for(docker):
+    with loop_device(docker.directory) as disk:
+        with open(disk, "r+b") as file:
+            file.write(b"from the host\n")
+        write = "echo from the guest | dd of=/dev/xvda conv=notrunc,fsync 2>/dev/null"
+        script = f"head -n 1 /dev/xvda; {write}; echo $?"
+        result = docker.run("sh", "-c", script, flags=("--device", f"{disk}:/dev/xvda:r"))
+        assert result.out == b"from the host\n1\n", result
+
+        result = docker.run("sh", "-c", script, flags=("--device", f"{disk}:/dev/xvda"))
+        assert result.out == b"from the host\n0\n", result
+        with open(disk, "rb") as file:
+            assert file.readline() == b"from the guest\n"
+
+
+def test_a_privileged_container_gets_no_disk_of_the_host(docker):
+    with loop_device(docker.directory) as disk:
+        result = docker.run("sh", "-c", "ls /sys/block", flags=("--privileged",))
+        assert result.code == 0, result
+        assert disk.rsplit("/", 1)[-1].encode() not in result.out and b"vda" not in result.out
