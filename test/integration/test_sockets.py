@@ -16,7 +16,7 @@ import time
 import pytest
 
 import harness
-from changed_installation import one_line
+from changed_installation import edit, installation, one_line
 from test_neighbours import annotations
 from test_user_namespaces import FIRST, MAPPING
 
@@ -291,7 +291,10 @@ def test_a_user_namespace(kata, host, program, tmp_path):
                            "options": ["rbind", "idmap"]})
     spec["process"]["args"] = ["sh", "-c", "stat -c '%u %a' /mine /roots /mapped; /probe echo /mine 1 800; "
                                "/probe echo /mapped 1 800; /probe echo /roots 1 800 2>&1"]
-    result = kata.run_config(spec, flags=host.listing("*.sock"))
+    # ctr of containerd 2 takes a user namespace and a configuration's path together for runc's options.
+    pattern = str(host.path("*.sock"))
+    with installation(kata, edit(r"^shared_sockets = .*$", f"shared_sockets = ['{pattern}']")) as other:
+        result = other.run_config(spec)
 
     assert result.out.decode().splitlines()[:6] == [
         "0 600", "65534 600", "0 600", "ok", "ok", "connecting: Permission denied"], result
