@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -95,6 +96,31 @@ def test_a_killed_shim_lets_go_of_a_device(kata, disk):
     with kata.container("sleep", "1000", flags=("--device", disk)) as identity:
         os.kill(kata.shim_pids(identity)[0], 9)
         wait_for(lambda: claim(disk), "the device to be free")
+
+
+@pytest.mark.parametrize("who", ["shim", "machine"])
+@pytest.mark.parametrize("delay", [0.3, 0.5, 0.8])
+def test_a_kill_in_the_middle_of_a_start_leaves_nothing_of_its_disks(kata, disk, who, delay):
+    """A device, and a disk for what the container writes; twice, since what is left may be in the next one's way."""
+    scratch = kata.directory / "scratch"
+    text = f'[hypervisor.qemu]\nrootfs_writes = "disk"\nrootfs_disk_path = "{scratch}"\n'
+    flags = (*kata.configured("scratch", text), "--device", disk)
+    for _ in range(2):
+        identity = kata.new_id()
+        with subprocess.Popen(kata.run_command("sleep", "1000", flags=flags, identity=identity), stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as client:
+            wait_for(lambda name=identity: kata.shim_pids(name), "the shim")
+            time.sleep(delay)
+            for pid in kata.shim_pids(identity) if who == "shim" else kata.qemu_pids(identity):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+            # A machine that was killed before its guest ran boots: the container is there then.
+            wait_for(lambda: client.poll() is not None or any(task[1] == "RUNNING" for task in kata.tasks().values()),
+                     "the start's end")
+            kata.remove(identity)
+        wait_for(lambda: claim(disk), "the device to be free")
+        assert not scratch.exists() or not list(scratch.iterdir())
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextlib.contextmanager
