@@ -35,7 +35,7 @@ namespace {
 constexpr size_t kHostnameSizeMax = 64;
 constexpr const char* kFeatures[] = {
     "storage-blk", "rekey",  "clock",     "network",  "start-hooks", "resolver",      "sandbox-container", "pod",
-    "dial",        "resize", "next-hops", "held-pod", "clone",       "block-devices", "host-sockets"};
+    "dial",        "resize", "next-hops", "held-pod", "clone",       "block-devices", "host-sockets",      "mirrors"};
 constexpr int kPodSysctlsMax = 256;
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
@@ -246,6 +246,12 @@ absl::StatusOr<std::unique_ptr<SharedNamespaces>> Service::NamespacesFor(const C
     chosen.pid = std::move(target.pid);
   }
   return std::make_unique<SharedNamespaces>(std::move(chosen));
+}
+
+Co<absl::StatusOr<wire::Empty>> Service::SetMirror(ttrpc::CallContext, v1::SetMirrorRequest request) {
+  CO_RETURN_IF_ERROR(RequireHello());
+  CO_RETURN_IF_ERROR(mirrors_.Set(request));
+  co_return wire::Empty();
 }
 
 Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(ttrpc::CallContext,

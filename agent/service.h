@@ -9,12 +9,14 @@
 #include <set>
 #include <string>
 
+#include "agent/base/paths.h"
 #include "agent/container/container.h"
 #include "agent/machine_size.h"
 #include "agent/network/guest_network.h"
 #include "agent/network/host_sockets.h"
 #include "agent/network/resolver.h"
 #include "agent/process/exit_table.h"
+#include "agent/storage/mirrors.h"
 #include "agent/storage/uevents.h"
 #include "proto/schema/agent.ttrpc.h"
 #include "proto/tunnel/tunnel.h"
@@ -52,6 +54,7 @@ class Service : public v1::AgentService {
   Co<absl::Status> Resolve(ttrpc::CallContext, std::shared_ptr<ResolverStream> stream) override;
   Co<absl::Status> Dial(ttrpc::CallContext, std::shared_ptr<TunnelStream> stream) override;
   Co<absl::Status> AcceptSocket(ttrpc::CallContext, std::shared_ptr<TunnelStream> stream) override;
+  Co<absl::StatusOr<wire::Empty>> SetMirror(ttrpc::CallContext, v1::SetMirrorRequest request) override;
   Co<absl::StatusOr<v1::CreateContainerResponse>> CreateContainer(ttrpc::CallContext,
                                                                   v1::CreateContainerRequest request) override;
   Co<absl::StatusOr<wire::Empty>> StartContainer(ttrpc::CallContext, v1::ProcessId request) override;
@@ -94,6 +97,7 @@ class Service : public v1::AgentService {
   GuestNetwork network_;
   std::shared_ptr<Resolver> resolver_;
   std::shared_ptr<HostSockets> sockets_;
+  Mirrors mirrors_{kMirrors};
   std::function<std::string()> token_sha256_;
   bool has_said_hello_ = false;
   std::chrono::steady_clock::time_point hello_answered_at_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 namespace kata::virtcontainers {
 
@@ -12,5 +13,9 @@ struct IdMapping {
   uint32_t host = 0;
   uint32_t size = 0;
 };
+
+// As an idmapped mount with these lines shows an owner: nobody (65534) for one that none of them has. Without any, ids
+// are as they are.
+uint32_t MappedId(const std::vector<IdMapping>& mappings, uint32_t id);
 
 }  // namespace kata::virtcontainers

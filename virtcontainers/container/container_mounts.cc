@@ -31,8 +31,6 @@ namespace {
 
 // Of one volume that is "rbind", "ro". Each is a mount of the guest; those beyond stay read-only.
 constexpr size_t kWritableMountsMax = 256;
-// The owner of what an idmapped mount does not map, as the kernel shows it.
-constexpr uint32_t kNobody = 65534;
 
 struct Export {
   std::string target;
@@ -99,30 +97,20 @@ absl::StatusOr<UniqueFd> OpenRootfs(const ContainerOptions& options, const std::
   return CopyMount(path, /*is_recursive=*/true);
 }
 
-// As an idmapped mount would show an owner.
-uint32_t Mapped(const std::vector<IdMapping>& mappings, uint32_t id) {
-  if (mappings.empty()) return id;
-  for (const IdMapping& mapping : mappings) {
-    if (id >= mapping.container && id - mapping.container < mapping.size)
-      return mapping.host + (id - mapping.container);
-  }
-  return kNobody;
-}
-
 // Of the host's sockets the guest has its own, which lead to them.
 absl::StatusOr<std::optional<GuestPlace>> FindSocket(ContainerMounts& mounts, const BindMount& bind) {
   ASSIGN_OR_RETURN(std::optional<HostSocket> socket,
                    FindHostSocket(InBundle(mounts.options.bundle, bind.source), mounts.socket_rules));
   if (!socket.has_value()) return std::nullopt;
-  socket->uid = Mapped(bind.id_map.uids, socket->uid);
-  socket->gid = Mapped(bind.id_map.gids, socket->gid);
+  socket->uid = MappedId(bind.id_map.uids, socket->uid);
+  socket->gid = MappedId(bind.id_map.gids, socket->gid);
   mounts.sockets.push_back(*std::move(socket));
   return GuestPlace{absl::StrCat(kGuestSockets, "/", mounts.options.id, "/", mounts.sockets.size() - 1),
                     /*is_mapped=*/true};
 }
 
-// What the guest has itself: its devices, sockets, memory volumes, and volumes that are disks. All but the first are
-// added to `mounts`.
+// What the guest has itself: its devices, sockets, memory volumes, mirrors, and volumes that are disks. All but the
+// first are added to `mounts`.
 absl::StatusOr<std::optional<GuestPlace>> FindInGuest(ContainerMounts& mounts, const BindMount& bind) {
   if (IsGuestOwn(bind.source)) return GuestPlace{bind.source};
   // A pod's shared memory is that of the namespaces it has, which are the guest's own.
@@ -132,6 +120,11 @@ absl::StatusOr<std::optional<GuestPlace>> FindInGuest(ContainerMounts& mounts, c
   auto socket = FindSocket(mounts, bind);
   if (!socket.ok()) return Annotate(socket.status(), absl::StrCat("bind mount at \"", bind.destination, "\""));
   if (socket->has_value()) return socket;
+  if (bind.is_read_only && mounts.mirrors != nullptr) {
+    const std::string source = InBundle(mounts.options.bundle, bind.source);
+    const auto place = mounts.mirrors->Add(mounts.options.id, source, bind.id_map.uids, bind.id_map.gids);
+    if (place.has_value()) return GuestPlace{*place, /*is_mapped=*/true};
+  }
   const std::string notes = absl::StrCat(RuntimeDirectory(mounts.sandbox_id), "/memory");
   ASSIGN_OR_RETURN(auto volume, FindMemoryVolume(bind.source, bind.destination, notes));
   if (!volume.has_value()) return std::nullopt;

@@ -12,6 +12,7 @@
 #include "virtcontainers/container.h"
 #include "virtcontainers/container/host_hooks.h"
 #include "virtcontainers/devices/container_disk.h"
+#include "virtcontainers/mirrors/mirrors.h"
 #include "virtcontainers/oci/host_namespaces.h"
 #include "virtcontainers/oci/spec.h"
 #include "virtcontainers/paths.h"
@@ -33,6 +34,7 @@ struct ContainerMounts {
   SocketRules socket_rules;
   std::shared_ptr<const ShareNamespace> share;
   std::shared_ptr<SharedVolumes> volumes;
+  std::shared_ptr<Mirrors> mirrors;
   bool is_pod = false;                                          // the sandbox has PodSettings
   std::string pod_etc_directory;                                // of these
   std::string guest_spec;                                       // filled by Prepare

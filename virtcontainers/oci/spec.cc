@@ -113,7 +113,8 @@ absl::Status EditMounts(Json& spec, const std::string& guest_dir, const GuestSou
     ASSIGN_OR_RETURN(IdMap id_map, TakeIdMap(mount, MemberOf(spec, "linux")));
     std::optional<GuestPlace> own;
     if (is_bind) {
-      ASSIGN_OR_RETURN(own, guest_source(BindMount{source, TextOf(mount, "destination"), id_map}));
+      ASSIGN_OR_RETURN(own, guest_source(BindMount{source, TextOf(mount, "destination"), id_map,
+                                                   ExportOptionsOf(options).read_only != ReadOnly::kNo}));
     }
     const bool is_shared = is_bind && !own.has_value();
     if (!id_map.empty() && !is_shared && !(own.has_value() && own->is_mapped)) {

@@ -52,6 +52,7 @@ struct BindMount {
   std::string source;
   std::string destination;
   IdMap id_map;  // that its owners are to be seen by; empty for most
+  bool is_read_only = false;
 };
 // Where the guest has a bind mount's source.
 struct GuestPlace {

@@ -363,6 +363,7 @@ Co<absl::Status> VmSandbox::ReleaseAll() {
     co_await gone->Wait();
   }
   sockets_->Stop();
+  mirrors_->Stop();
   for (auto& [id, entry] : containers_) {
     entry.container->StopAll(kVmDiedStatus);
     devices_->ForgetAllOf(id);

@@ -23,6 +23,7 @@ constexpr char kStartHooksFeature[] = "start-hooks";
 constexpr char kSandboxFeature[] = "sandbox-container";
 constexpr char kBlockDevicesFeature[] = "block-devices";
 constexpr char kHostSocketsFeature[] = "host-sockets";
+constexpr char kMirrorsFeature[] = "mirrors";
 constexpr std::chrono::seconds kRemoveTimeout{2};
 // For what a guest has not written to its disks yet.
 constexpr std::chrono::seconds kFlushTimeout{20};
@@ -64,6 +65,7 @@ Co<absl::StatusOr<std::shared_ptr<Container>>> VmSandbox::CreateContainer(Contai
     absl::Status undone = co_await RunBlocking(pool_, std::move(undo));
     if (!undone.ok()) log::Warn("undoing a failed create: {}", undone.message());
     creating_.erase(id);
+    mirrors_->Remove(id);
     size_->Forget(id);
     WakeRelease();
     co_return made.status();
@@ -93,6 +95,7 @@ Co<absl::Status> VmSandbox::DeleteContainer(std::string id) {
   }
   auto host = std::make_shared<ContainerMounts>(at->second.host);
   sockets_->Remove(id);
+  mirrors_->Remove(id);
   co_await RemoveContainer(container, !host->disks.empty());
   std::function<absl::Status()> undo = [host] { return UndoContainer(*host); };
   absl::Status status = co_await RunBlocking(pool_, std::move(undo));
@@ -106,6 +109,7 @@ Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> VmSandbox::MakeContainer(std
   if (state_ != State::kBooting && state_ != State::kRunning) co_return NotRunning();
   host->share = share_->mounts();
   host->volumes = share_->volumes();
+  host->mirrors = mirrors_;
   if (options_.pod.has_value()) host->pod_etc_directory = options_.pod->etc_directory;
   host->is_pod = options_.pod.has_value();
   std::function<absl::Status()> prepare = [host] { return PrepareContainer(*host); };
@@ -119,6 +123,8 @@ Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> VmSandbox::MakeContainer(std
   if (!able.ok()) co_return able;
   absl::Status attached = co_await AttachDisks(host);
   if (!attached.ok()) co_return attached;
+  absl::Status filled = co_await mirrors_->Fill(connection_, host->options.id);
+  if (!filled.ok()) co_return filled;
   if (state_ != State::kRunning) co_return NotRunning();
   auto container = std::make_shared<GuestContainer>(executor_, connection_, host->options);
   agent::v1::CreateContainerRequest request = MakeContainerRequest(*host);
@@ -278,6 +284,8 @@ absl::Status VmSandbox::CheckFeatures(const ContainerMounts& host) const {
     return too_old("hooks.startContainer");
   if (!host.sockets.empty() && !features_.contains(kHostSocketsFeature))
     return too_old(absl::StrCat("sharing socket \"", host.sockets[0].path, "\""));
+  if (mirrors_->Has(host.options.id) && !features_.contains(kMirrorsFeature))
+    return too_old("a volume of the kubelet's");
   if (host.options.is_sandbox && !features_.contains(kSandboxFeature)) return too_old("a sandbox container");
   if (!host.disks.empty() && !features_.contains(kBlockDevicesFeature)) return too_old("a disk");
   return absl::OkStatus();

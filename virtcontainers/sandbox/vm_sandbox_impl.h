@@ -15,6 +15,7 @@
 #include "virtcontainers/container/container_mounts.h"
 #include "virtcontainers/container/guest_container.h"
 #include "virtcontainers/devices/sandbox_devices.h"
+#include "virtcontainers/mirrors/mirrors.h"
 #include "virtcontainers/sandbox/sandbox_cgroup.h"
 #include "virtcontainers/sandbox/sandbox_network.h"
 #include "virtcontainers/sandbox/sandbox_share.h"
@@ -35,6 +36,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
         share_(std::make_shared<SandboxShare>(executor, pool, options_.id)),
         network_(std::make_shared<SandboxNetwork>(executor, pool, hypervisor_)),
         sockets_(std::make_shared<SocketRelay>(executor, pool)),
+        mirrors_(std::make_shared<Mirrors>(executor, pool)),
         cgroup_(std::make_shared<SandboxCgroup>(SandboxCgroupOptions{.sandbox_id = options_.id,
                                                                      .path = options_.cgroup_path,
                                                                      .is_only = options_.config.sandbox_cgroup_only,
@@ -162,6 +164,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   const std::shared_ptr<SandboxShare> share_;
   const std::shared_ptr<SandboxNetwork> network_;
   const std::shared_ptr<SocketRelay> sockets_;
+  const std::shared_ptr<Mirrors> mirrors_;
   const std::shared_ptr<SandboxCgroup> cgroup_;
   const std::shared_ptr<SandboxSize> size_;
   const std::shared_ptr<SandboxDevices> devices_;

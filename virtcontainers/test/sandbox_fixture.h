@@ -47,6 +47,7 @@ class FakeAgent final : public v1::AgentService {
     if (has_sandbox_containers) response.add_features("sandbox-container");
     if (has_pod) response.add_features("pod");
     if (has_held_pods) response.add_features("held-pod");
+    if (has_mirrors) response.add_features("mirrors");
     if (has_host_sockets) response.add_features("host-sockets");
     response.set_kernel_release("6.1.0 \x1b[2J");
     co_return response;
@@ -62,6 +63,10 @@ class FakeAgent final : public v1::AgentService {
     co_return response;
   }
   Co<absl::StatusOr<wire::Empty>> SetNetwork(CallContext, v1::SetNetworkRequest) override { co_return wire::Empty(); }
+  Co<absl::StatusOr<wire::Empty>> SetMirror(CallContext, v1::SetMirrorRequest request) override {
+    mirrored.push_back(std::move(request));
+    co_return wire::Empty();
+  }
   Co<absl::StatusOr<v1::ResizeMachineResponse>> Resize(CallContext, v1::ResizeMachineRequest) override {
     co_return v1::ResizeMachineResponse();
   }
@@ -170,6 +175,8 @@ class FakeAgent final : public v1::AgentService {
   bool has_pod = false;
   bool has_held_pods = false;
   bool has_host_sockets = false;
+  bool has_mirrors = false;
+  std::vector<v1::SetMirrorRequest> mirrored;
   v1::CreateSandboxRequest sandbox;
   std::vector<v1::RekeyRequest> rekeyed;
   bool is_rekeyed_first = false;  // before the sandbox
