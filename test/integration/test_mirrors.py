@@ -2,6 +2,7 @@
 """Volumes that the kubelet writes anew while containers read them (ConfigMap, Secret, projected): their programs see
 each change at once and whole, and who watches them is told, as with runc.
 """
+import contextlib
 import os
 import pathlib
 import shutil
@@ -119,13 +120,16 @@ def test_files_are_as_on_the_host_and_follow(kata, tmp_path, kind):
 
 def test_containers_of_a_pod_have_one_copy(kata, volume):
     pod = kata.new_id("pod")
+    first, second = f"{pod}-1", f"{pod}-2"
     inode = "stat -L -c '%d %i' /settings/key"
-    with kata.container(identity=pod, flags=(*annotations("sandbox", pod), *volume.bind("/settings"))):
-        second = f"{pod}-2"
-        with kata.container(identity=second, flags=(*annotations("container", pod), *volume.bind("/settings"))):
-            assert content(kata, pod, inode) == content(kata, second, inode)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(kata.container(identity=pod, flags=annotations("sandbox", pod)))
+        flags = (*annotations("container", pod), *volume.bind("/settings"))
+        stack.enter_context(kata.container(identity=first, flags=flags))
+        with kata.container(identity=second, flags=flags):
+            assert content(kata, first, inode) == content(kata, second, inode)
         volume.write(key="1")
-        harness.wait_for(lambda: content(kata, pod, "cat /settings/key") == "1", "the change, for the one that is left")
+        harness.wait_for(lambda: content(kata, first, "cat /settings/key") == "1", "the change, for the one that is left")
     # The kubelet's own volume is as it was.
     assert sorted(path.name for path in volume.path.iterdir()) == ["..2026_11_28_10_00_00.2", "..data", "key"]
 
