@@ -307,7 +307,7 @@ class Containerd:
     def leftovers(self, sockets_before):
         """One line per thing that is ours and still there, apart from containerd itself."""
         return [*self._process_leftovers(), *self._mount_leftovers(), *self._socket_leftovers(sockets_before),
-                *self._cgroup_leftovers(), *self._directory_leftovers()]
+                *self._cgroup_leftovers(), *self._directory_leftovers(), *self._loop_leftovers()]
 
     def _process_leftovers(self):
         own = {self.process.pid if self.process else 0}
@@ -342,6 +342,10 @@ class Containerd:
                       if path.is_symlink() and self.token in os.readlink(path)]
         return found
 
+    def _loop_leftovers(self):
+        files = {path.parents[1].name: read(path).strip() for path in pathlib.Path("/sys/block").glob("loop*/loop/backing_file")}
+        return [f"loop device {name}: {file}" for name, file in files.items() if self.token in file]
+
     @staticmethod
     def shim_sockets():
         with contextlib.suppress(FileNotFoundError):
@@ -368,6 +372,8 @@ class Containerd:
             self.ctr("container", "rm", identity)
         for line in reversed(self._mount_leftovers()):
             subprocess.run(["umount", "-l", line.split()[5]], stderr=subprocess.DEVNULL, check=False)
+        for line in self._loop_leftovers():
+            subprocess.run(["losetup", "-d", f"/dev/{line.split()[2].rstrip(':')}"], stderr=subprocess.DEVNULL, check=False)
         for parent in (KATA_RUN, KATA_RUN / "shared"):
             if parent.is_dir():
                 for path in parent.iterdir():
