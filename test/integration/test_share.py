@@ -186,6 +186,8 @@ def test_changes_of_the_host_are_seen_soon(kata, volume):
 
 def test_a_program_is_read_once(kata):
     """Not at each of its starts: the guest keeps its pages."""
+    if os.environ.get("KATA_TEST_VIRTIOFSD") == "rust":
+        pytest.skip("the virtiofsd in Rust has the guest forget them; see docs/limitations.md")
     with kata.container() as identity:
         def read_by_virtiofsd():
             pids = [pid for pid, line in harness.processes(identity).items() if line.split()[0].endswith("/virtiofsd")]
