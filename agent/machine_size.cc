@@ -103,6 +103,12 @@ Co<absl::StatusOr<MachineSize::Size>> MachineSize::Follow(Size wanted) {
   co_return now;
 }
 
+absl::Status MachineSize::SetHugepages(uint64_t bytes) {
+  if (bytes == hugepages_) return absl::OkStatus();
+  hugepages_ = bytes;
+  return Rebound(Now());
+}
+
 absl::Status MachineSize::Rebound(const Size& size) {
   if (!has_bounds_) {
     bounds_at_start_ = ReadBounds(options_.cgroup);
@@ -110,7 +116,10 @@ absl::Status MachineSize::Rebound(const Size& size) {
     has_bounds_ = true;
   }
   Bounds bounds = bounds_at_start_;
-  if (bounds.memory != 0) bounds.memory += size.memory_added;
+  if (bounds.memory != 0) {
+    bounds.memory += size.memory_added;
+    bounds.memory -= std::min(bounds.memory / 2, hugepages_);
+  }
   // As the kernel reckons at its start.
   const uint64_t times_1024 = memory_at_start_ == 0 ? 1024 : 1024 + size.memory_added / (memory_at_start_ / 1024);
   if (threads_at_start_ != 0)

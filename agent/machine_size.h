@@ -43,6 +43,9 @@ class MachineSize {
   // than that if it can be helped. The bound of all containers is then what it would be in a machine of that size.
   Co<absl::StatusOr<Size>> Follow(Size wanted);
 
+  // So many bytes of the machine's memory are huge pages, which count for no bound.
+  absl::Status SetHugepages(uint64_t bytes);
+
  private:
   absl::Status UseProcessors(uint32_t count) const;
   Size Now() const;
@@ -54,6 +57,7 @@ class MachineSize {
   uint64_t threads_at_start_ = 0;
   Bounds bounds_at_start_;
   bool has_bounds_ = false;
+  uint64_t hugepages_ = 0;  // bytes
 };
 
 // How many numbers a list of the kernel's names, as in "0-3,7"; 0 for what is none.

@@ -19,6 +19,7 @@
 #include "agent/entropy.h"
 #include "agent/guest.h"
 #include "agent/network/dial.h"
+#include "agent/oci/character_devices.h"
 #include "agent/oci/sysctls.h"
 #include "agent/pause/pause.h"
 #include "agent/storage/block_devices.h"
@@ -290,6 +291,7 @@ Co<absl::StatusOr<pid_t>> Service::MakeContainer(v1::CreateContainerRequest requ
       sockets_->Close(id);
     }
     if (leaving_.count(container) != 0) co_return status;  // RemoveContainer sees to the rest
+    ReleaseHugepages(*container);
     absl::Status undone = UnmountStoragesOf(container);
     if (container->CgroupPath().empty() && undone.ok()) co_return status;
     leaving_.insert(container);
@@ -319,7 +321,9 @@ Co<absl::Status> Service::FillContainer(std::shared_ptr<Container> container, v1
     if (!numbered.ok()) co_return numbered.status();
     spec = *std::move(numbered);
   }
+  CO_RETURN_IF_ERROR(CheckCharacterDevices(spec));
   CO_ASSIGN_OR_RETURN(std::unique_ptr<SharedNamespaces> namespaces, NamespacesFor(spec));
+  CO_RETURN_IF_ERROR(ReserveHugepages(*container, spec.resources.hugepage_limits));
   CO_RETURN_IF_ERROR(PrepareMemoryVolumes(request));
   const StdioWanted wanted{request.has_stdin(), request.has_stdout(), request.has_stderr()};
   co_return co_await container->Create(std::move(spec), wanted, namespaces.get());
@@ -420,6 +424,7 @@ Co<absl::StatusOr<wire::Empty>> Service::RemoveContainer(ttrpc::CallContext, v1:
 
 Co<absl::Status> Service::RemoveAll(std::shared_ptr<Container> container) {
   CO_RETURN_IF_ERROR(co_await container->Remove());
+  ReleaseHugepages(*container);
   co_return UnmountStoragesOf(container);
 }
 

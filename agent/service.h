@@ -10,6 +10,7 @@
 #include <string>
 
 #include "agent/base/paths.h"
+#include "agent/cgroup/hugepages.h"
 #include "agent/container/container.h"
 #include "agent/machine_size.h"
 #include "agent/network/guest_network.h"
@@ -80,6 +81,9 @@ class Service : public v1::AgentService {
                                  ContainerSpec spec);
   Co<absl::Status> RemoveAll(std::shared_ptr<Container> container);
   Co<absl::Status> RemoveLater(std::string id, std::shared_ptr<Container> container, absl::Status status);
+  // The guest keeps them for the container, and all containers have so much less of other memory.
+  absl::Status ReserveHugepages(const Container& container, const std::vector<HugepageLimit>& limits);
+  void ReleaseHugepages(const Container& container);
   absl::Status UnmountStoragesOf(const std::shared_ptr<Container>& container);
   // For the removal of a container that is not known any more, or never was.
   absl::StatusOr<wire::Empty> CheckStoragesAreFree(const std::string& id) const;
@@ -94,6 +98,7 @@ class Service : public v1::AgentService {
   FileWatcher watcher_;
   Uevents uevents_;
   MachineSize size_;
+  Hugepages hugepages_;
   GuestNetwork network_;
   std::shared_ptr<Resolver> resolver_;
   std::shared_ptr<HostSockets> sockets_;

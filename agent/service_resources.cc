@@ -33,8 +33,20 @@ Co<absl::StatusOr<wire::Empty>> Service::ResumeContainer(ttrpc::CallContext, v1:
 Co<absl::StatusOr<wire::Empty>> Service::UpdateContainer(ttrpc::CallContext, v1::UpdateContainerRequest request) {
   CO_ASSIGN_OR_RETURN(auto container, FindContainer(request.container_id()));
   CO_ASSIGN_OR_RETURN(Resources resources, ParseResources(request.resources_json()));
+  CO_RETURN_IF_ERROR(ReserveHugepages(*container, resources.hugepage_limits));
   CO_RETURN_IF_ERROR(container->Update(resources));
   co_return wire::Empty();
+}
+
+absl::Status Service::ReserveHugepages(const Container& container, const std::vector<HugepageLimit>& limits) {
+  RETURN_IF_ERROR(hugepages_.Reserve(&container, limits));
+  return size_.SetHugepages(hugepages_.bytes());
+}
+
+void Service::ReleaseHugepages(const Container& container) {
+  hugepages_.Release(&container);
+  const absl::Status bound = size_.SetHugepages(hugepages_.bytes());
+  if (!bound.ok()) log::Warn("bounding all containers anew: {}", bound.message());
 }
 
 Co<absl::StatusOr<v1::ResizeMachineResponse>> Service::Resize(ttrpc::CallContext, v1::ResizeMachineRequest request) {

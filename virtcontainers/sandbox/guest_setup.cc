@@ -13,8 +13,8 @@ namespace {
 
 void AddMemoryVolume(const MemoryVolume& volume, agent::v1::MemoryVolume& out) {
   agent::v1::Storage& storage = *out.mutable_storage();
-  storage.set_fstype("tmpfs");
-  storage.set_source("tmpfs");
+  storage.set_fstype(volume.type);
+  storage.set_source(volume.type);
   storage.set_mount_point(volume.GuestMountPoint());
   for (const std::string& option : volume.options) storage.add_options(option);
   for (const MemoryVolume::Directory& directory : volume.directories) {

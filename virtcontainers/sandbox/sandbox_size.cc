@@ -19,6 +19,7 @@ constexpr uint64_t kMilli = 1000;
 ContainerLimits Larger(const ContainerLimits& a, const ContainerLimits& b) {
   ContainerLimits out = MilliProcessors(a) > MilliProcessors(b) ? a : b;
   out.memory = std::max(a.memory, b.memory);
+  out.hugepages = std::max(a.hugepages, b.hugepages);
   return out;
 }
 
@@ -27,21 +28,24 @@ ContainerLimits Larger(const ContainerLimits& a, const ContainerLimits& b) {
 hypervisors::MachineSize SizeFor(const Config& config, const PodSize& pod, const HostSize& host,
                                  const std::map<std::string, ContainerLimits>& limits) {
   uint64_t memory = 0;
+  uint64_t hugepages = 0;
   uint64_t millis = 0;
   bool are_all_limited = true;
   for (const auto& [id, one] : limits) {
     are_all_limited = are_all_limited && one.memory != 0;
     memory += std::min(one.memory, host.memory);
+    hugepages += std::min(one.hugepages, host.memory);
     millis += std::min(MilliProcessors(one), host.processors * kMilli);
   }
   memory = std::max(memory, pod.memory);
   hypervisors::MachineSize size{config.default_vcpus, config.default_memory};
   if (memory != 0) {
-    const uint64_t needed = MachineMemoryFor(memory, host, config);
+    const uint64_t needed = WithHugepages(MachineMemoryFor(memory, host, config), hugepages, host);
     size.memory_mib = std::max(size.memory_mib, std::min<uint64_t>(needed, config.default_maxmemory));
   }
   if (!are_all_limited) {
-    const uint64_t without = std::min(config.memory_without_limit, config.default_maxmemory);
+    const uint64_t without =
+        std::min(WithHugepages(config.memory_without_limit, hugepages, host), config.default_maxmemory);
     size.memory_mib = std::max(size.memory_mib, without);
   }
   const uint64_t needed = std::min((millis + kMilli - 1) / kMilli, uint64_t{config.default_maxvcpus});

@@ -39,6 +39,11 @@ ContainerLimits UpdatedLimits(const ContainerLimits& before, const Json& resourc
   if (!memory.is_null() && memory != 0) after.memory = LimitOf(memory);
   if (!quota.is_null() && quota != 0) after.quota = LimitOf(quota);
   if (!period.is_null() && period != 0) after.period = LimitOf(period);
+  const Json& hugepages = MemberOf(resources, "hugepageLimits");
+  if (hugepages.is_array() && !hugepages.empty()) {
+    after.hugepages = 0;
+    for (const Json& item : hugepages) after.hugepages += LimitOf(MemberOf(item, "limit"));
+  }
   return after;
 }
 

@@ -9,9 +9,10 @@
 namespace kata::virtcontainers {
 
 struct ContainerLimits {
-  uint64_t memory = 0;  // bytes; 0: no limit
-  uint64_t quota = 0;   // us of a processor in each period; 0: no limit
-  uint64_t period = 0;  // us; 0: the kernel's
+  uint64_t memory = 0;     // bytes; 0: no limit
+  uint64_t quota = 0;      // us of a processor in each period; 0: no limit
+  uint64_t period = 0;     // us; 0: the kernel's
+  uint64_t hugepages = 0;  // bytes, of all sizes of pages together; beside `memory`
   bool operator==(const ContainerLimits&) const = default;
 };
 

@@ -57,6 +57,7 @@ PodSize ReadPodSize(const Json& spec) {
     limits = ReadContainerLimits(MemberOf(MemberOf(spec, "linux"), "resources"));
   }
   size.memory = limits.memory;
+  size.hugepages = limits.hugepages;
   size.processors = Processors(limits);
   return size;
 }
@@ -76,10 +77,18 @@ uint32_t MachineMemoryFor(uint64_t usable, const HostSize& host, const Config& c
   return static_cast<uint32_t>(RoundUp(all, kMemoryAlignment) / kMiB);
 }
 
+uint32_t WithHugepages(uint64_t mib, uint64_t bytes, const HostSize& host) {
+  if (bytes == 0) return static_cast<uint32_t>(mib);
+  if (host.memory != 0) bytes = std::min(bytes, host.memory);
+  const uint64_t all = mib + RoundUp(bytes, kMemoryAlignment) / kMiB;
+  return static_cast<uint32_t>(host.memory == 0 ? all : std::max(mib, std::min(all, host.memory / kMiB)));
+}
+
 void FitMachine(const PodSize& pod, const HostSize& host, bool is_memory_given, bool is_processors_given,
                 Config& config) {
   config.memory_without_limit = config.default_memory;
   if (pod.memory != 0 && !is_memory_given) config.default_memory = MachineMemoryFor(pod.memory, host, config);
+  if (!is_memory_given) config.default_memory = WithHugepages(config.default_memory, pod.hugepages, host);
   if (pod.processors != 0 && !is_processors_given) {
     const uint32_t usable = std::max(1u, std::min(pod.processors, host.processors));
     config.default_vcpus = pod.is_sum ? std::max(config.default_vcpus, usable) : usable;

@@ -17,6 +17,7 @@ struct PodSize {
   // Containers without a limit of their own may be among them: the configuration's number of processors is the least
   // then, and its memory as soon as there is one.
   bool is_sum = false;
+  uint64_t hugepages = 0;  // bytes, beside `memory`
 };
 
 // `spec` is the first container's document. A container by itself has limits; a pod's sandbox has what the kubelet
@@ -35,6 +36,8 @@ HostSize ReadHostSize();
 
 // The memory of a machine whose containers may use `usable` bytes, in MiB.
 uint32_t MachineMemoryFor(uint64_t usable, const HostSize& host, const Config& config);
+// What a machine with `mib` has with so many bytes of huge pages besides, in MiB; at most the host's.
+uint32_t WithHugepages(uint64_t mib, uint64_t bytes, const HostSize& host);
 
 // Sets default_memory and default_vcpus to what such a pod's machine gets; never more than the host has. What was set
 // by an annotation (`is_memory_given`, `is_processors_given`) stays. default_maxmemory and default_maxvcpus become what

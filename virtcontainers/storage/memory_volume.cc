@@ -61,10 +61,12 @@ const MountEntry* MountOf(const std::vector<MountEntry>& mounts, const std::stri
 
 // The mount of the whole volume: the kubelet's, or the engine's shared memory of a pod.
 const MountEntry* VolumeOf(const std::vector<MountEntry>& mounts, const MountEntry& mount, const std::string& path,
-                           const std::string& destination) {
+                           const std::string& destination, bool has_hugepages) {
   for (const MountEntry& entry : mounts) {
     if (entry.device == mount.device && entry.root == "/" && absl::StrContains(entry.place, kEmptyDir)) return &entry;
   }
+  // Its files cannot be read or written, so that no share of them would be of use.
+  if (has_hugepages) return mount.root == "/" && mount.place == path ? &mount : nullptr;
   const bool is_shm = destination == "/dev/shm" || destination == "/dev/shm/";
   // The host's own is /dev/shm: who binds that asks for the host's files.
   if (is_shm && mount.root == "/" && mount.place == path && !IsAtOrBelow(path, "/dev")) return &mount;
@@ -103,10 +105,12 @@ std::vector<std::string> OptionsOf(const MountEntry& volume, const struct stat& 
   for (absl::string_view word : absl::StrSplit(volume.super_options, ',')) {
     has_size = has_size || absl::StartsWith(word, "size=");
     has_inodes = has_inodes || absl::StartsWith(word, "nr_inodes=");
-    if (absl::StartsWith(word, "size=") || absl::StartsWith(word, "nr_inodes=")) out.emplace_back(word);
+    if (absl::StartsWith(word, "size=") || absl::StartsWith(word, "nr_inodes=") || absl::StartsWith(word, "pagesize="))
+      out.emplace_back(word);
   }
-  if (!has_size) out.push_back(absl::StrCat("size=", system.f_blocks * system.f_bsize / 1024, "k"));
-  if (!has_inodes) out.push_back(absl::StrCat("nr_inodes=", system.f_files));
+  const bool is_tmpfs = system.f_type == TMPFS_MAGIC;
+  if (!has_size && is_tmpfs) out.push_back(absl::StrCat("size=", system.f_blocks * system.f_bsize / 1024, "k"));
+  if (!has_inodes && is_tmpfs) out.push_back(absl::StrCat("nr_inodes=", system.f_files));
   for (absl::string_view word : absl::StrSplit(volume.options, ',')) {
     if (word == "nosuid" || word == "nodev" || word == "noexec" || word == "noatime") out.emplace_back(word);
   }
@@ -138,18 +142,20 @@ absl::StatusOr<std::optional<MemoryVolume>> FindMemoryVolume(const std::string& 
   struct stat info {};
   struct statfs system {};
   char path[PATH_MAX];
+  const auto has_hugepages = [](const struct statfs& of) { return of.f_type == HUGETLBFS_MAGIC; };
   // What cannot be looked at is no volume; the bind itself says what is wrong.
   if (::stat(source.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || ::statfs(source.c_str(), &system) != 0 ||
-      system.f_type != TMPFS_MAGIC || ::realpath(source.c_str(), path) == nullptr) {
+      (system.f_type != TMPFS_MAGIC && !has_hugepages(system)) || ::realpath(source.c_str(), path) == nullptr) {
     return std::nullopt;
   }
   ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, Mounts());
   const std::string device = absl::StrCat(major(info.st_dev), ":", minor(info.st_dev));
   const MountEntry* mount = MountOf(mounts, path, device);
   if (mount == nullptr) return std::nullopt;
-  const MountEntry* volume = VolumeOf(mounts, *mount, path, destination);
+  const MountEntry* volume = VolumeOf(mounts, *mount, path, destination, has_hugepages(system));
   if (volume == nullptr || ::stat(volume->place.c_str(), &info) != 0) return std::nullopt;
   MemoryVolume out;
+  out.type = has_hugepages(system) ? "hugetlbfs" : "tmpfs";
   out.key = absl::StrReplaceAll(device, {{":", "-"}});
   RETURN_IF_ERROR(MakeDirs(notes, 0700));
   ASSIGN_OR_RETURN(bool is_in_guest, IsInGuest(*volume, absl::StrCat(notes, "/", out.key)));

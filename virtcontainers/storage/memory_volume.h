@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory volumes: a tmpfs that the kubelet has made for an emptyDir with medium "Memory", or an engine for a pod's
-// /dev/shm. Through the share such a volume would be the host's memory, charged to nobody; in the guest it is a tmpfs
-// with the same size and owner, one for all containers of the pod. Blocking; pool threads.
+// /dev/shm; and a hugetlbfs, whose pages are the guest's. Through the share such a volume would be the host's memory,
+// charged to nobody; in the guest it is a tmpfs with the same size and owner, one for all containers of the pod.
+// Blocking; pool threads.
 #pragma once
 
 #include <sys/types.h>
@@ -25,7 +26,8 @@ struct MemoryVolume {
     gid_t gid = 0;
   };
   std::string key;                     // of the volume in its sandbox
-  std::vector<std::string> options;    // of the guest's tmpfs
+  std::string type;                    // tmpfs, hugetlbfs
+  std::vector<std::string> options;    // of the guest's mount
   std::string path;                    // what is bound, relative to the volume; empty is all of it
   std::vector<Directory> directories;  // the way to it
 

@@ -140,5 +140,22 @@ TEST(GuestOwn, IsWhatStandsForAKernel) {
   });
 }
 
+TEST(MemoryVolume, HasHugePagesOfTheGuestWhereTheHostHasSome) {
+  TestDirectory directory;
+  const std::string volume = directory.path() + "/huge";
+  InOwnMounts([&] {
+    std::filesystem::create_directories(volume);
+    if (::mount("none", volume.c_str(), "hugetlbfs", 0, "pagesize=2M,size=8M,mode=1770,gid=33") != 0)
+      GTEST_SKIP() << "the kernel has none";
+    auto found = FindMemoryVolume(volume, "/anywhere", directory.path() + "/notes");
+    ASSERT_TRUE(found.ok() && found->has_value()) << found.status();
+    EXPECT_EQ((*found)->type, "hugetlbfs");
+    EXPECT_THAT((*found)->options, Contains("pagesize=2M"));
+    EXPECT_THAT((*found)->options, Contains("size=8388608"));
+    EXPECT_THAT((*found)->options, Contains("mode=1770"));
+    EXPECT_THAT((*found)->options, Contains("gid=33"));
+  });
+}
+
 }  // namespace
 }  // namespace kata::virtcontainers

@@ -63,6 +63,16 @@ TEST(FitMachine, HasWhatMayBeUsedAndTheOverhead) {
   EXPECT_EQ(Fitted({}).default_memory, 512U);
 }
 
+TEST(FitMachine, HugePagesComeBesides) {
+  const PodSize size = Read(R"({"linux":{"resources":{"hugepageLimits":[{"pageSize":"2MB","limit":33554432},
+      {"pageSize":"1GB","limit":0},{"pageSize":"64KB","limit":18446744073709551615}]}}})");
+  EXPECT_EQ(size.hugepages, 32 * kMiB);
+  EXPECT_EQ(size.memory, 0U);
+  EXPECT_EQ(Fitted(size).default_memory, 544U);
+  EXPECT_EQ(Fitted(size).memory_without_limit, 512U);
+  EXPECT_EQ(Fitted({128 * kMiB, 2, false, 32 * kMiB}).default_memory, 262U);
+}
+
 TEST(PodSizeOf, HasNoLimitWhereNoneIsGiven) {
   EXPECT_EQ(PodSizeOf(0, 0, 0).memory, 0U);
   EXPECT_EQ(PodSizeOf(0, -1, 100000).processors, 0U);

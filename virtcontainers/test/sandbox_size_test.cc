@@ -68,6 +68,18 @@ TEST(SizeFor, AContainerWithoutALimitMayUseTheConfigurationsMemory) {
   EXPECT_EQ(SizeFor(config, pod, kHost, {{"a", Limits(64)}, {"b", {}}}).memory_mib, 256U);
 }
 
+TEST(SizeFor, HugePagesComeBesides) {
+  ContainerLimits limits = Limits(640);
+  limits.hugepages = 64 * kMiB;
+  EXPECT_EQ(SizeFor(TestConfig(), {}, kHost, {{"a", limits}}).memory_mib, 640 + 10 + 128 + 64U);
+  limits.memory = 0;
+  Config config = TestConfig();
+  config.memory_without_limit = 512;
+  EXPECT_EQ(SizeFor(config, {}, kHost, {{"a", limits}, {"b", limits}}).memory_mib, 640U);
+  limits.hugepages = uint64_t{1} << 50;
+  EXPECT_EQ(SizeFor(config, {}, kHost, {{"a", limits}}).memory_mib, 8192U);
+}
+
 TEST(SizeFor, EndsAtTheConfigurationAndTheHost) {
   const std::map<std::string, ContainerLimits> all = {{"a", Limits(1 << 24, 100'000)}, {"b", Limits(1 << 24, 100'000)}};
   EXPECT_EQ(SizeFor(TestConfig(), {}, kHost, all), (MachineSize{4, 8192}));
