@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   google::protobuf::SetLogHandler(nullptr);
   auto arguments = kata::shimv2::ParseArguments(std::vector<std::string>(argv + 1, argv + argc));
   if (!arguments.ok()) return Fail(arguments.status());
+  if (arguments->help) return Print(kata::shimv2::HelpText());
   if (arguments->version) return Print(kata::shimv2::VersionText());
   if (arguments->info) {
     auto input = kata::shimv2::ReadCallerInput(0, kata::shimv2::kCallerInputTimeout);
@@ -45,5 +46,5 @@ int main(int argc, char** argv) {
   if (arguments->action == "start") return Print(kata::shimv2::Start(*arguments));
   if (arguments->action == "delete") return Print(kata::shimv2::Delete(*arguments));
   return Fail(absl::InvalidArgumentError("containerd-shim-kata-v2 is run by containerd: action \"" + arguments->action +
-                                         "\" is neither \"start\" nor \"delete\""));
+                                         "\" is neither \"start\" nor \"delete\"; -help says more"));
 }

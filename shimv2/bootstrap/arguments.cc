@@ -7,6 +7,11 @@
 #include <absl/strings/str_cat.h>
 
 namespace kata::shimv2 {
+namespace {
+
+constexpr char kSeeHelp[] = "; -help says who runs this program, and how";
+
+}  // namespace
 
 absl::StatusOr<Arguments> ParseArguments(const std::vector<std::string>& words) {
   Arguments out;
@@ -18,8 +23,8 @@ absl::StatusOr<Arguments> ParseArguments(const std::vector<std::string>& words) 
                                                           {"bundle", &out.bundle},
                                                           {"socket", &unused},
                                                           {"debug-socket", &unused}};
-  const std::map<std::string, bool*> switches = {
-      {"debug", &out.debug}, {"v", &out.version}, {"version", &out.version}, {"info", &out.info}};
+  const std::map<std::string, bool*> switches = {{"debug", &out.debug}, {"v", &out.version}, {"version", &out.version},
+                                                 {"info", &out.info},   {"h", &out.help},    {"help", &out.help}};
   for (size_t i = 0; i < words.size(); ++i) {
     std::string word = words[i];
     if (word.size() < 2 || word[0] != '-') {
@@ -37,7 +42,8 @@ absl::StatusOr<Arguments> ParseArguments(const std::vector<std::string>& words) 
     }
     auto flag = text_flags.find(name);
     if (flag == text_flags.end()) {
-      return absl::InvalidArgumentError(absl::StrCat("reading the command line: unknown flag \"-", name, "\""));
+      return absl::InvalidArgumentError(
+          absl::StrCat("reading the command line: unknown flag \"-", name, "\"", kSeeHelp));
     }
     if (!has_value) {
       if (i + 1 == words.size()) {
@@ -47,9 +53,10 @@ absl::StatusOr<Arguments> ParseArguments(const std::vector<std::string>& words) 
     }
     *flag->second = value;
   }
-  if (out.version || out.info) return out;
+  if (out.version || out.info || out.help) return out;
   if (out.name_space.empty()) {
-    return absl::InvalidArgumentError("reading the command line: flag \"-namespace\" is missing");
+    return absl::InvalidArgumentError(
+        absl::StrCat("reading the command line: flag \"-namespace\" is missing", kSeeHelp));
   }
   if (out.id.empty() || out.id.size() > 76 || out.id == "." || out.id == ".." || absl::StrContains(out.id, '/')) {
     return absl::InvalidArgumentError(

@@ -19,6 +19,7 @@ struct Arguments {
   bool debug = false;
   bool version = false;  // -v, -version
   bool info = false;     // -info
+  bool help = false;     // -h, -help
   std::string action;    // start, delete or empty
 };
 

@@ -34,6 +34,22 @@ std::string FeaturesJson() {
 
 std::string VersionText() { return std::string("containerd-shim-kata-v2 ") + kVersion + "\n"; }
 
+std::string HelpText() {
+  return VersionText() + R"(
+Runs the containers of one pod in a virtual machine of its own. containerd, CRI-O and Docker start it, once for each pod;
+people name it as the runtime of a container:
+  ctr run --rm --runtime io.containerd.kata.v2 IMAGE ID COMMAND
+  docker run --rm --runtime io.containerd.kata.v2 IMAGE COMMAND
+Kubernetes: runtime_type = "io.containerd.kata.v2" for a handler in containerd's configuration, and a RuntimeClass of that
+handler. containerd must find this program in its PATH.
+
+How containerd calls it:
+  containerd-shim-kata-v2 -namespace NAME -id ID [-address SOCKET] [-publish-binary PATH] [-debug] start
+  containerd-shim-kata-v2 -namespace NAME -id ID [-address SOCKET] -bundle DIRECTORY delete
+  containerd-shim-kata-v2 -v | -info | -help
+)";
+}
+
 absl::StatusOr<std::string> RuntimeInfoBytes(const std::string& input) {
   wire::Any options;
   if (!options.ParseFromString(input)) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `-v` and `-info` print (docs/shim-contract.md section 4).
+// What `-v`, `-help` and `-info` print (docs/shim-contract.md section 4).
 #pragma once
 
 #include <string>
@@ -12,6 +12,8 @@ inline constexpr char kRuntimeName[] = "io.containerd.kata.v2";
 inline constexpr char kVersion[] = "0.1.0";
 
 std::string VersionText();
+// For a person who has started it by hand: who does, and what to type instead.
+std::string HelpText();
 // A serialized containerd RuntimeInfo. `input`: what the caller wrote, an Any with runtime options or nothing; ours are
 // given back in it. InvalidArgument when it is something else.
 absl::StatusOr<std::string> RuntimeInfoBytes(const std::string& input);

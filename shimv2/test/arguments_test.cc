@@ -56,5 +56,17 @@ TEST(Arguments, NeedsNothingForVersionAndInfo) {
   EXPECT_TRUE(ParseArguments({"-info"}).ok());
 }
 
+TEST(Arguments, HelpsWhoAsksAsPeopleDo) {
+  for (const char* word : {"-h", "--help", "-help"}) {
+    auto arguments = ParseArguments({word});
+    ASSERT_TRUE(arguments.ok()) << word << ": " << arguments.status();
+    EXPECT_TRUE(arguments->help) << word;
+  }
+  for (const std::vector<std::string>& words : {std::vector<std::string>{}, {"--hepl"}}) {
+    const absl::Status status = ParseArguments(words).status();
+    EXPECT_NE(status.message().find("-help says who runs this program"), std::string::npos) << status;
+  }
+}
+
 }  // namespace
 }  // namespace kata::shimv2

@@ -47,6 +47,14 @@ TEST(Info, RefusesGarbage) {
   EXPECT_EQ(RuntimeInfoBytes("\xff\xff").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(Info, HelpSaysWhoRunsItAndWhatToTypeInstead) {
+  const std::string text = HelpText();
+  EXPECT_EQ(text.rfind(VersionText(), 0), 0u);
+  for (const char* words :
+       {"containerd, CRI-O and Docker start it", "ctr run --rm --runtime io.containerd.kata.v2", "delete"})
+    EXPECT_NE(text.find(words), std::string::npos) << words;
+}
+
 TEST(Info, VersionIsOneLine) { EXPECT_EQ(VersionText(), std::string("containerd-shim-kata-v2 ") + kVersion + "\n"); }
 
 }  // namespace
