@@ -13,6 +13,7 @@
 
 #include "proto/base/status.h"
 #include "virtcontainers/config/keys.h"
+#include "virtcontainers/config/nearest.h"
 
 namespace kata::virtcontainers {
 namespace {
@@ -57,27 +58,6 @@ void ReplacePrefix(Config& config, const std::string& prefix) {
   }
 }
 
-size_t EditDistance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = std::exchange(row[j], std::min({replaced, row[j] + 1, row[j - 1] + 1}));
-    }
-  }
-  return row[b.size()];
-}
-
-std::string Nearest(const std::set<std::string>& known, const std::string& name) {
-  std::string best;
-  for (const std::string& key : known) {
-    if (best.empty() || EditDistance(key, name) < EditDistance(best, name)) best = key;
-  }
-  return best;
-}
-
 std::set<std::string> Tables() {
   std::set<std::string> names;
   for (const ConfigKey& key : ConfigKeys()) names.insert(key.table);
@@ -92,17 +72,10 @@ std::set<std::string> NamesIn(const std::string& table) {
   return names;
 }
 
-const ConfigKey* FindKey(const std::string& table, const std::string& name) {
-  for (const ConfigKey& key : ConfigKeys()) {
-    if (key.table == table && key.name == name) return &key;
-  }
-  return nullptr;
-}
-
 class Reader {
  public:
-  Reader(std::string file, Config& config, std::string prefix)
-      : file_(std::move(file)), config_(config), prefix_(std::move(prefix)) {}
+  Reader(std::string file, Config& config, std::string prefix, ConfigOrigins& origins)
+      : file_(std::move(file)), config_(config), prefix_(std::move(prefix)), origins_(origins) {}
 
   absl::Status Read(const toml::table& table, const std::string& path) {
     for (const auto& [key, value] : table) {
@@ -129,13 +102,15 @@ class Reader {
   absl::Status ReadKey(const toml::node& value, const std::string& table, const std::string& name) {
     if (!Tables().contains(table))
       return At(value, absl::StrCat("key \"", name, "\" stands outside of every known table"));
-    const ConfigKey* key = FindKey(table, name);
+    const ConfigKey* key = FindKey(absl::StrCat(table, ".", name));
     if (key == nullptr) {
       return At(value, absl::StrCat("unknown key \"", name, "\" in [", table, "]; did you mean \"",
                                     Nearest(NamesIn(table), name), "\"?"));
     }
     const absl::Status status = SetFromToml(*key, config_, value, prefix_);
-    return status.ok() ? status : At(value, absl::StrCat("key \"", name, "\": ", status.message()));
+    if (!status.ok()) return At(value, absl::StrCat("key \"", name, "\": ", status.message()));
+    origins_.keys[FullName(*key)] = absl::StrCat(file_, " line ", value.source().begin.line);
+    return absl::OkStatus();
   }
 
   absl::Status At(const toml::node& node, const std::string& what) const {
@@ -146,14 +121,16 @@ class Reader {
   std::string file_;
   Config& config_;
   std::string prefix_;
+  ConfigOrigins& origins_;
 };
 
 // `text` null: the file's own.
-absl::Status ReadInto(Config& config, const std::string& file, const std::string& prefix,
+absl::Status ReadInto(Config& config, const std::string& file, const std::string& prefix, ConfigOrigins& origins,
                       const std::string* text = nullptr) {
+  origins.files.push_back(file);
   try {
     const toml::table table = text != nullptr ? toml::parse(*text, file) : toml::parse_file(file);
-    return Reader(file, config, prefix).Read(table, "");
+    return Reader(file, config, prefix, origins).Read(table, "");
   } catch (const toml::parse_error& error) {
     return absl::InvalidArgumentError(absl::StrCat("configuration \"", file, "\" line ", error.source().begin.line,
                                                    ": ", std::string(error.description())));
@@ -162,8 +139,10 @@ absl::Status ReadInto(Config& config, const std::string& file, const std::string
 
 }  // namespace
 
-absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& explicit_path,
-                                  const std::string& body) {
+absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& explicit_path, const std::string& body,
+                                  ConfigOrigins* origins) {
+  ConfigOrigins unused;
+  ConfigOrigins& from = origins != nullptr ? *origins : unused;
   Config config;
   config.prefix = prefix;
   config.file = explicit_path;
@@ -171,14 +150,14 @@ absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& 
   const bool is_body_enough = explicit_path.empty() && !body.empty();
   if (is_body_enough && ::access(config.file.c_str(), F_OK) != 0) {
     config.file = kBodyName;
-    RETURN_IF_ERROR(ReadInto(config, kBodyName, prefix, &body));
+    RETURN_IF_ERROR(ReadInto(config, kBodyName, prefix, from, &body));
     ReplacePrefix(config, prefix);
     return config;
   }
   if (::access(config.file.c_str(), R_OK) != 0) {
     return ErrnoStatus(errno, absl::StrCat("reading configuration \"", config.file, "\""));
   }
-  RETURN_IF_ERROR(ReadInto(config, config.file, prefix));
+  RETURN_IF_ERROR(ReadInto(config, config.file, prefix, from));
   std::vector<std::string> drop_ins;
   std::error_code error;
   const auto directory = std::filesystem::path(config.file).parent_path() / "config.d";
@@ -186,13 +165,14 @@ absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& 
     if (at->path().extension() == ".toml") drop_ins.push_back(at->path().string());
   }
   std::sort(drop_ins.begin(), drop_ins.end());
-  for (const std::string& drop_in : drop_ins) RETURN_IF_ERROR(ReadInto(config, drop_in, prefix));
-  if (!body.empty()) RETURN_IF_ERROR(ReadInto(config, kBodyName, prefix, &body));
+  for (const std::string& drop_in : drop_ins) RETURN_IF_ERROR(ReadInto(config, drop_in, prefix, from));
+  if (!body.empty()) RETURN_IF_ERROR(ReadInto(config, kBodyName, prefix, from, &body));
   ReplacePrefix(config, prefix);
   return config;
 }
 
-absl::Status ApplyAnnotations(Config& config, const std::map<std::string, std::string>& annotations) {
+absl::Status ApplyAnnotations(Config& config, const std::map<std::string, std::string>& annotations,
+                              ConfigOrigins* origins) {
   const std::vector<std::string> enabled = config.enable_annotations;
   for (const auto& [name, value] : annotations) {
     if (!absl::StartsWith(name, kAnnotationPrefix)) continue;
@@ -216,6 +196,7 @@ absl::Status ApplyAnnotations(Config& config, const std::map<std::string, std::s
     }
     const absl::Status status = SetFromText(*found, config, value);
     if (!status.ok()) return Annotate(status, what);
+    if (origins != nullptr) origins->keys[FullName(*found)] = absl::StrCat("annotation ", name);
   }
   return absl::OkStatus();
 }

@@ -71,16 +71,23 @@ struct Config {
   uint32_t memory_without_limit = 0;
 };
 
+// Where the values of a configuration come from; what is not named is a default.
+struct ConfigOrigins {
+  std::vector<std::string> files;           // that were read, in their order; ConfigBody among them
+  std::map<std::string, std::string> keys;  // "/etc/….toml line 12", "annotation …", by "hypervisor.qemu.path"
+};
+
 // `prefix` is the installation the program runs from. `explicit_path` (a caller's ConfigPath) wins when not empty, then
 // /etc/kata-containers/configuration.toml, then <prefix>/share/defaults/kata-containers/configuration.toml.
 // "@PREFIX@" in values stands for `prefix`. `body` (a caller's ConfigBody) is TOML that wins over the files, key by
 // key, and is called "ConfigBody" in errors; without an explicit path it may also stand alone, when there is no file.
 absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& explicit_path,
-                                  const std::string& body = "");
+                                  const std::string& body = "", ConfigOrigins* origins = nullptr);
 
 // A pod's annotations that begin with kAnnotationPrefix, checked by the same table. PermissionDenied for one that
 // `enable_annotations` does not name, letter by letter; InvalidArgument for one that no key has, or a bad value.
 inline constexpr char kAnnotationPrefix[] = "io.katacontainers.config.";
-absl::Status ApplyAnnotations(Config& config, const std::map<std::string, std::string>& annotations);
+absl::Status ApplyAnnotations(Config& config, const std::map<std::string, std::string>& annotations,
+                              ConfigOrigins* origins = nullptr);
 
 }  // namespace kata::virtcontainers

@@ -227,6 +227,19 @@ const std::vector<ConfigKey>& ConfigKeys() {
   return keys;
 }
 
+std::string FullName(const ConfigKey& key) { return absl::StrCat(key.table, ".", key.name); }
+
+const ConfigKey* FindKey(const std::string& name) {
+  const ConfigKey* found = nullptr;
+  for (const ConfigKey& key : ConfigKeys()) {
+    if (FullName(key) == name) return &key;
+    if (key.name != name) continue;
+    if (found != nullptr) return nullptr;
+    found = &key;
+  }
+  return found;
+}
+
 std::string LegalValues(const ConfigKey& key) {
   return std::visit(Overloaded{[](const TextKey& kind) -> std::string { return kind.is_path ? "a path" : "a string"; },
                                [](const NumberKey& kind) {

@@ -51,6 +51,11 @@ struct ConfigKey {
 // In the order of the document; keys of one table stand together.
 const std::vector<ConfigKey>& ConfigKeys();
 
+// "hypervisor.qemu.path".
+std::string FullName(const ConfigKey& key);
+// The one with that full name, or with that name where one table alone has it; null: there is none.
+const ConfigKey* FindKey(const std::string& name);
+
 // What a value must be, for documents and errors: "a whole number from 1 to 64", "one of "auto", "kvm"".
 std::string LegalValues(const ConfigKey& key);
 // The value in `config` as TOML.

@@ -169,6 +169,32 @@ TEST_F(ConfigTest, NoAnnotationChoosesAFileOrAProgram) {
   }
 }
 
+TEST_F(ConfigTest, EachValueKnowsWhereItComesFrom) {
+  Write("c.toml",
+        "[hypervisor.qemu]\ndefault_vcpus = 2\ndefault_memory = 700\nenable_annotations = [\n"
+        "\"io.katacontainers.config.hypervisor.default_vcpus\"]\n");
+  const std::string drop_in = Write("config.d/a.toml", "[hypervisor.qemu]\n\ndefault_memory = 800\n");
+  ConfigOrigins origins;
+  auto config = LoadConfig("/opt/kata", file_, "[runtime]\nenable_debug = true\n", &origins);
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_TRUE(ApplyAnnotations(*config, {{"io.katacontainers.config.hypervisor.default_vcpus", "3"}}, &origins).ok());
+  EXPECT_EQ(origins.files, (std::vector<std::string>{file_, drop_in, "ConfigBody"}));
+  EXPECT_EQ(origins.keys["hypervisor.qemu.default_memory"], drop_in + " line 3");
+  EXPECT_EQ(origins.keys["hypervisor.qemu.enable_annotations"], file_ + " line 4");
+  EXPECT_EQ(origins.keys["hypervisor.qemu.default_vcpus"],
+            "annotation io.katacontainers.config.hypervisor.default_vcpus");
+  EXPECT_EQ(origins.keys["runtime.enable_debug"], "ConfigBody line 2");
+  EXPECT_FALSE(origins.keys.contains("hypervisor.qemu.kernel"));
+}
+
+TEST_F(ConfigTest, AKeyIsFoundByEitherOfItsNames) {
+  ASSERT_NE(FindKey("kernel"), nullptr);
+  EXPECT_EQ(FindKey("kernel"), FindKey("hypervisor.qemu.kernel"));
+  EXPECT_EQ(FullName(*FindKey("dial_timeout")), "agent.kata.dial_timeout");
+  EXPECT_EQ(FindKey("kernle"), nullptr);
+  EXPECT_EQ(FindKey("runtime.kernel"), nullptr);
+}
+
 TEST_F(ConfigTest, SyntaxErrorNamesLine) {
   EXPECT_EQ(ErrorOf("[runtime]\nenable_debug = \n").find("configuration \"" + file_ + "\" line 2: "), 0u);
 }

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <absl/strings/match.h>
+#include <absl/strings/str_cat.h>
+#include <fmt/format.h>
+
+#include "proto/base/status.h"
+#include "tools/kata-ctl/command.h"
+#include "tools/kata-ctl/config_schema.h"
+#include "virtcontainers/config/config.h"
+#include "virtcontainers/config/keys.h"
+#include "virtcontainers/config/nearest.h"
+
+namespace kata::ctl {
+namespace {
+
+using virtcontainers::Config;
+using virtcontainers::ConfigKey;
+using virtcontainers::ConfigKeys;
+using virtcontainers::ConfigOrigins;
+using virtcontainers::FullName;
+using Json = nlohmann::ordered_json;
+
+constexpr char kDefault[] = "default";
+
+struct Options {
+  std::string file;
+  std::vector<std::string> annotations;  // "KEY=VALUE"
+  std::string key;
+  bool is_json = false;
+};
+
+struct Loaded {
+  Config config;
+  ConfigOrigins origins;
+
+  std::string OriginOf(const ConfigKey& key) const {
+    const auto found = origins.keys.find(FullName(key));
+    return found != origins.keys.end() ? found->second : kDefault;
+  }
+};
+
+void PrintJson(const Json& json) { fmt::print("{}\n", json.dump(2)); }
+
+absl::StatusOr<Loaded> Load(const Context& context, const Options& options) {
+  Loaded loaded;
+  ASSIGN_OR_RETURN(loaded.config, LoadConfig(context.prefix, options.file, "", &loaded.origins));
+  std::map<std::string, std::string> annotations;
+  for (const std::string& text : options.annotations) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos)
+      return absl::InvalidArgumentError(absl::StrCat("annotation \"", text, "\": NAME=VALUE is needed"));
+    const std::string name = text.substr(0, equals);
+    const std::string prefix = virtcontainers::kAnnotationPrefix;
+    annotations[name.rfind(prefix, 0) == 0 ? name : prefix + name] = text.substr(equals + 1);
+  }
+  RETURN_IF_ERROR(ApplyAnnotations(loaded.config, annotations, &loaded.origins));
+  return loaded;
+}
+
+// Files of the host that a pod cannot start without, or not as it is told to.
+std::vector<std::string> MissingFiles(const Loaded& loaded) {
+  std::vector<std::string> missing;
+  for (const ConfigKey& key : ConfigKeys()) {
+    const auto* text = std::get_if<virtcontainers::TextKey>(&key.kind);
+    if (text == nullptr || !text->is_path) continue;
+    const std::string& path = loaded.config.*text->member;
+    // Directories are made by who needs them.
+    if (path.empty() || absl::EndsWith(key.name, "_path") || ::access(path.c_str(), R_OK) == 0) continue;
+    missing.push_back(absl::StrCat(FullName(key), " (", loaded.OriginOf(key),
+                                   "): ", ErrnoStatus(errno, absl::StrCat("\"", path, "\"")).message()));
+  }
+  return missing;
+}
+
+absl::Status Check(const Context& context, const Options& options) {
+  ASSIGN_OR_RETURN(const Loaded loaded, Load(context, options));
+  const std::vector<std::string> missing = MissingFiles(loaded);
+  if (options.is_json) {
+    PrintJson({{"good", missing.empty()}, {"files", loaded.origins.files}, {"missing", missing}});
+  } else {
+    for (const std::string& file : loaded.origins.files) fmt::print("read {}\n", file);
+    for (const std::string& line : missing) fmt::print("missing {}\n", line);
+    if (missing.empty()) fmt::print("the configuration is good\n");
+  }
+  if (missing.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      missing.size(),
+      missing.size() == 1 ? " file that the configuration names is" : " files that the configuration names are",
+      " not there"));
+}
+
+absl::Status Show(const Context& context, const Options& options) {
+  ASSIGN_OR_RETURN(const Loaded loaded, Load(context, options));
+  if (options.is_json) {
+    Json keys = Json::array();
+    for (const ConfigKey& key : ConfigKeys())
+      keys.push_back(
+          {{"key", FullName(key)}, {"value", ValueAsJson(key, loaded.config)}, {"from", loaded.OriginOf(key)}});
+    PrintJson(keys);
+    return absl::OkStatus();
+  }
+  // A configuration file again, with what each value comes from as its comment.
+  std::string table;
+  for (const ConfigKey& key : ConfigKeys()) {
+    if (key.table != table) fmt::print("{}[{}]\n", table.empty() ? "" : "\n", key.table);
+    table = key.table;
+    fmt::print("{:<56} # {}\n", absl::StrCat(key.name, " = ", ValueAsToml(key, loaded.config)), loaded.OriginOf(key));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Explain(const Options& options) {
+  const ConfigKey* key = virtcontainers::FindKey(options.key);
+  if (key == nullptr) {
+    std::set<std::string> names;
+    for (const ConfigKey& known : ConfigKeys())
+      names.insert(options.key.find('.') == std::string::npos ? known.name : FullName(known));
+    return absl::NotFoundError(absl::StrCat("there is no key \"", options.key, "\"; did you mean \"",
+                                            virtcontainers::Nearest(names, options.key), "\"?"));
+  }
+  const Config defaults;
+  const std::string annotation =
+      key->annotation.empty() ? "" : absl::StrCat(virtcontainers::kAnnotationPrefix, key->annotation);
+  if (options.is_json) {
+    PrintJson({{"key", FullName(*key)},
+               {"values", LegalValues(*key)},
+               {"unit", key->unit},
+               {"default", ValueAsJson(*key, defaults)},
+               {"annotation", annotation},
+               {"text", key->doc}});
+    return absl::OkStatus();
+  }
+  fmt::print("[{}] {}\n\n{}\n\n", key->table, key->name, key->doc);
+  fmt::print("value:      {}{}\n", LegalValues(*key), key->unit.empty() ? "" : absl::StrCat(", in ", key->unit));
+  fmt::print("default:    {}\n", ValueAsToml(*key, defaults));
+  fmt::print("annotation: {}\n", annotation.empty() ? "none: no pod can set it"
+                                                    : absl::StrCat(annotation, ", once enable_annotations names it"));
+  return absl::OkStatus();
+}
+
+CLI::App* Add(CLI::App& to, const std::string& name, const std::string& text, Context& context,
+              std::function<absl::Status()> run) {
+  CLI::App* command = to.add_subcommand(name, text);
+  command->callback([&context, run = std::move(run)] { context.run = run; });
+  return command;
+}
+
+}  // namespace
+
+void AddConfigCommand(CLI::App& app, Context& context) {
+  CLI::App* config = app.add_subcommand("config", "what the configuration is and means");
+  config->require_subcommand(1);
+  auto options = std::make_shared<Options>();
+  CLI::App* check = Add(*config, "check", "whether it can be read, and the files that it names are there", context,
+                        [&context, options] { return Check(context, *options); });
+  CLI::App* show = Add(*config, "show", "each value that counts, and where it comes from", context,
+                       [&context, options] { return Show(context, *options); });
+  CLI::App* explain = Add(*config, "explain", "what a key means", context, [options] { return Explain(*options); });
+  Add(*config, "schema", "a JSON Schema of the configuration file, for editors", context, [] {
+    PrintJson(ConfigSchema());
+    return absl::OkStatus();
+  });
+  for (CLI::App* command : {check, show}) {
+    command->add_option("--config", options->file,
+                        "this file instead of /etc/kata-containers/configuration.toml or the installation's");
+    command->add_option("--annotation", options->annotations,
+                        "NAME=VALUE as a pod gives it, with or without io.katacontainers.config.; any number");
+  }
+  explain->add_option("key", options->key, "kernel, or hypervisor.qemu.kernel")->required();
+  for (CLI::App* command : {check, show, explain}) command->add_flag("--json", options->is_json, "as JSON");
+}
+
+}  // namespace kata::ctl

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// kata-ctl: what people ask a node about its pods and their runtime.
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "tools/kata-ctl/command.h"
+
+namespace {
+
+std::string Prefix() {
+  // <prefix>/bin/kata-ctl
+  std::error_code ignored;
+  return std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path().parent_path().string();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Looks after the pods that run in virtual machines of their own, and after what they need.");
+  app.set_version_flag("--version", "kata-ctl " KATA_VERSION);
+  app.require_subcommand(1);
+  kata::ctl::Context context;
+  context.prefix = Prefix();
+  kata::ctl::AddConfigCommand(app, context);
+  CLI11_PARSE(app, argc, argv);
+  const absl::Status status = context.run();
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "kata-ctl: %s\n", std::string(status.message()).c_str());
+  return 1;
+}
