@@ -12,17 +12,31 @@
 
 namespace kata::hypervisors {
 
+inline constexpr uint32_t kShareQueueSizeMax = 1024;
+
 // A directory of the host, served by a running virtiofsd. The guest mounts it by `tag`. Needs the machine's memory to
 // be shared, which it is when the spec's list has such a device.
 struct VirtioFsShare {
   std::string tag;
-  std::string socket;  // vhost-user; owned by the machine's user
+  std::string socket;                        // vhost-user; owned by the machine's user
+  uint32_t queue_size = kShareQueueSizeMax;  // a power of two
 };
 
 // The same through QEMU itself, with 9p; at start only, libvirt cannot plug it in.
 struct NinePShare {
   std::string tag;
   std::string directory;
+};
+
+// What the host's page cache has to do with a disk. kDefault: it is used, and a flush of the guest's is done.
+enum class DiskCache { kDefault, kWriteBack, kDirect, kUnsafe };
+// How QEMU waits for the host. kNative needs kDirect; what is not to be kept has threads instead.
+enum class DiskAio { kThreads, kNative, kIoUring };
+
+struct DiskWays {
+  DiskCache cache = DiskCache::kDefault;
+  DiskAio aio = DiskAio::kThreads;
+  bool is_on_scsi = false;  // even where a root port is free for it
 };
 
 // A raw image or block device of the host. The guest finds it by `serial`, never by its name or address.
@@ -33,6 +47,7 @@ struct BlockDisk {
   std::shared_ptr<const UniqueFd> file;
   bool is_read_only = false;
   bool is_temporary = false;  // nothing of it has to be kept: a flush of the guest's is not done
+  DiskWays ways;
 };
 
 // A network card whose other end is a tap device. The tap is made by the caller, with IFF_MULTI_QUEUE, in the network

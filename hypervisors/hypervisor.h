@@ -57,14 +57,19 @@ struct VmSpec {
   // A directory that Save has filled: the machine goes on from there instead of booting. Where that fails it boots,
   // with one warning. Needs is_cloneable. Empty: it boots.
   std::string saved_state;
-  uint32_t root_ports = 0;  // how many more can be attached at a time; at most kRootPortsMax
-  std::string cache_dir;    // host-wide, 0700 root: libvirt's capability files, verdicts of probe boots; empty = none
+  // Threads of the machine's process that work for disks: one for all of them, and so many for those on root ports, in
+  // turns. Without any, the thread does it that does all else.
+  bool has_disk_thread = false;
+  uint32_t port_disk_threads = 0;  // at most kPortDiskThreadsMax
+  uint32_t root_ports = 0;         // how many more can be attached at a time; at most kRootPortsMax
+  std::string cache_dir;  // host-wide, 0700 root: libvirt's capability files, verdicts of probe boots; empty = none
 };
 
 // QEMU's users are asked to stay below "opt/" and a name of their own.
 inline constexpr char kGuestWords[] = "opt/org.katacontainers/";
 
 inline constexpr uint32_t kRootPortsMax = 32;
+inline constexpr uint32_t kPortDiskThreadsMax = 16;
 // libvirt itself waits for 5 s of it.
 inline constexpr std::chrono::seconds kDetachTimeout{20};
 

@@ -18,8 +18,8 @@ uint32_t DeviceSlots::FreePorts() const {
 absl::StatusOr<DeviceSlot> DeviceSlots::Take(const Device& device) {
   if (taken_.contains(device.id)) return absl::AlreadyExistsError("the id is taken");
   DeviceSlot slot;
-  const bool is_disk = std::holds_alternative<BlockDisk>(device.kind);
-  slot.is_scsi = is_disk && (has_controller_ || FreePorts() <= kPortsKept);
+  const auto* disk = std::get_if<BlockDisk>(&device.kind);
+  slot.is_scsi = disk != nullptr && (disk->ways.is_on_scsi || has_controller_ || FreePorts() <= kPortsKept);
   slot.needs_controller = slot.is_scsi && !has_controller_;
   if ((!slot.is_scsi || slot.needs_controller) && FreePorts() == 0) {
     return absl::ResourceExhaustedError(

@@ -47,15 +47,28 @@ bool IsBlockDevice(int fd) {
   return fstat(fd, &info) == 0 && S_ISBLK(info.st_mode);
 }
 
+const char* WordOf(DiskCache cache) {
+  switch (cache) {
+    case DiskCache::kDirect:
+      return "none";
+    case DiskCache::kUnsafe:
+      return "unsafe";
+    case DiskCache::kDefault:
+    case DiskCache::kWriteBack:
+      break;
+  }
+  return "writeback";
+}
+
 class ElementWriter {
  public:
   ElementWriter(XmlWriter& xml, const Device& device, const MachinePaths& paths, DevicePlace place, int index,
-                uint32_t port)
-      : xml_(xml), device_(device), paths_(paths), place_(place), index_(index), port_(port) {}
+                uint32_t port, uint32_t thread)
+      : xml_(xml), device_(device), paths_(paths), place_(place), index_(index), port_(port), thread_(thread) {}
 
   void operator()(const VirtioFsShare& share) {
     xml_.Open("filesystem", {{"type", "mount"}});
-    xml_.Leaf("driver", {{"type", "virtiofs"}, {"queue", "1024"}});
+    xml_.Leaf("driver", {{"type", "virtiofs"}, {"queue", std::to_string(share.queue_size)}});
     xml_.Leaf("source", {{"socket", paths_.Shorten(share.socket)}});
     xml_.Leaf("target", {{"dir", share.tag}});
     Finish();
@@ -69,11 +82,7 @@ class ElementWriter {
   void operator()(const BlockDisk& disk) {
     const bool is_device = IsBlockDevice(disk.file->get());
     xml_.Open("disk", {{"type", is_device ? "block" : "file"}, {"device", "disk"}});
-    if (disk.is_temporary) {
-      xml_.Leaf("driver", {{"name", "qemu"}, {"type", "raw"}, {"cache", "unsafe"}, {"discard", "unmap"}});
-    } else {
-      xml_.Leaf("driver", {{"name", "qemu"}, {"type", "raw"}, {"discard", "unmap"}});
-    }
+    WriteDriver(disk);
     const char* kind = is_device ? "dev" : "file";
     if (place_ != DevicePlace::kRootComplex) {
       xml_.Leaf("source", {{kind, FileSetPath(FileSetOf(index_))}});
@@ -106,6 +115,19 @@ class ElementWriter {
   void operator()(const VhostUserVsock&) {}
 
  private:
+  void WriteDriver(const BlockDisk& disk) {
+    XmlWriter::Attributes words = {{"name", "qemu"},
+                                   {"type", "raw"},
+                                   {"discard", "unmap"}};
+    const DiskCache cache = disk.is_temporary ? DiskCache::kUnsafe : disk.ways.cache;
+    if (cache != DiskCache::kDefault) words.emplace_back("cache", WordOf(cache));
+    const bool can_be_native = cache == DiskCache::kDirect;
+    if (disk.ways.aio == DiskAio::kIoUring) words.emplace_back("io", "io_uring");
+    if (disk.ways.aio == DiskAio::kNative && can_be_native) words.emplace_back("io", "native");
+    if (thread_ != 0 && place_ != DevicePlace::kScsi) words.emplace_back("iothread", std::to_string(thread_));
+    xml_.Leaf("driver", words);
+  }
+
   void Finish() {
     xml_.Leaf("alias", {{"name", DeviceAlias(device_.id)}});
     if (place_ == DevicePlace::kRootComplex) xml_.RootAddress();
@@ -130,6 +152,7 @@ class ElementWriter {
   DevicePlace place_;
   int index_;
   uint32_t port_;
+  uint32_t thread_;
 };
 
 }  // namespace
@@ -157,8 +180,8 @@ absl::Status CheckDevice(const Device& device) {
 }
 
 void WriteDevice(XmlWriter& xml, const Device& device, const MachinePaths& paths, DevicePlace place, int index,
-                 uint32_t port) {
-  std::visit(ElementWriter(xml, device, paths, place, index, port), device.kind);
+                 uint32_t port, uint32_t thread) {
+  std::visit(ElementWriter(xml, device, paths, place, index, port, thread), device.kind);
 }
 
 std::vector<std::string> DeviceArguments(const Device& device, const MachinePaths& paths) {
@@ -171,21 +194,29 @@ std::vector<std::string> DeviceArguments(const Device& device, const MachinePath
 }
 
 absl::StatusOr<std::string> DeviceXml(const Device& device, const MachinePaths& paths, int index, DevicePlace place,
-                                      uint32_t port) {
+                                      uint32_t port, uint32_t thread) {
   RETURN_IF_ERROR(CheckDevice(device));
   if (!std::holds_alternative<VirtioFsShare>(device.kind) && !std::holds_alternative<BlockDisk>(device.kind) &&
       !std::holds_alternative<NetworkCard>(device.kind)) {
     return absl::FailedPreconditionError("a device of this kind comes with the machine's start only");
   }
   XmlWriter xml;
-  WriteDevice(xml, device, paths, place, index, port);
+  WriteDevice(xml, device, paths, place, index, port, thread);
   return xml.Finish();
 }
 
-absl::StatusOr<std::string> ScsiControllerXml() {
+absl::StatusOr<std::string> ScsiControllerXml(uint32_t thread) {
   XmlWriter xml;
-  xml.Leaf("controller", {{"type", "scsi"}, {"index", "0"}, {"model", "virtio-scsi"}});
+  xml.Open("controller", {{"type", "scsi"}, {"index", "0"}, {"model", "virtio-scsi"}});
+  if (thread != 0) xml.Leaf("driver", {{"iothread", std::to_string(thread)}});
+  xml.Close();
   return xml.Finish();
+}
+
+uint32_t DiskThread(const VmSpec& spec, DevicePlace place, int index) {
+  const uint32_t shared = spec.has_disk_thread ? 1 : 0;
+  if (place == DevicePlace::kScsi || spec.port_disk_threads == 0) return shared;
+  return shared + 1 + static_cast<uint32_t>(index) % spec.port_disk_threads;
 }
 
 int FileSetOf(int index) { return kFirstFileSet + index; }

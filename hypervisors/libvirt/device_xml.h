@@ -23,17 +23,21 @@ absl::Status CheckDevice(const Device& device);
 // Writes the element; nothing for a device that libvirt has no words for (DeviceArguments has). `index` tells
 // disks of one machine apart.
 void WriteDevice(XmlWriter& xml, const Device& device, const MachinePaths& paths, DevicePlace place, int index,
-                 uint32_t port = 0);
+                 uint32_t port = 0, uint32_t thread = 0);
 
 // What libvirt has no words for, as words of QEMU's own command line.
 std::vector<std::string> DeviceArguments(const Device& device, const MachinePaths& paths);
 
 // The element alone, for a machine that runs; FailedPrecondition for a kind that comes with the start only. A disk's
-// files are expected in the set FileSetOf(index). `port`: the number of its root port; 0: libvirt's choice.
+// files are expected in the set FileSetOf(index). `port`: the number of its root port; 0: libvirt's choice. `thread`:
+// the number of a disk's, from DiskThread; 0: none.
 absl::StatusOr<std::string> DeviceXml(const Device& device, const MachinePaths& paths, int index,
-                                      DevicePlace place = DevicePlace::kRootPort, uint32_t port = 0);
+                                      DevicePlace place = DevicePlace::kRootPort, uint32_t port = 0,
+                                      uint32_t thread = 0);
 // The SCSI controller that disks can be plugged into, on a root port of libvirt's choice.
-absl::StatusOr<std::string> ScsiControllerXml();
+absl::StatusOr<std::string> ScsiControllerXml(uint32_t thread = 0);
+// Which of the machine's threads works for the disk, or for the SCSI controller, at this place; 0: none.
+uint32_t DiskThread(const VmSpec& spec, DevicePlace place, int index);
 int FileSetOf(int index);
 
 // What libvirt calls the device in the document of the running domain.

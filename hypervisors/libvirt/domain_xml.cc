@@ -195,6 +195,10 @@ absl::Status CheckDevices(const VmSpec& spec) {
     return absl::InvalidArgumentError(
         absl::StrCat("a machine of ", spec.root_ports, " root ports: at most ", kRootPortsMax, " fit"));
   }
+  if (spec.port_disk_threads > kPortDiskThreadsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a machine of ", spec.port_disk_threads, " threads for disks: at most ", kPortDiskThreadsMax));
+  }
   std::set<std::string> ids;
   for (const Device& device : spec.devices) {
     RETURN_IF_ERROR(CheckDevice(device));
@@ -266,6 +270,8 @@ absl::StatusOr<std::string> DomainXml(const VmSpec& spec, const MachinePaths& pa
     xml.Close();
   }
   WriteVcpus(xml, spec, is_kvm);
+  const uint32_t disk_threads = (spec.has_disk_thread ? 1 : 0) + spec.port_disk_threads;
+  if (disk_threads != 0) xml.Leaf("iothreads", {}, std::to_string(disk_threads));
   xml.Open("os");
   xml.Leaf("type", {{"arch", architecture}, {"machine", spec.machine_type}}, "hvm");
   if (!spec.firmware.empty()) xml.Leaf("loader", {{"readonly", "yes"}, {"type", "rom"}}, spec.firmware);

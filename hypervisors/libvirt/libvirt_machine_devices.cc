@@ -38,7 +38,8 @@ Co<absl::Status> LibvirtMachine::AttachInSlot(Device device, DeviceSlot slot) {
     absl::Status ready = co_await MakeScsiController(slot.needs_controller);
     if (!ready.ok()) co_return ready;
   }
-  CO_ASSIGN_OR_RETURN(const std::string xml, DeviceXml(device, *paths_, slot.index, place));
+  const uint32_t thread = DiskThread(*spec_, place, slot.index);
+  CO_ASSIGN_OR_RETURN(const std::string xml, DeviceXml(device, *paths_, slot.index, place, /*port=*/0, thread));
   std::shared_ptr<LibvirtSession> session = session_;
   if (session == nullptr) co_return absl::UnavailableError("the virtual machine has stopped");
   std::function<absl::Status()> job = [session, xml, device, index = slot.index, netns = netns_] {
@@ -56,8 +57,9 @@ Co<absl::Status> LibvirtMachine::MakeScsiController(bool is_mine) {
   }
   auto made = std::make_shared<Outcome>(executor_);
   scsi_controller_ = made;
-  std::function<absl::Status()> job = [session = session_]() -> absl::Status {
-    ASSIGN_OR_RETURN(const std::string xml, ScsiControllerXml());
+  const uint32_t thread = DiskThread(*spec_, DevicePlace::kScsi, 0);
+  std::function<absl::Status()> job = [session = session_, thread]() -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string xml, ScsiControllerXml(thread));
     return session->Attach(xml);
   };
   absl::Status status = co_await RunBlocking(MachinePool(), std::move(job));

@@ -2,10 +2,10 @@
 // XML by libxml2's writer, which does the quoting. Remembers the first failure; not thread-safe.
 #pragma once
 
-#include <initializer_list>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <absl/status/statusor.h>
 
@@ -16,7 +16,7 @@ namespace kata::hypervisors {
 
 class XmlWriter {
  public:
-  using Attributes = std::initializer_list<std::pair<const char*, std::string>>;
+  using Attributes = std::vector<std::pair<const char*, std::string>>;
 
   XmlWriter();
   ~XmlWriter();

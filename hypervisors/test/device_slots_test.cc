@@ -49,6 +49,14 @@ TEST(DeviceSlotsTest, WithoutPortsThereIsNoPlace) {
   EXPECT_EQ(slots.Find("a"), nullptr);
 }
 
+TEST(DeviceSlotsTest, ADiskMayWantTheController) {
+  DeviceSlots slots(8, 0);
+  BlockDisk disk;
+  disk.ways.is_on_scsi = true;
+  EXPECT_TRUE(slots.Take(Device{"a", disk})->needs_controller);
+  EXPECT_TRUE(slots.Take(Device{"b", disk})->is_scsi);
+}
+
 TEST(DeviceSlotsTest, AControllerThatFailedIsTriedAgain) {
   DeviceSlots slots(1, 0);
   EXPECT_TRUE(slots.Take(Disk("a"))->needs_controller);

@@ -166,8 +166,8 @@ TEST(MachineShapeTest, IsOfWhatTheGuestSeesAndNothingElse) {
   for (const auto& change : std::vector<std::function<void(VmSpec&)>>{
            [](VmSpec& s) { s.memory_mib = 512; }, [](VmSpec& s) { s.vcpus = 3; }, [](VmSpec& s) { s.vcpus_max = 4; },
            [](VmSpec& s) { s.memory_max_mib = 4096; }, [](VmSpec& s) { s.kernel_params += " x"; },
-           [](VmSpec& s) { s.root_ports = 7; }, [](VmSpec& s) { s.kernel = "/usr/bin/env"; },
-           [](VmSpec& s) { s.guest_words["more"] = ""; }}) {
+           [](VmSpec& s) { s.root_ports = 7; }, [](VmSpec& s) { s.has_disk_thread = true; },
+           [](VmSpec& s) { s.kernel = "/usr/bin/env"; }, [](VmSpec& s) { s.guest_words["more"] = ""; }}) {
     VmSpec changed = spec;
     change(changed);
     EXPECT_NE(*ShapeOf(changed), *shape);
@@ -243,6 +243,73 @@ TEST(DomainXmlTest, ADiskIsADescriptorWithASerial) {
   EXPECT_THAT(*xml, HasSubstr("<serial>a-serial</serial>"));
   EXPECT_THAT(*xml, HasSubstr("<alias name=\"" + DeviceAlias("d1") + "\"/>"));
   EXPECT_THAT(*xml, Not(HasSubstr("<address")));  // libvirt finds a free root port
+}
+
+BlockDisk SomeDisk() {
+  BlockDisk disk;
+  disk.serial = "a-serial";
+  disk.file = std::make_shared<const UniqueFd>(::open("/proc/version", O_RDONLY | O_CLOEXEC));
+  return disk;
+}
+
+std::string DriverOf(const BlockDisk& disk, DevicePlace place = DevicePlace::kRootPort, uint32_t thread = 0) {
+  auto xml = DeviceXml({"d1", disk}, MachinePaths("/run/x"), 2, place, 0, thread);
+  EXPECT_TRUE(xml.ok()) << xml.status();
+  if (!xml.ok()) return "";
+  const size_t begin = xml->find("<driver ");
+  return xml->substr(begin, xml->find("/>", begin) - begin);
+}
+
+TEST(DomainXmlTest, ADiskHasTheWaysThatAreAskedFor) {
+  BlockDisk disk = SomeDisk();
+  for (const char* word : {"cache=", "io=", "iothread="}) EXPECT_THAT(DriverOf(disk), Not(HasSubstr(word)));
+  disk.ways = {DiskCache::kWriteBack, DiskAio::kIoUring, false};
+  EXPECT_THAT(DriverOf(disk), HasSubstr("cache=\"writeback\" io=\"io_uring\""));
+  disk.ways = {DiskCache::kDirect, DiskAio::kNative, false};
+  EXPECT_THAT(DriverOf(disk), HasSubstr("cache=\"none\" io=\"native\""));
+  disk.ways.cache = DiskCache::kUnsafe;
+  EXPECT_THAT(DriverOf(disk), HasSubstr("cache=\"unsafe\""));
+  EXPECT_THAT(DriverOf(disk), Not(HasSubstr("io=")));  // QEMU refuses it with the page cache
+}
+
+TEST(DomainXmlTest, WhatIsThrownAwayIsNeverFlushed) {
+  BlockDisk disk = SomeDisk();
+  disk.is_temporary = true;
+  disk.ways = {DiskCache::kDirect, DiskAio::kNative, false};
+  EXPECT_THAT(DriverOf(disk), HasSubstr("cache=\"unsafe\""));
+  EXPECT_THAT(DriverOf(disk), Not(HasSubstr("io=")));
+}
+
+TEST(DomainXmlTest, DisksHaveThreads) {
+  VmSpec spec = FullSpec();
+  EXPECT_THAT(Xml(spec, false), Not(HasSubstr("iothreads")));
+  EXPECT_EQ(DiskThread(spec, DevicePlace::kRootPort, 3), 0u);
+  spec.has_disk_thread = true;
+  EXPECT_THAT(Xml(spec, false), HasSubstr("<iothreads>1</iothreads>"));
+  EXPECT_EQ(DiskThread(spec, DevicePlace::kScsi, 0), 1u);
+  EXPECT_EQ(DiskThread(spec, DevicePlace::kRootPort, 3), 1u);
+  spec.port_disk_threads = 2;
+  EXPECT_THAT(Xml(spec, false), HasSubstr("<iothreads>3</iothreads>"));
+  EXPECT_EQ(DiskThread(spec, DevicePlace::kScsi, 7), 1u);
+  EXPECT_EQ(DiskThread(spec, DevicePlace::kRootPort, 2), 2u);
+  EXPECT_EQ(DiskThread(spec, DevicePlace::kRootPort, 3), 3u);
+  spec.has_disk_thread = false;
+  EXPECT_EQ(DiskThread(spec, DevicePlace::kScsi, 0), 0u);
+  EXPECT_EQ(DiskThread(spec, DevicePlace::kRootPort, 3), 2u);
+  spec.port_disk_threads = kPortDiskThreadsMax + 1;
+  EXPECT_FALSE(DomainXml(spec, MachinePaths(spec.runtime_dir), false).ok());
+
+  EXPECT_THAT(DriverOf(SomeDisk(), DevicePlace::kRootPort, 2), HasSubstr("iothread=\"2\""));
+  EXPECT_THAT(DriverOf(SomeDisk(), DevicePlace::kScsi, 2), Not(HasSubstr("iothread")));  // its controller has it
+  EXPECT_THAT(*ScsiControllerXml(2), HasSubstr("<driver iothread=\"2\"/>"));
+  EXPECT_THAT(*ScsiControllerXml(), Not(HasSubstr("driver")));
+}
+
+TEST(DomainXmlTest, AShareHasAQueueOfTheSizeAskedFor) {
+  VmSpec spec = FullSpec();
+  EXPECT_THAT(Xml(spec, false), HasSubstr("queue=\"1024\""));
+  std::get<VirtioFsShare>(spec.devices[0].kind).queue_size = 64;
+  EXPECT_THAT(Xml(spec, false), HasSubstr("queue=\"64\""));
 }
 
 TEST(DomainXmlTest, WhatADeviceMayNotBeIsNamed) {

@@ -137,6 +137,23 @@ absl::Status ReadInto(Config& config, const std::string& file, const std::string
   }
 }
 
+// What one key alone does not say.
+absl::Status CheckTogether(const Config& config) {
+  const auto bad = [&config](absl::string_view what) {
+    return absl::InvalidArgumentError(absl::StrCat("configuration \"", config.file, "\": ", what));
+  };
+  const bool is_direct = config.block_device_cache_set && config.block_device_cache_direct;
+  if (config.block_device_aio == hypervisors::DiskAio::kNative && !is_direct) {
+    return bad(
+        "block_device_aio = \"native\" needs block_device_cache_set = true and block_device_cache_direct = true");
+  }
+  if (is_direct && config.block_device_cache_noflush)
+    return bad("of block_device_cache_direct and block_device_cache_noflush only one can be true");
+  if ((config.virtio_fs_queue_size & (config.virtio_fs_queue_size - 1)) != 0)
+    return bad(absl::StrCat("virtio_fs_queue_size = ", config.virtio_fs_queue_size, ": a power of two is needed"));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& explicit_path, const std::string& body,
@@ -151,6 +168,7 @@ absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& 
   if (is_body_enough && ::access(config.file.c_str(), F_OK) != 0) {
     config.file = kBodyName;
     RETURN_IF_ERROR(ReadInto(config, kBodyName, prefix, from, &body));
+    RETURN_IF_ERROR(CheckTogether(config));
     ReplacePrefix(config, prefix);
     return config;
   }
@@ -167,6 +185,7 @@ absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& 
   std::sort(drop_ins.begin(), drop_ins.end());
   for (const std::string& drop_in : drop_ins) RETURN_IF_ERROR(ReadInto(config, drop_in, prefix, from));
   if (!body.empty()) RETURN_IF_ERROR(ReadInto(config, kBodyName, prefix, from, &body));
+  RETURN_IF_ERROR(CheckTogether(config));
   ReplacePrefix(config, prefix);
   return config;
 }

@@ -45,9 +45,18 @@ struct Config {
   RootfsWrites rootfs_writes = RootfsWrites::kShare;
   uint32_t rootfs_disk_size = 10240;  // MiB
   std::string rootfs_disk_path = "/var/lib/kata-containers/disks";
+  bool is_disk_on_scsi = false;  // block_device_driver
+  hypervisors::DiskAio block_device_aio = hypervisors::DiskAio::kThreads;
+  bool block_device_cache_set = false;
+  bool block_device_cache_direct = false;
+  bool block_device_cache_noflush = false;
+  bool enable_iothreads = false;
+  uint32_t indep_iothreads = 0;
   SharedFs shared_fs = SharedFs::kVirtioFs;
   std::string virtio_fs_daemon;  // empty: where distributions put it
   std::string virtio_fs_cache = "auto";
+  uint32_t virtio_fs_queue_size = hypervisors::kShareQueueSizeMax;
+  std::vector<std::string> virtio_fs_extra_args;
   AgentTransport agent_transport = AgentTransport::kAuto;
   std::string vhost_user_vsock_daemon;
   std::vector<std::string> enable_annotations;

@@ -8,12 +8,14 @@
 #include <absl/strings/str_join.h>
 #include <absl/strings/str_replace.h>
 
+#include "virtcontainers/config/virtiofsd_arguments.h"
 #include "virtcontainers/sockets/socket_rules.h"
 
 namespace kata::virtcontainers {
 namespace {
 
 using hypervisors::Accelerator;
+using hypervisors::DiskAio;
 
 constexpr char kQemu[] = "hypervisor.qemu";
 constexpr char kRuntime[] = "runtime";
@@ -105,6 +107,35 @@ std::vector<ConfigKey> MakeKeys() {
        "The size of that disk: a container that has filled it is told that there is no space left.", ""},
       {kQemu, "rootfs_disk_path", TextKey{&Config::rootfs_disk_path, true}, "",
        "A directory of a file system of the host where these disks' blocks are; they have no names there.", ""},
+      {kQemu, "block_device_driver",
+       Choice<bool>(&Config::is_disk_on_scsi, {{"virtio-blk", false}, {"virtio-scsi", true}}), "",
+       "How a disk is plugged in. \"virtio-blk\": on a root port of its own while there are some (pcie_root_port), "
+       "then "
+       "behind the SCSI controller. \"virtio-scsi\": all behind the controller.",
+       ""},
+      {kQemu, "block_device_aio",
+       Choice<DiskAio>(&Config::block_device_aio,
+                       {{"threads", DiskAio::kThreads}, {"native", DiskAio::kNative}, {"io_uring", DiskAio::kIoUring}}),
+       "",
+       "How QEMU waits for the host's disks. \"native\" needs block_device_cache_set and block_device_cache_direct. "
+       "\"io_uring\" needs a host that allows it (kernel.io_uring_disabled); where it does not, \"threads\" is used, "
+       "with a warning.",
+       ""},
+      {kQemu, "block_device_cache_set", SwitchKey{&Config::block_device_cache_set}, "",
+       "Whether the two keys below count. false: disks go through the host's page cache, and a flush of the guest's is "
+       "done. Disks that are thrown away with their container (rootfs_writes) are flushed never, whatever is said "
+       "here.",
+       ""},
+      {kQemu, "block_device_cache_direct", SwitchKey{&Config::block_device_cache_direct}, "",
+       "Past the host's page cache (O_DIRECT), which the file system of an image must allow.", ""},
+      {kQemu, "block_device_cache_noflush", SwitchKey{&Config::block_device_cache_noflush}, "",
+       "A flush of the guest's is not done: what it has written is lost when the host loses its power, not when the "
+       "machine ends. Not together with block_device_cache_direct.",
+       ""},
+      {kQemu, "enable_iothreads", SwitchKey{&Config::enable_iothreads}, "",
+       "A thread of the machine's process works for all disks, beside the one that does all else.", ""},
+      {kQemu, "indep_iothreads", NumberKey{&Config::indep_iothreads, 0, hypervisors::kPortDiskThreadsMax}, "",
+       "So many further threads work for the disks that have root ports of their own, each for every so many.", ""},
       {kQemu, "shared_fs",
        Choice<SharedFs>(&Config::shared_fs, {{"virtio-fs", SharedFs::kVirtioFs}, {"virtio-9p", SharedFs::k9p}}), "",
        "How the guest sees root file systems and volumes. \"virtio-fs\": fast, needs virtio_fs_daemon. \"virtio-9p\": "
@@ -123,6 +154,13 @@ std::vector<ConfigKey> MakeKeys() {
        "\"auto\": the guest caches for one second, so the host's changes appear soon. \"always\": fastest, for files "
        "that nobody on the host changes. \"none\" (also \"never\"): every access asks the host.",
        "hypervisor.virtio_fs_cache"},
+      {kQemu, "virtio_fs_queue_size", NumberKey{&Config::virtio_fs_queue_size, 2, hypervisors::kShareQueueSizeMax}, "",
+       "How many requests for files the guest can have on the way at a time; a power of two.", ""},
+      {kQemu, "virtio_fs_extra_args", ListKey{&Config::virtio_fs_extra_args, &CheckVirtiofsdArgument}, "",
+       "Further arguments of virtiofsd, e.g. [\"--thread-pool-size=4\"], as the program that is there knows them. What "
+       "the "
+       "runtime sets itself is refused by its name.",
+       ""},
       {kQemu, "agent_transport",
        Choice<AgentTransport>(&Config::agent_transport, {{"auto", AgentTransport::kAuto},
                                                          {"vsock", AgentTransport::kVsock},

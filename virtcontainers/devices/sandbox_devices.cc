@@ -55,6 +55,7 @@ Co<absl::Status> SandboxDevices::PlugIn(Key key) {
   disk.file = disks_[key].file.file;
   disk.is_read_only = disks_[key].file.is_read_only;
   disk.is_temporary = disks_[key].file.is_temporary;
+  disk.ways = ways_;
   hypervisors::Device device;
   device.id = disk.serial;
   device.kind = std::move(disk);

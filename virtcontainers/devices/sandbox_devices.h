@@ -18,8 +18,10 @@ namespace kata::virtcontainers {
 
 class SandboxDevices : public std::enable_shared_from_this<SandboxDevices> {
  public:
-  SandboxDevices(asio::any_io_executor executor, std::shared_ptr<hypervisors::Hypervisor> hypervisor)
-      : executor_(std::move(executor)), hypervisor_(std::move(hypervisor)) {}
+  // `ways`: of all disks.
+  SandboxDevices(asio::any_io_executor executor, std::shared_ptr<hypervisors::Hypervisor> hypervisor,
+                 hypervisors::DiskWays ways = {})
+      : executor_(std::move(executor)), hypervisor_(std::move(hypervisor)), ways_(ways) {}
 
   // Plugs a disk in for `container_id`; the result is its serial, by which the guest finds it, never used twice in a
   // machine. One that another container of the sandbox has is that one's; FailedPrecondition when somebody else on the
@@ -47,6 +49,7 @@ class SandboxDevices : public std::enable_shared_from_this<SandboxDevices> {
 
   asio::any_io_executor executor_;
   std::shared_ptr<hypervisors::Hypervisor> hypervisor_;
+  hypervisors::DiskWays ways_;
   std::map<Key, Disk> disks_;
   uint64_t next_ = 0;
 };

@@ -65,6 +65,8 @@ hypervisors::VmSpec MakeMachineSpec(const SandboxOptions& options, const BootTok
   spec.memory_max_mib = config.default_maxmemory;
   spec.accelerator = config.accelerator;
   spec.is_cloneable = CanBeClone(config);
+  spec.has_disk_thread = config.enable_iothreads;
+  spec.port_disk_threads = config.indep_iothreads;
   spec.root_ports = config.pcie_root_port;
   spec.cache_dir = kCacheDirectory;
   return spec;

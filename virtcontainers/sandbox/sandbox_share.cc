@@ -25,6 +25,7 @@ VirtiofsdOptions OptionsOf(const std::string& sandbox_id, const Config& config, 
   out.cache_dir = spec.cache_dir;
   out.directory = ExportedDirectory(sandbox_id);
   out.cache = config.virtio_fs_cache;
+  out.extra_arguments = config.virtio_fs_extra_args;
   out.socket_path = absl::StrCat(spec.runtime_dir, "/virtiofsd.sock");
   out.pid_file = absl::StrCat(spec.runtime_dir, "/virtiofsd.pid");
   out.uid = spec.uid;
@@ -56,6 +57,7 @@ SandboxShare::SandboxShare(asio::any_io_executor executor, asio::thread_pool& po
 Co<absl::Status> SandboxShare::Open(const Config& config, std::shared_ptr<hypervisors::VmSpec> spec) {
   auto self = shared_from_this();
   const bool uses_9p = config.shared_fs == SharedFs::k9p;
+  const uint32_t queue_size = config.virtio_fs_queue_size;
   auto options = std::make_shared<VirtiofsdOptions>(OptionsOf(sandbox_id_, config, *spec));
   std::function<absl::StatusOr<Made>()> make = [id = sandbox_id_, options, uses_9p] {
     return Make(id, *options, uses_9p);
@@ -70,7 +72,7 @@ Co<absl::Status> SandboxShare::Open(const Config& config, std::shared_ptr<hyperv
     spec->devices.push_back({kShareDevice, hypervisors::NinePShare{kShareTag, options->directory}});
     spec->mount_namespace = mounts_->fd();
   } else {
-    spec->devices.push_back({kShareDevice, hypervisors::VirtioFsShare{kShareTag, options->socket_path}});
+    spec->devices.push_back({kShareDevice, hypervisors::VirtioFsShare{kShareTag, options->socket_path, queue_size}});
   }
   co_return absl::OkStatus();
 }

@@ -14,6 +14,7 @@
 #include "virtcontainers/agent_client/vsock_daemon.h"
 #include "virtcontainers/container/container_mounts.h"
 #include "virtcontainers/container/guest_container.h"
+#include "virtcontainers/devices/disk_ways.h"
 #include "virtcontainers/devices/sandbox_devices.h"
 #include "virtcontainers/mirrors/mirrors.h"
 #include "virtcontainers/sandbox/sandbox_cgroup.h"
@@ -42,7 +43,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
                                                                      .is_only = options_.config.sandbox_cgroup_only,
                                                                      .moves_shim = !options_.is_shim_placed})),
         size_(std::make_shared<SandboxSize>(executor, hypervisor_, options_.config, options_.size, ReadHostSize())),
-        devices_(std::make_shared<SandboxDevices>(executor, hypervisor_)),
+        devices_(std::make_shared<SandboxDevices>(executor, hypervisor_, DiskWaysOf(options_.config))),
         share_ready_(executor),
         settled_(executor),
         stopped_(executor) {}

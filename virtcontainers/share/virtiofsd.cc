@@ -105,7 +105,8 @@ absl::StatusOr<Virtiofsd> StartVirtiofsd(const VirtiofsdOptions& options) {
   const rlim_t descriptors = RaiseDescriptorLimit();
   ChildOptions child;
   child.name = "virtiofsd";
-  child.words = VirtiofsdWords(*kind, {options.directory, options.cache, kSocketFd, descriptors < kDescriptorsLow});
+  child.words = VirtiofsdWords(
+      *kind, {options.directory, options.cache, kSocketFd, descriptors < kDescriptorsLow, options.extra_arguments});
   child.words.insert(child.words.begin(), program);
   child.descriptors = {socket.get()};
   ASSIGN_OR_RETURN(OutputPipe output, MakeOutputPipe());

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <absl/status/statusor.h>
 
@@ -22,7 +23,8 @@ struct VirtiofsdOptions {
   std::string directory;     // what it exports
   int mount_namespace = -1;  // where that is; a descriptor
   std::string cache;         // auto, always, none
-  std::string socket_path;   // made here, owned by uid
+  std::vector<std::string> extra_arguments;
+  std::string socket_path;  // made here, owned by uid
   std::string pid_file;
   uid_t uid = 0;  // QEMU's
   gid_t gid = 0;

@@ -29,6 +29,7 @@ constexpr char kQemus[] = "qemu";
 constexpr char kRust[] = "rust";
 constexpr char kForgets[] = " no-announce-submounts";
 constexpr char kHandles[] = " inode-file-handles";
+constexpr char kPoolSize[] = "--thread-pool-size";
 
 absl::StatusOr<std::string> ReadOutput(int fd) {
   const auto until = std::chrono::steady_clock::now() + kHelpTimeout;
@@ -119,7 +120,9 @@ absl::StatusOr<VirtiofsdKind> ProbeVirtiofsd(const std::string& program, const s
   return kind;
 }
 
-std::vector<std::string> VirtiofsdWords(const VirtiofsdKind& kind, const VirtiofsdShare& share) {
+namespace {
+
+std::vector<std::string> OwnWords(const VirtiofsdKind& kind, const VirtiofsdShare& share) {
   const std::string fd = absl::StrCat("--fd=", share.socket_fd);
   constexpr char kLimitAsGiven[] = "--rlimit-nofile=0";
   if (!kind.is_rust) {
@@ -155,6 +158,18 @@ std::vector<std::string> VirtiofsdWords(const VirtiofsdKind& kind, const Virtiof
   if (kind.can_forget_mount_points) words.push_back("--no-announce-submounts");
   // Handles instead of open files want CAP_DAC_READ_SEARCH, which reaches out of the share: only for who needs them.
   if (kind.has_file_handles && share.is_short_of_files) words.push_back("--inode-file-handles=prefer");
+  return words;
+}
+
+}  // namespace
+
+std::vector<std::string> VirtiofsdWords(const VirtiofsdKind& kind, const VirtiofsdShare& share) {
+  std::vector<std::string> words = OwnWords(kind, share);
+  const auto sets_pool = [](const std::string& word) { return absl::StartsWith(word, kPoolSize); };
+  // The one in Rust refuses a name that is there twice.
+  if (std::any_of(share.extra_arguments.begin(), share.extra_arguments.end(), sets_pool))
+    std::erase_if(words, sets_pool);
+  words.insert(words.end(), share.extra_arguments.begin(), share.extra_arguments.end());
   return words;
 }
 

@@ -20,9 +20,10 @@ struct VirtiofsdKind {
 
 struct VirtiofsdShare {
   std::string directory;
-  std::string cache;               // auto, always, none
-  int socket_fd = -1;              // of the daemon
-  bool is_short_of_files = false;  // its limit of open files is low
+  std::string cache;                              // auto, always, none
+  int socket_fd = -1;                             // of the daemon
+  bool is_short_of_files = false;                 // its limit of open files is low
+  std::vector<std::string> extra_arguments = {};  // of the configuration, checked there
 };
 
 // Where distributions put it: the first of kVirtiofsdPlaces that there is; NotFound names them all.

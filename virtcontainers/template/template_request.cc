@@ -23,6 +23,8 @@ void VisitMembers(TemplateRequest& request, const Visit& visit) {
   visit("vcpus_max", spec.vcpus_max);
   visit("memory_max_mib", spec.memory_max_mib);
   visit("accelerator", spec.accelerator);
+  visit("has_disk_thread", spec.has_disk_thread);
+  visit("port_disk_threads", spec.port_disk_threads);
   visit("root_ports", spec.root_ports);
   visit("cache_dir", spec.cache_dir);
   visit("store", request.store);

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/config/config.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "proto/base/fd.h"
 #include "virtcontainers/config/document.h"
 #include "virtcontainers/config/keys.h"
+#include "virtcontainers/config/virtiofsd_arguments.h"
 #include "virtcontainers/test/test_directory.h"
 
 namespace kata::virtcontainers {
 namespace {
+
+using ::testing::HasSubstr;
 
 class ConfigTest : public testing::Test {
  protected:
@@ -130,6 +134,63 @@ TEST_F(ConfigTest, PatternsOfSocketsAreChecked) {
   EXPECT_EQ(
       ErrorOf("[runtime]\nshared_sockets = [\"/run/a\", \"run/b\"]\n"),
       "configuration \"" + file_ + "\" line 2: key \"shared_sockets\": pattern \"run/b\": an absolute path is needed");
+}
+
+TEST_F(ConfigTest, KeysOfDisksGoTogether) {
+  const std::string table = "[hypervisor.qemu]\n";
+  const auto config =
+      LoadConfig("/opt/kata",
+                 Write("c.toml", table + "block_device_aio = \"native\"\nblock_device_cache_set = true\n"
+                                         "block_device_cache_direct = true\nblock_device_driver = \"virtio-scsi\"\n"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->is_disk_on_scsi);
+
+  EXPECT_THAT(ErrorOf(table + "block_device_aio = \"native\"\n"), HasSubstr("needs block_device_cache_set = true"));
+  EXPECT_THAT(ErrorOf(table + "block_device_cache_set = true\nblock_device_cache_direct = true\n"
+                              "block_device_cache_noflush = true\n"),
+              HasSubstr("only one can be true"));
+  EXPECT_THAT(ErrorOf(table + "virtio_fs_queue_size = 100\n"), HasSubstr("a power of two"));
+  EXPECT_THAT(ErrorOf(table + "block_device_driver = \"virtio-pmem\"\n"),
+              HasSubstr("key \"block_device_driver\": one of \"virtio-blk\", \"virtio-scsi\" is needed"));
+  EXPECT_THAT(ErrorOf(table + "virtio_fs_extra_args = [\"-o\", \"source=/\"]\n"),
+              HasSubstr("line 2: key \"virtio_fs_extra_args\": \"source=/\": the runtime sets \"source\" itself"));
+}
+
+TEST(VirtiofsdArguments, WhatTheRuntimeSetsIsRefusedByName) {
+  for (const char* argument :
+       {"--thread-pool-size=4", "-o", "writeback", "-o no_flock", "--killpriv-v2", "-oallow_root"})
+    EXPECT_TRUE(CheckVirtiofsdArgument(argument).ok()) << argument;
+  for (const char* argument : {"-o source=/",
+                               "source=/",
+                               "-osource=/",
+                               "-o writeback,source=/",
+                               "--shared-dir",
+                               "--shared-dir=/",
+                               "--fd=3",
+                               "--socket-path=/x",
+                               "--sandbox=none",
+                               "-o sandbox=chroot",
+                               "-o modcaps=+sys_admin",
+                               "--modcaps=+sys_admin",
+                               "--no-announce-submounts",
+                               "-o no_xattr",
+                               "--xattr",
+                               "-o log_level=debug",
+                               "--log-level=off",
+                               "-f",
+                               "-d",
+                               "-V"})
+    EXPECT_TRUE(absl::IsInvalidArgument(CheckVirtiofsdArgument(argument))) << argument;
+  EXPECT_EQ(CheckVirtiofsdArgument("-o cache=always").message(),
+            "\"-o cache=always\": the runtime sets \"cache\" itself, by virtio_fs_cache");
+}
+
+TEST_F(ConfigTest, NoAnnotationChoosesHowADiskOrAShareIsServed) {
+  for (const ConfigKey& key : ConfigKeys()) {
+    if (key.name == "virtio_fs_cache") continue;
+    if (key.name.rfind("block_device_", 0) == 0 || key.name.rfind("virtio_fs_", 0) == 0)
+      EXPECT_EQ(key.annotation, "") << key.name;
+  }
 }
 
 constexpr char kMemory[] = "io.katacontainers.config.hypervisor.default_memory";

@@ -75,6 +75,19 @@ TEST(VirtiofsdWords, TheOneInRustGetsItsOptions) {
   EXPECT_THAT(VirtiofsdWords(*kind, {"/a/b", "auto", 3, true}), Contains("--inode-file-handles=prefer"));
 }
 
+TEST(VirtiofsdWords, FurtherArgumentsComeLast) {
+  for (const char* help : {kQemusHelp, kRustHelp}) {
+    auto kind = ReadVirtiofsdHelp(help);
+    ASSERT_TRUE(kind.ok()) << kind.status();
+    VirtiofsdShare share{"/a/b", "auto", 3, false, {"--thread-pool-size=4", "--x"}};
+    const auto words = VirtiofsdWords(*kind, share);
+    ASSERT_GT(words.size(), 2u);
+    EXPECT_EQ(words[words.size() - 2], "--thread-pool-size=4");
+    EXPECT_EQ(words.back(), "--x");
+    EXPECT_THAT(words, Not(Contains("--thread-pool-size=1")));
+  }
+}
+
 TEST(VirtiofsdWords, AnotherProgramIsRefused) {
   EXPECT_THAT(ReadVirtiofsdHelp("Usage: true\n").status().message(), HasSubstr("--shared-dir"));
 }
