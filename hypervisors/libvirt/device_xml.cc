@@ -115,9 +115,13 @@ class ElementWriter {
   void operator()(const VhostUserVsock&) {}
 
  private:
+  // An error is told to the guest. QEMU's own way for a full host is to stop the machine until somebody has made room
+  // and says so, who is not there.
   void WriteDriver(const BlockDisk& disk) {
     XmlWriter::Attributes words = {{"name", "qemu"},
                                    {"type", "raw"},
+                                   {"error_policy", "report"},
+                                   {"rerror_policy", "report"},
                                    {"discard", "unmap"}};
     const DiskCache cache = disk.is_temporary ? DiskCache::kUnsafe : disk.ways.cache;
     if (cache != DiskCache::kDefault) words.emplace_back("cache", WordOf(cache));

@@ -260,6 +260,14 @@ std::string DriverOf(const BlockDisk& disk, DevicePlace place = DevicePlace::kRo
   return xml->substr(begin, xml->find("/>", begin) - begin);
 }
 
+TEST(DomainXmlTest, ADisksErrorsAreTheGuests) {
+  BlockDisk disk = SomeDisk();
+  for (const bool is_temporary : {false, true}) {
+    disk.is_temporary = is_temporary;
+    EXPECT_THAT(DriverOf(disk), HasSubstr(" error_policy=\"report\" rerror_policy=\"report\""));
+  }
+}
+
 TEST(DomainXmlTest, ADiskHasTheWaysThatAreAskedFor) {
   BlockDisk disk = SomeDisk();
   for (const char* word : {"cache=", "io=", "iothread="}) EXPECT_THAT(DriverOf(disk), Not(HasSubstr(word)));
