@@ -23,6 +23,7 @@
 #include "agent/oci/sysctls.h"
 #include "agent/pause/pause.h"
 #include "agent/storage/block_devices.h"
+#include "agent/storage/layers.h"
 #include "agent/storage/memory_volumes.h"
 #include "agent/storage/share_limit.h"
 #include "agent/storage/storage.h"
@@ -37,6 +38,7 @@ constexpr size_t kHostnameSizeMax = 64;
 constexpr const char* kFeatures[] = {
     "storage-blk", "rekey",  "clock",     "network",  "start-hooks", "resolver",      "sandbox-container", "pod",
     "dial",        "resize", "next-hops", "held-pod", "clone",       "block-devices", "host-sockets",      "mirrors"};
+constexpr char kImageLayersFeature[] = "image-layers";
 constexpr int kPodSysctlsMax = 256;
 constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
@@ -130,6 +132,7 @@ Co<absl::StatusOr<v1::HelloResponse>> Service::Hello(ttrpc::CallContext, v1::Hel
   v1::HelloResponse response;
   response.set_version(version);
   for (const char* feature : kFeatures) response.add_features(feature);
+  if (CanPutLayersTogether()) response.add_features(kImageLayersFeature);
   utsname names{};
   if (::uname(&names) == 0) response.set_kernel_release(names.release);
   auto meminfo = ReadFile("/proc/meminfo", kMeminfoSizeMax);

@@ -27,6 +27,7 @@ namespace {
 
 constexpr char kDiskDriver[] = "blk";
 constexpr char kScratchDriver[] = "scratch";
+constexpr char kMemoryType[] = "tmpfs";
 constexpr size_t kSerialSizeMax = 64;
 constexpr char kShareType[] = "virtiofs";
 constexpr char kShareReadAheadKib[] = "1024";  // the largest request there is
@@ -69,6 +70,7 @@ Co<absl::Status> MountWhenThere(v1::Storage storage, Uevents* events, ExitTable*
     co_return absl::InvalidArgumentError(
         absl::StrCat("storage at \"", storage.mount_point(), "\": driver \"", storage.driver(), "\" is not known"));
   }
+  if (storage.driver() == kScratchDriver && storage.source().empty()) co_return MountScratch(storage, kMemoryType);
   auto disk = co_await WaitForDisk(storage.source(), events);
   if (!disk.ok()) co_return Annotate(disk.status(), absl::StrCat("storage at \"", storage.mount_point(), "\""));
   if (storage.driver() == kScratchDriver) co_return MountScratch(storage, *disk);

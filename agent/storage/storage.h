@@ -17,7 +17,7 @@ namespace kata::agent {
 
 // For a disk that is being plugged in.
 inline constexpr std::chrono::seconds kDiskTimeout{10};
-inline constexpr int kStoragesMax = 128;  // of one request
+inline constexpr int kStoragesMax = 192;  // of one request
 inline constexpr char kSysBlock[] = "/sys/block";
 
 // The device file of the disk with this serial; NotFound when there is none.

@@ -17,7 +17,7 @@ namespace kata::virtcontainers {
 
 enum class SharedFs { kVirtioFs, k9p };
 // Where what a container writes to its root file system goes.
-enum class RootfsWrites { kShare, kDisk };
+enum class RootfsWrites { kAuto, kShare, kDisk };
 enum class NetworkModel { kTcFilter, kMacvtap, kNone };
 // Of a namespace of the host that a container asks for.
 enum class HostNamespace { kRefuse, kMachine };
@@ -42,7 +42,7 @@ struct Config {
   uint32_t overhead_memory = 160;  // MiB
   uint32_t pcie_root_port = 4;
   bool disable_block_device_use = false;
-  RootfsWrites rootfs_writes = RootfsWrites::kShare;
+  RootfsWrites rootfs_writes = RootfsWrites::kAuto;
   uint32_t rootfs_disk_size = 10240;  // MiB
   std::string rootfs_disk_path = "/var/lib/kata-containers/disks";
   bool is_disk_on_scsi = false;  // block_device_driver

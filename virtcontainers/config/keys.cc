@@ -95,13 +95,15 @@ std::vector<ConfigKey> MakeKeys() {
        "device) is plugged into the machine as a disk, whose kernel mounts it. true: the host mounts it and shares it.",
        ""},
       {kQemu, "rootfs_writes",
-       Choice<RootfsWrites>(&Config::rootfs_writes, {{"share", RootfsWrites::kShare}, {"disk", RootfsWrites::kDisk}}),
+       Choice<RootfsWrites>(
+           &Config::rootfs_writes,
+           {{"auto", RootfsWrites::kAuto}, {"share", RootfsWrites::kShare}, {"disk", RootfsWrites::kDisk}}),
        "",
        "Where what a container writes to its root file system goes. \"share\": to the host, where docker cp, docker "
        "commit and the kubelet's account of ephemeral storage find it. \"disk\": to a sparse disk of the container's "
        "own, which is gone with it: creating and removing files is some ten times as fast, and nothing of it is seen "
-       "on "
-       "the host.",
+       "on the host. \"auto\": to such a disk where the image's layers are disks of the machine as well (containerd's "
+       "erofs snapshotter), which \"share\" leaves to the host; to the host otherwise.",
        ""},
       {kQemu, "rootfs_disk_size", NumberKey{&Config::rootfs_disk_size, kDiskMibMin, kDiskMibMax}, "MiB",
        "The size of that disk: a container that has filled it is told that there is no space left.", ""},

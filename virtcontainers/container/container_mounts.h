@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "virtcontainers/config/config.h"
 #include "virtcontainers/container.h"
 #include "virtcontainers/container/host_hooks.h"
 #include "virtcontainers/devices/container_disk.h"
+#include "virtcontainers/devices/image_layers.h"
 #include "virtcontainers/mirrors/mirrors.h"
 #include "virtcontainers/oci/host_namespaces.h"
 #include "virtcontainers/oci/spec.h"
@@ -28,9 +30,11 @@ struct ContainerMounts {
   std::string sandbox_id;
   ContainerOptions options;
   HostNamespaceRules host_namespaces;
-  bool uses_disks = true;         // not disable_block_device_use
-  std::string scratch_directory;  // rootfs_disk_path; empty: what it writes to its rootfs is the host's
+  bool uses_disks = true;  // not disable_block_device_use
+  RootfsWrites rootfs_writes = RootfsWrites::kShare;
+  std::string scratch_directory;  // rootfs_disk_path
   uint32_t scratch_mib = 0;
+  std::optional<ImageLayers> layers;  // of its rootfs, where the guest can have them
   SocketRules socket_rules;
   std::shared_ptr<const ShareNamespace> share;
   std::shared_ptr<SharedVolumes> volumes;
@@ -43,7 +47,8 @@ struct ContainerMounts {
   ContainerLimits limits;                                       // as well; none of a sandbox container
   std::vector<MemoryVolume> memory_volumes;
   std::vector<ContainerDisk> disks;  // opened by Prepare, not plugged in
-  std::vector<HostSocket> sockets;   // of the host that its mounts name; their owners as the container sees them
+  std::optional<LayeredRootfs> layered_rootfs;
+  std::vector<HostSocket> sockets;  // of the host that its mounts name; their owners as the container sees them
   std::shared_ptr<const HostHooks> hooks;
 };
 

@@ -12,8 +12,9 @@ std::string DiskMountPoint(const std::string& container_id, size_t index) {
 }
 
 bool HasKeptDisks(const std::vector<ContainerDisk>& disks) {
-  return std::any_of(disks.begin(), disks.end(),
-                     [](const ContainerDisk& disk) { return !std::holds_alternative<ScratchDisk>(disk.use); });
+  return std::any_of(disks.begin(), disks.end(), [](const ContainerDisk& disk) {
+    return !std::holds_alternative<ScratchDisk>(disk.use) && !std::holds_alternative<LayerDisk>(disk.use);
+  });
 }
 
 }  // namespace kata::virtcontainers

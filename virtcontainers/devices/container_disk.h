@@ -13,7 +13,7 @@
 
 namespace kata::virtcontainers {
 
-// Of one container.
+// Of one container, layers of its image aside.
 inline constexpr size_t kContainerDisksMax = 64;
 
 // Whose group the files of a volume get.
@@ -30,10 +30,16 @@ struct MountedDisk {
   std::optional<FsGroup> fs_group;
 };
 
-// For what the container writes to its root file system, which is shared read-only.
+// A layer of its image (devices/image_layers.h), mounted to be put together with the others.
+struct LayerDisk {
+  std::string mount_point;
+};
+
+// For what the container writes to its root file system, which is not written to itself.
 struct ScratchDisk {
-  std::string lower;        // the share's, of the guest
-  std::string mount_point;  // of both together
+  std::string lower;                // the share's, of the guest; empty: it is `layers`
+  std::vector<std::string> layers;  // mount points, the topmost first
+  std::string mount_point;          // of all together
 };
 
 // An entry of linux.devices.
@@ -46,7 +52,7 @@ struct DiskNode {
 struct ContainerDisk {
   std::string source;  // of the host, as a caller knows it
   DiskFile file;
-  std::variant<MountedDisk, ScratchDisk, DiskNode> use;
+  std::variant<MountedDisk, LayerDisk, ScratchDisk, DiskNode> use;
   std::string serial;  // by which the guest finds it; empty until it is plugged in
 };
 

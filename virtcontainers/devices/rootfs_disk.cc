@@ -36,7 +36,7 @@ bool IsForHost(const MountOptions& options) {
   return options.is_bind || (options.flags & MS_REMOUNT) != 0 || !options.propagation.empty() || options.maps_ids ||
          std::any_of(options.rest.begin(), options.rest.end(), [](const std::string& word) {
            return absl::StartsWith(word, "X-containerd.") || absl::StartsWith(word, "uidmap=") ||
-                  absl::StartsWith(word, "gidmap=");
+                  absl::StartsWith(word, "gidmap=") || absl::StartsWith(word, "device=");
          });
 }
 

@@ -11,6 +11,10 @@
 namespace kata::virtcontainers {
 namespace {
 
+constexpr char kScratchDriver[] = "scratch";
+// Of a root file system that nothing but mount points is made in.
+constexpr char kMountPointsRoom[] = "size=1m";
+
 void AddMemoryVolume(const MemoryVolume& volume, agent::v1::MemoryVolume& out) {
   agent::v1::Storage& storage = *out.mutable_storage();
   storage.set_fstype(volume.type);
@@ -41,13 +45,22 @@ struct DiskWriter {
     storage.mutable_fs_group()->set_gid(mounted.fs_group->gid);
     storage.mutable_fs_group()->set_is_always(mounted.fs_group->is_always);
   }
+  void operator()(const LayerDisk& layer) const {
+    agent::v1::Storage& storage = *request.add_storages();
+    storage.set_driver("blk");
+    storage.set_fstype(kLayerType);
+    storage.set_source(disk.serial);
+    storage.set_mount_point(layer.mount_point);
+    storage.add_options("ro");
+  }
   void operator()(const ScratchDisk& scratch) const {
     agent::v1::Storage& storage = *request.add_storages();
-    storage.set_driver("scratch");
+    storage.set_driver(kScratchDriver);
     storage.set_fstype(kScratchType);
     storage.set_source(disk.serial);
     storage.set_mount_point(scratch.mount_point);
     storage.set_lower(scratch.lower);
+    for (const std::string& layer : scratch.layers) storage.add_layers(layer);
   }
   void operator()(const DiskNode& node) const {
     agent::v1::BlockDevice& device = *request.add_block_devices();
@@ -57,6 +70,15 @@ struct DiskWriter {
     device.set_host_minor(node.minor);
   }
 };
+
+void AddLayeredRootfs(const LayeredRootfs& rootfs, agent::v1::CreateContainerRequest& request) {
+  agent::v1::Storage& storage = *request.add_storages();
+  storage.set_driver(kScratchDriver);
+  storage.set_fstype("tmpfs");
+  storage.add_options(kMountPointsRoom);
+  storage.set_mount_point(rootfs.mount_point);
+  for (const std::string& layer : rootfs.layers) storage.add_layers(layer);
+}
 
 }  // namespace
 
@@ -97,6 +119,7 @@ agent::v1::CreateContainerRequest MakeContainerRequest(const ContainerMounts& mo
   request.set_has_stderr(mounts.options.stdio.has_stderr);
   for (const MemoryVolume& volume : mounts.memory_volumes) AddMemoryVolume(volume, *request.add_memory_volumes());
   for (const ContainerDisk& disk : mounts.disks) std::visit(DiskWriter{disk, request}, disk.use);
+  if (mounts.layered_rootfs.has_value()) AddLayeredRootfs(*mounts.layered_rootfs, request);
   for (const HostSocket& socket : mounts.sockets) {
     agent::v1::HostSocket& entry = *request.add_sockets();
     entry.set_mode(socket.mode);

@@ -22,6 +22,7 @@ using Json = nlohmann::json;
 constexpr char kStartHooksFeature[] = "start-hooks";
 constexpr char kSandboxFeature[] = "sandbox-container";
 constexpr char kBlockDevicesFeature[] = "block-devices";
+constexpr char kImageLayersFeature[] = "image-layers";
 constexpr char kHostSocketsFeature[] = "host-sockets";
 constexpr char kMirrorsFeature[] = "mirrors";
 constexpr std::chrono::seconds kRemoveTimeout{2};
@@ -53,10 +54,9 @@ Co<absl::StatusOr<std::shared_ptr<Container>>> VmSandbox::CreateContainer(Contai
   host->options = std::move(options);
   host->host_namespaces = HostNamespaceRulesOf(options_.config);
   host->uses_disks = !options_.config.disable_block_device_use;
-  if (options_.config.rootfs_writes == RootfsWrites::kDisk) {
-    host->scratch_directory = options_.config.rootfs_disk_path;
-    host->scratch_mib = options_.config.rootfs_disk_size;
-  }
+  host->rootfs_writes = options_.config.rootfs_writes;
+  host->scratch_directory = options_.config.rootfs_disk_path;
+  host->scratch_mib = options_.config.rootfs_disk_size;
   host->socket_rules = {options_.config.shared_sockets, options_.config.file};
   auto made = co_await MakeContainer(host);
   if (!made.ok()) {
@@ -112,6 +112,7 @@ Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> VmSandbox::MakeContainer(std
   host->mirrors = mirrors_;
   if (options_.pod.has_value()) host->pod_etc_directory = options_.pod->etc_directory;
   host->is_pod = options_.pod.has_value();
+  co_await FindLayers(host);
   std::function<absl::Status()> prepare = [host] { return PrepareContainer(*host); };
   absl::Status prepared = co_await RunBlocking(pool_, std::move(prepare));
   if (!prepared.ok()) co_return prepared;
@@ -174,6 +175,19 @@ Co<absl::StatusOr<std::shared_ptr<GuestContainer>>> VmSandbox::MakeContainer(std
   }
   ServeSockets(*host);
   co_return container;
+}
+
+Co<void> VmSandbox::FindLayers(std::shared_ptr<ContainerMounts> host) {
+  if (!host->uses_disks || host->options.is_sandbox || !MayBeLayers(host->options.rootfs)) co_return;
+  std::function<absl::Status()> find = [host] {
+    host->layers = FindImageLayers(host->options.rootfs);
+    return absl::OkStatus();
+  };
+  absl::Status looked = co_await RunBlocking(pool_, std::move(find));
+  if (!looked.ok() || !host->layers.has_value()) co_return;
+  // What the guest can do, only it can say; all else the host prepares meanwhile.
+  co_await settled_.Wait();
+  if (!features_.contains(kImageLayersFeature)) host->layers.reset();
 }
 
 void VmSandbox::ServeSockets(const ContainerMounts& host) {

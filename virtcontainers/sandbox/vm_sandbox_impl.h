@@ -105,6 +105,8 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   Co<void> RaiseScore(int score);
 
   // Plugs in what `host` has opened.
+  // Of its image, where this guest can put them together.
+  Co<void> FindLayers(std::shared_ptr<ContainerMounts> host);
   Co<absl::Status> AttachDisks(std::shared_ptr<ContainerMounts> host);
 
   // Has the guest remove container `id`, and takes its disks out once it has.

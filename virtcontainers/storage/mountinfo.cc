@@ -32,6 +32,8 @@ absl::StatusOr<std::vector<MountEntry>> ReadMountinfo(const std::string& path) {
     entry.device = absl::StrCat(major(device), ":", minor(device));
     entry.root = Text(mnt_fs_get_root(line));
     entry.place = Text(mnt_fs_get_target(line));
+    entry.type = Text(mnt_fs_get_fstype(line));
+    entry.source = Text(mnt_fs_get_source(line));
     entry.options = Text(mnt_fs_get_vfs_options(line));
     entry.super_options = Text(mnt_fs_get_fs_options(line));
     entry.is_read_only = entry.options == "ro" || absl::StartsWith(entry.options, "ro,");

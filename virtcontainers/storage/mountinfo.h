@@ -16,6 +16,8 @@ struct MountEntry {
   std::string device;         // "MAJOR:MINOR"
   std::string root;           // of the mount in its file system
   std::string place;          // where it is mounted
+  std::string type;           // of its file system
+  std::string source;         // as its mount was told
   std::string options;        // of the mount
   std::string super_options;  // of its file system
   bool is_read_only = false;

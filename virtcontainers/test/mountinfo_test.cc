@@ -25,6 +25,8 @@ TEST(Mountinfo, IsReadWithItsEscapes) {
   EXPECT_EQ((*mounts)[0].id, 36u);
   EXPECT_EQ((*mounts)[0].place, "/mnt 2");
   EXPECT_EQ((*mounts)[0].root, "/mnt1");
+  EXPECT_EQ((*mounts)[0].type, "ext3");
+  EXPECT_EQ((*mounts)[0].source, "/dev/root");
   EXPECT_EQ((*mounts)[0].options, "rw,noatime");
   EXPECT_FALSE((*mounts)[0].is_read_only);
   EXPECT_EQ((*mounts)[1].place, "/x\\y");
