@@ -27,6 +27,8 @@ namespace {
 
 constexpr char kDiskDriver[] = "blk";
 constexpr char kScratchDriver[] = "scratch";
+constexpr char kXfs[] = "xfs";
+constexpr char kSameUuid[] = "nouuid";
 constexpr char kMemoryType[] = "tmpfs";
 constexpr size_t kSerialSizeMax = 64;
 constexpr char kShareType[] = "virtiofs";
@@ -49,8 +51,15 @@ absl::Status Mount(const v1::Storage& storage, const std::string& source) {
   const MountOptions options = ParseMountOptions({storage.options().begin(), storage.options().end()});
   const std::string data = options.Data();
   const unsigned long bind = options.is_bind ? MS_BIND | (options.is_recursive_bind ? MS_REC : 0) : 0;
-  if (::mount(source.c_str(), storage.mount_point().c_str(), storage.fstype().c_str(), options.flags | bind,
-              data.empty() ? nullptr : data.c_str()) != 0) {
+  const auto mount = [&storage, &source, &options, bind](const std::string& words) {
+    return ::mount(source.c_str(), storage.mount_point().c_str(), storage.fstype().c_str(), options.flags | bind,
+                   words.empty() ? nullptr : words.c_str());
+  };
+  bool is_mounted = mount(data) == 0;
+  // A copy of a disk, or a snapshot of it, has its UUID; the two are different disks here, whatever they say.
+  if (!is_mounted && errno == EINVAL && storage.fstype() == kXfs)
+    is_mounted = mount(absl::StrCat(data, data.empty() ? "" : ",", kSameUuid)) == 0;
+  if (!is_mounted) {
     return SystemError(errno, absl::StrCat("mounting ", storage.fstype(), " \"", storage.source(), "\" at \"",
                                            storage.mount_point(), "\""));
   }

@@ -51,6 +51,23 @@ def assert_lives(kata, identity):
     assert kata.exec(identity, "echo", "here").out == b"here\n"
 
 
+def test_two_disks_with_one_uuid(kata):
+    """As a snapshot of a volume has it."""
+    images = [kata.directory / f"{name}.xfs" for name in ("one", "two")]
+    run("truncate", "-s", "320m", str(images[0]))
+    run("mkfs.xfs", "-q", str(images[0]))
+    run("cp", "--sparse=always", str(images[0]), str(images[1]))
+    with assigned(kata, one={"device": str(images[0]), "fstype": "xfs", "options": ["noatime"]},
+                  two={"device": str(images[1]), "fstype": "xfs"}) as flags:
+        script = "echo 1 >/one/file; echo 2 >/two/file; cat /one/file /two/file; grep -c nouuid /proc/mounts"
+        result = kata.run("sh", "-c", script, flags=flags)
+    assert result.out == b"1\n2\n1\n", result
+    for number, image in enumerate(images, 1):
+        with mounted(image) as place:
+            assert (place / "file").read_text(encoding="utf-8") == f"{number}\n"
+        image.unlink()
+
+
 def test_a_disk_that_is_two_volumes_and_a_device(kata, disk):
     run("mke2fs", "-q", "-t", "ext4", disk)
     info = {"device": disk, "fstype": "ext4"}
