@@ -183,6 +183,9 @@ def test_containerds_erofs_snapshotter(erofs):
         assert result.out.decode().splitlines() == ["overlay overlay", "x", "ls: /bin/sort: No such file or directory"]
         assert [list(path.iterdir()) for path in upper_directories(erofs)] == [[]]
         assert not list(erofs.bundle(identity).glob("rootfs/*"))
+        # Another pod reads the same images.
+        assert erofs.run("sh", "-c", f"{KIND}; cat /etc/written", flags=EROFS).out == b"overlay overlay\n"
+        assert erofs.exec(identity, "cat", "/etc/written").out == b"x\n"
 
 
 def test_a_root_that_is_only_read_has_its_mount_points(erofs):
