@@ -13,7 +13,7 @@ import pytest
 
 import ttrpc_client
 from changed_installation import edit, installation, one_line
-from harness import wait_for
+from harness import COMMAND_SECONDS, wait_for
 from test_rootfs_mounts import Lists, lists, mount  # pylint: disable=unused-import
 
 MIB = 1 << 20
@@ -117,6 +117,9 @@ def test_a_kill_in_the_middle_of_a_start_leaves_nothing_of_its_disks(kata, disk,
             # A machine that was killed before its guest ran boots: the container is there then.
             wait_for(lambda: client.poll() is not None or any(task[1] == "RUNNING" for task in kata.tasks().values()),
                      "the start's end")
+            # The client removes what it has run. Who does so beside it may find that the shim has gone.
+            kata.ctr("task", "kill", "--signal", "SIGKILL", identity)
+            client.wait(timeout=COMMAND_SECONDS)
             kata.remove(identity)
         wait_for(lambda: claim(disk), "the device to be free")
         assert not scratch.exists() or not list(scratch.iterdir())
