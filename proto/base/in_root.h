@@ -17,6 +17,7 @@ inline constexpr size_t kPathComponentsMax = 256;
 // A descriptor of `path` inside `root_fd` (openat2, RESOLVE_IN_ROOT).
 absl::StatusOr<UniqueFd> OpenInRoot(int root_fd, const std::string& path, int flags);
 // An O_PATH descriptor of it; missing directories are made, and the last component as a directory or an empty file.
+// What a link leads to is made as well, within the root.
 absl::StatusOr<UniqueFd> MakeInRoot(int root_fd, const std::string& path, bool is_directory);
 
 }  // namespace kata

@@ -51,6 +51,29 @@ TEST_F(InRoot, LinksAndDotsStayInside) {
   EXPECT_FALSE(Exists("/y"));
 }
 
+TEST_F(InRoot, WhatALinkLeadsToIsMadeInside) {
+  ASSERT_TRUE(MakeDirs(top_ + "/root/etc", 0755).ok());
+  ASSERT_EQ(::symlink("/run/new/resolv.conf", (top_ + "/root/etc/resolv.conf").c_str()), 0);
+  ASSERT_EQ(::symlink("../../../next", (top_ + "/root/etc/first").c_str()), 0);
+  ASSERT_EQ(::symlink("etc/last", (top_ + "/root/next").c_str()), 0);
+  ASSERT_EQ(::symlink((top_ + "/outside/made").c_str(), (top_ + "/root/out").c_str()), 0);
+
+  EXPECT_TRUE(MakeInRoot(root_.get(), "/etc/resolv.conf", false).ok());
+  EXPECT_TRUE(MakeInRoot(root_.get(), "/etc/first/below", true).ok());
+  EXPECT_TRUE(MakeInRoot(root_.get(), "/out", true).ok());
+
+  EXPECT_TRUE(std::filesystem::is_regular_file(top_ + "/root/run/new/resolv.conf"));
+  EXPECT_TRUE(std::filesystem::is_directory(top_ + "/root/etc/last/below"));
+  EXPECT_TRUE(std::filesystem::is_directory(top_ + "/root" + top_ + "/outside/made"));
+  EXPECT_FALSE(Exists("/outside/made"));
+}
+
+TEST_F(InRoot, LinksWithoutEndAreAnError) {
+  ASSERT_EQ(::symlink("two/x", (top_ + "/root/one").c_str()), 0);
+  ASSERT_EQ(::symlink("one/x", (top_ + "/root/two").c_str()), 0);
+  EXPECT_FALSE(MakeInRoot(root_.get(), "one", true).ok());
+}
+
 TEST_F(InRoot, AFileIsNoDirectory) {
   ASSERT_TRUE(MakeInRoot(root_.get(), "file", false).ok());
   EXPECT_FALSE(MakeInRoot(root_.get(), "file/x", true).ok());
