@@ -62,6 +62,14 @@ void Attributes() {
   Report("user.name-longest", Set("file", ("user." + std::string(250, 'n')).c_str(), "v"));
   Report("user.empty-name", Set("file", "user.", "v") + " " + Set("file", "", "v"));
   Report("user.directory", Set("directory", "user.a", "v") + " " + Get("directory", "user.a"));
+  Report("user.kata", [] {
+    std::string out;
+    for (const char* name : {"user.kata.trusted.kata", "user.kata"}) {
+      out += Set("file", name, "v") + " ";
+      ::removexattr("file", name);
+    }
+    return out;
+  }());
   Report("user.by-owner", As(kOwner, [] { return Set("file", "user.o", "v") + " " + Get("file", "user.o"); }));
   Report("user.by-other",
          As(kOther, [] { return Set("file", "user.x", "v") + " " + Get("file", "user.o") + " " + List("file"); }));

@@ -30,6 +30,10 @@ constexpr char kRust[] = "rust";
 constexpr char kForgets[] = " no-announce-submounts";
 constexpr char kHandles[] = " inode-file-handles";
 constexpr char kPoolSize[] = "--thread-pool-size";
+// trusted.* of the guest, which overlayfs needs for its upper directory, is user.kata.trusted.* on the host: there it
+// steers nothing, and the daemon needs no CAP_SYS_ADMIN. The names that this makes are not the containers' to set as
+// they are, or anybody could set what only CAP_SYS_ADMIN may.
+constexpr char kAttributeNames[] = ":prefix:all:trusted.:user.kata.::bad:client:user.kata.:::ok:all:::";
 
 absl::StatusOr<std::string> ReadOutput(int fd) {
   const auto until = std::chrono::steady_clock::now() + kHelpTimeout;
@@ -140,6 +144,8 @@ std::vector<std::string> OwnWords(const VirtiofsdKind& kind, const VirtiofsdShar
             "-o",
             "xattr",
             "-o",
+            absl::StrCat("xattrmap=", kAttributeNames),
+            "-o",
             "posix_acl",
             "-o",
             "log_level=warn",
@@ -151,6 +157,7 @@ std::vector<std::string> OwnWords(const VirtiofsdKind& kind, const VirtiofsdShar
                                     absl::StrCat("--cache=", share.cache == "none" ? "never" : share.cache),
                                     "--sandbox=namespace",
                                     "--xattr",
+                                    absl::StrCat("--xattrmap=", kAttributeNames),
                                     "--posix-acl",
                                     "--log-level=warn",
                                     kLimitAsGiven};

@@ -88,6 +88,15 @@ TEST(VirtiofsdWords, FurtherArgumentsComeLast) {
   }
 }
 
+TEST(VirtiofsdWords, TrustedAttributesAreOthersOnTheHost) {
+  const std::string rules = ":prefix:all:trusted.:user.kata.::bad:client:user.kata.:::ok:all:::";
+  for (const char* help : {kQemusHelp, kRustHelp}) {
+    auto kind = ReadVirtiofsdHelp(help);
+    ASSERT_TRUE(kind.ok()) << kind.status();
+    EXPECT_THAT(VirtiofsdWords(*kind, {"/a/b", "auto", 3, false}), Contains(HasSubstr("xattrmap=" + rules)));
+  }
+}
+
 TEST(VirtiofsdWords, AnotherProgramIsRefused) {
   EXPECT_THAT(ReadVirtiofsdHelp("Usage: true\n").status().message(), HasSubstr("--shared-dir"));
 }
