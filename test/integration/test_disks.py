@@ -25,12 +25,12 @@ def run(*words):
 
 
 @contextlib.contextmanager
-def loop_device(directory):
-    """Of 8 MiB, where the host has some."""
+def loop_device(directory, size="8m"):
+    """Where the host has some."""
     if subprocess.run(["losetup", "--find"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no loop devices")
     image = directory / "disk.img"
-    run("truncate", "-s", "8m", str(image))
+    run("truncate", "-s", size, str(image))
     device = run("losetup", "--find", "--show", str(image)).strip()
     try:
         yield device
@@ -289,5 +289,5 @@ def test_a_volume_that_a_storage_plugin_has_assigned(kata, disk):
         result = kata.run("stat", "-c", "%g %a %s", "/data/file", flags=bind)
         assert result.out == b"4321 664 5\n"
     finally:
-        shutil.rmtree(DIRECT)
+        shutil.rmtree(said)
         volume.rmdir()
