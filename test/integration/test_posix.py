@@ -4,21 +4,26 @@
 A line that differs must stand in the table of docs/limitations.md, section "Files", whose first column names the cases
 (fnmatch patterns), and each pattern there must still differ: the document and the truth cannot part.
 """
+import contextlib
 import fnmatch
 import os
 import pathlib
 import re
+import resource
 import shutil
 import subprocess
 
 import pytest
 
 import harness
+from block_volume import block_volume
+from test_disks import loop_device
 
 RUNC = "io.containerd.runc.v2"
 # Debian 13's virtiofsd (test/run virtiofsd), for which the table has rows of its own, and not all others hold.
 IS_RUST = os.environ.get("KATA_TEST_VIRTIOFSD") == "rust"
-LIMITATIONS = harness.REPOSITORY / "docs/limitations.md"
+DESCRIPTORS_OF_OTHERS = 500  # what virtiofsd has open for the image and for itself
+LIMITATIONS, STORAGE = (harness.REPOSITORY / "docs" / name for name in ("limitations.md", "storage.md"))
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +49,27 @@ def volume(kata):
         shutil.rmtree(path)
 
 
+def documented_rows(document, title):
+    """The cells of each row of a section's table whose first one names cases."""
+    text = document.read_text(encoding="utf-8")
+    section = re.search(rf"^##+ {re.escape(title)}$(.*?)(?=^##+ |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section, f"{document}: no section \"{title}\""
+    lines = [line for line in section.group(1).splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+
+
 def documented_patterns():
     """The case names of the table in the section "Files"."""
-    text = LIMITATIONS.read_text(encoding="utf-8")
-    section = re.search(r"^## Files$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert section, f"{LIMITATIONS}: no section \"Files\""
-    rows = [line.split("|")[1] for line in section.group(1).splitlines() if line.startswith("| `")]
-    rows = [row for row in rows if IS_RUST or "(Rust)" not in row]
+    rows = [row[0] for row in documented_rows(LIMITATIONS, "Files") if IS_RUST or "(Rust)" not in row[0]]
     return [pattern for row in rows for pattern in re.findall(r"`([^`]+)`", row)]
 
 
-def lines_of(kata, runtime, probe, directory, flags=()):
+def lines_of(kata, runtime, probe, directory, flags=(), topics=""):
     identity = kata.new_id("posix")
+    script = f"mkdir -p {directory} && exec /posix_probe {directory} {topics}"
     result = kata.ctr("run", "--rm", "--runtime", runtime, "--fifo-dir", kata.directory / "fifo",
                       "--mount", f"type=bind,src={probe},dst=/posix_probe,options=bind:ro", *flags,
-                      harness.IMAGE, identity, "sh", "-c", f"mkdir -p {directory} && exec /posix_probe {directory}", timeout=600)
+                      harness.IMAGE, identity, "sh", "-c", script, timeout=600)
     assert result.code == 0, f"{runtime}: {result.err}\n{result.out.decode()[-500:]}"
     lines = result.out.decode().splitlines()
     assert lines[-1] == "end ok", lines[-3:]
@@ -89,6 +100,91 @@ def test_differences_from_runc_are_the_documented_ones(kata, probe, volume):
                 surprising.append(f"{case} ({place})\n  runc: {runc}\n  here: {here}")
     assert not surprising, f"not in {LIMITATIONS}:\n" + "\n".join(surprising)
     assert IS_RUST or seen == set(patterns), f"in {LIMITATIONS}, but no difference any more: {set(patterns) - seen}"
+
+
+@contextlib.contextmanager
+def on_memory(kata, name):
+    path = kata.directory / f"pods/{name}/volumes/kubernetes.io~empty-dir/cache"
+    path.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=777", "tmpfs", path], check=True)
+    try:
+        yield ("--mount", f"type=bind,src={path},dst=/v,options=rbind:rw")
+    finally:
+        subprocess.run(["umount", path], check=True)
+        shutil.rmtree(kata.directory / "pods")
+
+
+@contextlib.contextmanager
+def on_a_block(kata, name):
+    """A disk of the machine; under runc the host has it mounted."""
+    if name == "here":
+        with block_volume(kata.directory, "256m") as path:
+            yield ("--mount", f"type=bind,src={path},dst=/v,options=rbind:rw")
+        return
+    with loop_device(kata.directory, "256m") as device:
+        path = kata.directory / "mounted"
+        path.mkdir()
+        subprocess.run(["mkfs.ext4", "-q", device], check=True)
+        subprocess.run(["mount", device, path], check=True)
+        try:
+            yield ("--mount", f"type=bind,src={path},dst=/v,options=rbind:rw")
+        finally:
+            subprocess.run(["umount", path], check=True)
+            path.rmdir()
+
+
+@contextlib.contextmanager
+def on_the_disk_of_a_container(kata, name):
+    scratch = kata.directory / "scratch"
+    text = f'[hypervisor.qemu]\nrootfs_writes = "disk"\nrootfs_disk_path = "{scratch}"\n'
+    yield kata.configured("scratch", text) if name == "here" else ()
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+@pytest.mark.parametrize("place, flags_of, directory", [
+    ("memory", on_memory, "/v"), ("block", on_a_block, "/v"), ("disk", on_the_disk_of_a_container, "/posix")])
+def test_differences_of_the_guests_own_file_systems(kata, probe, place, flags_of, directory):
+    """Where the guest's kernel has the file system itself: the table of docs/storage.md has the cases that differ from runc."""
+    patterns = [pattern for row in documented_rows(STORAGE, "Cases that differ") if place in row[1].split(", ")
+                for pattern in re.findall(r"`([^`]+)`", row[0])]
+    assert patterns or place == "block"
+    found = {}
+    for name, runtime in (("runc", RUNC), ("here", harness.RUNTIME)):
+        with flags_of(kata, name) as flags:
+            found[name] = lines_of(kata, runtime, probe, directory, (*flags, "--cap-add", "CAP_SYS_ADMIN"))
+    assert len(found["runc"]) > 600 and list(found["runc"]) == list(found["here"])
+    surprising = [f"{case}\n  runc: {runc}\n  here: {found['here'][case]}" for case, runc in found["runc"].items()
+                  if runc != found["here"][case] and not any(fnmatch.fnmatch(case, pattern) for pattern in patterns)]
+    assert not surprising, f"not in {STORAGE}:\n" + "\n".join(surprising)
+
+
+@contextlib.contextmanager
+def on_nothing(kata, name):
+    del kata, name
+    yield ()
+
+
+@contextlib.contextmanager
+def on_a_volume(kata, name):
+    del name
+    path = kata.directory / "many"
+    path.mkdir()
+    yield ("--mount", f"type=bind,src={path},dst=/v,options=rbind:rw")
+    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("runtime, flags_of, directory", [
+    (RUNC, on_nothing, "/posix"), (harness.RUNTIME, on_a_volume, "/v"),
+    (harness.RUNTIME, on_memory, "/v"), (harness.RUNTIME, on_a_block, "/v"),
+    (harness.RUNTIME, on_the_disk_of_a_container, "/posix"),
+], ids=["runc", "volume", "memory", "block", "disk"])
+def test_many_files(kata, probe, runtime, flags_of, directory):
+    """10,000 in a directory and open at once, or what the host lets a daemon have open: on a share each takes two there."""
+    files = min(10_000, (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - DESCRIPTORS_OF_OTHERS) // 2 // 500 * 500)
+    with flags_of(kata, "here") as flags:
+        lines = lines_of(kata, runtime, probe, directory, (*flags, "--env", f"POSIX_FILES={files}"), "many")
+    assert lines == {"many.watched": "create modify closed attrib from to delete ", "many.entries": str(files),
+                     "many.open": str(files), "many.contents": f"{files} ok", "end": "ok"}
 
 
 def test_default_capabilities_of_a_caller_do_not_grow(kata, volume):

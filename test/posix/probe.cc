@@ -140,6 +140,7 @@ int main(int argc, char** argv) {
   struct Topic {
     const char* name;
     void (*run)();
+    bool is_long = false;
   };
   static constexpr Topic kTopics[] = {{"permissions", Permissions},
                                       {"creation", Creation},
@@ -151,7 +152,8 @@ int main(int argc, char** argv) {
                                       {"special", SpecialFiles},
                                       {"data", Data},
                                       {"locks", Locks},
-                                      {"times", Times}};
+                                      {"times", Times},
+                                      {"many", Many, true}};
   if (argc < 2) {
     std::fprintf(stderr,
                  "usage: posix_probe DIRECTORY [TOPIC]...\n"
@@ -172,7 +174,7 @@ int main(int argc, char** argv) {
   }
   ::umask(0);
   for (const Topic& topic : kTopics) {
-    bool is_wanted = argc == 2;
+    bool is_wanted = argc == 2 && !topic.is_long;
     for (int i = 2; i < argc; ++i) is_wanted = is_wanted || std::string(argv[i]) == topic.name;
     if (!is_wanted) continue;
     prefix = topic.name;

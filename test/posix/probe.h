@@ -59,5 +59,6 @@ void SpecialFiles();
 void Data();
 void Locks();
 void Times();
+void Many();
 
 }  // namespace kata::posix
