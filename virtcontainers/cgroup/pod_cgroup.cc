@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include <absl/strings/ascii.h>
 #include <absl/strings/match.h>
@@ -23,6 +24,7 @@ namespace {
 constexpr size_t kSmallFileMax = 256u << 10;
 constexpr int kRemoveTries = 100;
 constexpr useconds_t kRemovePause = 10'000;
+constexpr std::chrono::seconds kDyingPatience{20};
 constexpr const char* kControllers[] = {"cpu", "cpuset", "memory", "pids", "io"};
 
 std::string DirectoryOf(const CgroupHierarchy& hierarchy, const std::string& path) {
@@ -77,8 +79,15 @@ bool IsOurs(pid_t pid) {
   return status.ok() && status->find(absl::StrCat("\nPPid:\t", ::getpid(), "\n")) != std::string::npos;
 }
 
-absl::Status RemoveDirectories(std::vector<std::string> directories) {
+bool HasProcesses(const std::string& directory) {
+  auto list = ReadFile(absl::StrCat(directory, "/cgroup.procs"), kSmallFileMax);
+  return !list.ok() || !list->empty();  // more than are read count as well
+}
+
+// `patience`: for processes that have ended and still give back what they had, a daemon its thousands of open files.
+absl::Status RemoveDirectories(std::vector<std::string> directories, std::chrono::milliseconds patience) {
   absl::Status status;
+  const auto until = std::chrono::steady_clock::now() + patience;
   for (int i = 0; !directories.empty(); ++i) {
     std::vector<std::string> busy;
     for (std::string& directory : directories) {
@@ -90,9 +99,14 @@ absl::Status RemoveDirectories(std::vector<std::string> directories) {
     }
     directories = std::move(busy);
     if (directories.empty()) break;
-    if (i == kRemoveTries) {
-      log::Info("cgroup \"{}\" stays: it has processes of others", directories.front());
-      break;
+    if (i >= kRemoveTries) {
+      const bool is_over = std::chrono::steady_clock::now() >= until;
+      std::erase_if(directories, [is_over](const std::string& directory) {
+        const bool is_used = HasProcesses(directory);
+        if (is_used || is_over)
+          log::Info("cgroup \"{}\" stays: it has {}", directory, is_used ? "processes of others" : "dying processes");
+        return is_used || is_over;
+      });
     }
     // The kernel lets go of a cgroup a moment after its last process.
     ::usleep(kRemovePause);
@@ -187,7 +201,7 @@ absl::Status PodCgroup::Remove() const {
   LetGo();
   std::vector<std::string> directories;
   for (const Place& place : places_) directories.push_back(DirectoryOf(place.hierarchy, path_));
-  return RemoveDirectories(std::move(directories));
+  return RemoveDirectories(std::move(directories), kDyingPatience);
 }
 
 absl::Status RemoveRecordedCgroup(const std::string& root, const std::string& record) {
@@ -197,7 +211,7 @@ absl::Status RemoveRecordedCgroup(const std::string& root, const std::string& re
   ASSIGN_OR_RETURN(const std::string path, CheckCgroupPath(*text));
   std::vector<std::string> directories;
   for (const CgroupHierarchy& hierarchy : FindHierarchies(root)) directories.push_back(DirectoryOf(hierarchy, path));
-  return RemoveDirectories(std::move(directories));
+  return RemoveDirectories(std::move(directories), std::chrono::milliseconds(0));  // its caller waits for seconds only
 }
 
 }  // namespace kata::virtcontainers

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/cgroup/pod_cgroup.h"
 
+#include <sched.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -115,6 +118,27 @@ TEST_F(PodCgroupTest, MovesThisProcessAndNobodyElseBack) {
   // A file in it, which no directory of the kernel's would mind, keeps this one.
   EXPECT_FALSE((*cgroup)->Remove().ok());
   EXPECT_EQ(Read("pids/cgroup.procs"), absl::StrCat(::getpid()));
+}
+
+// A mount keeps a directory as the kernel keeps a cgroup whose processes have ended and still give back what they had.
+TEST_F(PodCgroupTest, DyingProcessesAreWaitedForAndOthersAreNot) {
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    GTEST_SKIP() << "needs a mount namespace";
+  Write("pids/cgroup.procs", "");
+  const std::string place = root() + "/pids/pod";
+  for (const char* list : {"", "1\n"}) {
+    auto cgroup = PodCgroup::Make(root(), "pod", root() + "/record", "0::/\n");
+    ASSERT_TRUE(cgroup.ok()) << cgroup.status();
+    ASSERT_EQ(::mount("none", place.c_str(), "tmpfs", 0, nullptr), 0);
+    Write("pids/pod/cgroup.procs", list);
+    std::thread end([&place] {
+      ::usleep(2'000'000);  // longer than others are waited for
+      ::umount2(place.c_str(), MNT_DETACH);
+    });
+    EXPECT_TRUE((*cgroup)->Remove().ok());
+    EXPECT_EQ(fs::exists(place), list[0] != '\0');
+    end.join();
+  }
 }
 
 }  // namespace
