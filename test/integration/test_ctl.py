@@ -67,3 +67,31 @@ def test_what_is_wrong_is_named(ctl, tmp_path):
 def test_a_key_is_explained(ctl):
     text = ctl("config", "explain", "default_memory")
     assert "MiB" in text and "default:    512" in text and "io.katacontainers.config.hypervisor.default_memory" in text
+
+
+def findings(ctl, *words, code=0):
+    return {entry["what"]: entry for entry in json.loads(ctl("check", "--json", *words, code=code).split("\nkata-ctl:")[0])}
+
+
+def test_this_host_is_good(ctl, prefix, kata):
+    found = findings(ctl, "--config", prefix / CONFIGURATION)
+
+    for what in ("configuration", "path", "kernel", "initrd", "libvirt", "network", "cgroups"):
+        assert found[what]["level"] == "good", found[what]
+    assert found["accelerator"]["level"] in ("good", "note", "warning"), found
+    own = [entry for entry in json.loads(ctl("check", "--json", "--config", prefix / CONFIGURATION))
+           if entry["what"] == f"containerd {kata.process.pid}"]
+    assert [entry["level"] for entry in own][0] == "good" and f"it finds {prefix}/bin/" in own[0]["text"], own
+    assert len(own) == 2 and "files" in own[1]["text"]
+
+
+def test_what_a_host_lacks_is_said_with_what_to_do(ctl, prefix, tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text(f'[hypervisor.qemu]\nkernel = "{tmp_path}/none"\nvirtio_fs_daemon = "/bin/true"\n', encoding="utf-8")
+    found = findings(ctl, "--config", file, code=1)
+    assert found["kernel"]["level"] == "error" and f"{tmp_path}/none" in found["kernel"]["text"] and found["kernel"]["fix"]
+    assert found["virtiofsd"]["level"] == "error" and "no virtiofsd that the runtime knows" in found["virtiofsd"]["text"]
+    text = ctl("check", "--config", file, code=1)
+    assert "error    kernel:" in text and "do: name it by hypervisor.qemu.kernel" in text and "no pod will start here: 2 errors" in text
+    file.write_text("[hypervisor.qemu]\nkernle = 1\n", encoding="utf-8")
+    assert findings(ctl, "--config", file, code=1)["configuration"]["level"] == "error"

@@ -15,6 +15,8 @@ struct Context {
   std::function<absl::Status()> run;  // of the command that was chosen
 };
 
+// Whether the host can run pods.
+void AddCheckCommand(CLI::App& app, Context& context);
 // config check, show, explain, schema.
 void AddConfigCommand(CLI::App& app, Context& context);
 

@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   kata::ctl::Context context;
   context.prefix = Prefix();
+  kata::ctl::AddCheckCommand(app, context);
   kata::ctl::AddConfigCommand(app, context);
   CLI11_PARSE(app, argc, argv);
   const absl::Status status = context.run();
