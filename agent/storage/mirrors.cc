@@ -177,31 +177,36 @@ absl::Status Place(int parent, const std::string& name, const v1::MirrorEntry& e
   return absl::OkStatus();
 }
 
-absl::Status Fill(int directory, const Node& node);
+using Paths = std::set<std::string>;
 
-absl::Status FillChild(int parent, const std::string& name, const Node& node) {
+// `before`: what may go, since the host had it and has it no more.
+absl::Status Fill(int directory, const Node& node, const Paths& before);
+
+absl::Status FillChild(int parent, const std::string& name, const Node& node, const Paths& before) {
   if (node.type() != S_IFDIR) return Place(parent, name, *node.entry);
   if (::mkdirat(parent, name.c_str(), 0700) != 0) {
     if (errno != EEXIST) return Failed("making", node.entry->path());
     const UniqueFd there = OpenDirectory(parent, name);
-    if (there.valid()) return Fill(there.get(), node);
+    if (there.valid()) return Fill(there.get(), node, before);
     RETURN_IF_ERROR(Remove(parent, name));
     if (::mkdirat(parent, name.c_str(), 0700) != 0) return Failed("making", node.entry->path());
   }
   const UniqueFd made = OpenDirectory(parent, name);
-  return made.valid() ? Fill(made.get(), node) : Failed("opening", node.entry->path());
+  return made.valid() ? Fill(made.get(), node, before) : Failed("opening", node.entry->path());
 }
 
-absl::Status Fill(int directory, const Node& node) {
+absl::Status Fill(int directory, const Node& node, const Paths& before) {
   for (const bool are_links : {false, true}) {
     for (const auto& [name, child] : node.children) {
-      if ((child.type() == S_IFLNK) == are_links) RETURN_IF_ERROR(FillChild(directory, name, child));
+      if ((child.type() == S_IFLNK) == are_links) RETURN_IF_ERROR(FillChild(directory, name, child, before));
     }
   }
   ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(directory));
   std::vector<std::string> directories;
   for (const std::string& name : names) {
-    if (node.children.contains(name)) continue;
+    const std::string& above = node.entry->path();
+    if (node.children.contains(name) || !before.contains(above.empty() ? name : absl::StrCat(above, "/", name)))
+      continue;
     struct stat info {};
     if (::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode)) {
       directories.push_back(name);  // after the links that lead to them
@@ -218,17 +223,23 @@ absl::Status Fill(int directory, const Node& node) {
 
 absl::Status Mirrors::Set(const v1::SetMirrorRequest& request) {
   const uint64_t number = request.number();
-  auto found = versions_.find(number);
-  if (found != versions_.end() && found->second >= request.version()) return absl::OkStatus();
-  if (found == versions_.end() && versions_.size() >= kMirrorsMax)
+  auto found = mirrors_.find(number);
+  if (found != mirrors_.end() && found->second.version >= request.version()) return absl::OkStatus();
+  if (found == mirrors_.end() && mirrors_.size() >= kMirrorsMax)
     return absl::ResourceExhaustedError(absl::StrCat("mirror: there are ", kMirrorsMax));
   ASSIGN_OR_RETURN(const Node root, TreeOf(request));
   const std::string path = absl::StrCat(directory_, "/", number);
   RETURN_IF_ERROR(MakeDirs(path, 0755));
   const UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!directory.valid()) return SystemError(errno, absl::StrCat("opening \"", path, "\""));
-  RETURN_IF_ERROR(Fill(directory.get(), root));
-  versions_[number] = request.version();
+  Mirror& mirror = mirrors_[number];
+  Paths now;
+  for (const v1::MirrorEntry& entry : request.entries()) now.insert(entry.path());
+  const Paths before = mirror.paths;
+  mirror.paths.insert(now.begin(), now.end());
+  RETURN_IF_ERROR(Fill(directory.get(), root, before));
+  mirror.paths = std::move(now);
+  mirror.version = request.version();
   return absl::OkStatus();
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 
 #include <absl/status/status.h>
@@ -21,13 +22,18 @@ class Mirrors {
  public:
   explicit Mirrors(std::string directory) : directory_(std::move(directory)) {}
 
-  // Makes mirror `number` what the request says; nothing when it has a later version already. InvalidArgument for a
-  // request that is no tree; what stands in the mirror then is as before.
+  // Makes mirror `number` what the request says; nothing when it has a later version already. What no request had, a
+  // mount point that was made in it, stays. InvalidArgument for a request that is no tree; what stands in the mirror
+  // then is as before.
   absl::Status Set(const v1::SetMirrorRequest& request);
 
  private:
+  struct Mirror {
+    uint64_t version = 0;
+    std::set<std::string> paths;  // of its entries, also of those of a try that failed
+  };
   const std::string directory_;
-  std::map<uint64_t, uint64_t> versions_;  // by number
+  std::map<uint64_t, Mirror> mirrors_;  // by number
 };
 
 }  // namespace kata::agent

@@ -106,6 +106,14 @@ TEST_F(MirrorsTest, WhatIsAsBeforeIsLeftAlone) {
   EXPECT_EQ(::read(inotify.get(), events.data(), events.size()), -1);
 }
 
+TEST_F(MirrorsTest, WhatTheHostNeverHadStays) {
+  ASSERT_TRUE(mirrors_.Set(Volume(1, "..one", "first")).ok());
+  std::filesystem::create_directories(path("/mount/point"));
+  ASSERT_TRUE(mirrors_.Set(Volume(2, "..two", "second")).ok());
+  EXPECT_TRUE(std::filesystem::exists(path("/mount/point")));
+  EXPECT_FALSE(std::filesystem::exists(path("/..one")));
+}
+
 TEST_F(MirrorsTest, AnOlderLookDoesNothing) {
   ASSERT_TRUE(mirrors_.Set(Volume(3, "..two", "second")).ok());
   EXPECT_TRUE(mirrors_.Set(Volume(2, "..one", "first")).ok());

@@ -41,7 +41,7 @@ class Volume:
             if not (self.path / name).is_symlink():
                 (self.path / name).symlink_to(f"..data/{name}")
         for link in list(self.path.iterdir()):
-            if not link.name.startswith("..") and link.name not in files:
+            if link.is_symlink() and not link.name.startswith("..") and link.name not in files:
                 link.unlink()
         if self.now is not None:
             shutil.rmtree(self.now)
@@ -132,6 +132,19 @@ def test_containers_of_a_pod_have_one_copy(kata, volume):
         harness.wait_for(lambda: content(kata, first, "cat /settings/key") == "1", "the change, for the one that is left")
     # The kubelet's own volume is as it was.
     assert sorted(path.name for path in volume.path.iterdir()) == ["..2026_11_28_10_00_00.2", "..data", "key"]
+
+
+def test_what_is_mounted_in_one_outlives_its_changes(kata, tmp_path):
+    """A pod's token below a Secret of its own: the kubelet makes the place for it, which stays when the Secret changes."""
+    outer, inner = Volume(tmp_path / "outer", "secret"), Volume(tmp_path / "inner", "projected")
+    outer.write(key="0")
+    inner.write(token="secret")
+    (outer.path / "account/token").mkdir(parents=True)
+    with kata.container(flags=(*outer.bind("/settings"), *inner.bind("/settings/account/token"))) as identity:
+        assert content(kata, identity, "cat /settings/account/token/token") == "secret"
+        outer.write(key="1")
+        harness.wait_for(lambda: content(kata, identity, "cat /settings/key") == "1", "the change")
+        assert content(kata, identity, "sleep 1; cat /settings/account/token/token") == "secret"
 
 
 def test_one_that_is_too_big_is_shared_and_follows_too(kata, tmp_path):
