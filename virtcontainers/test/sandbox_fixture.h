@@ -286,6 +286,17 @@ class SandboxFixture : public testing::Test {
     return std::filesystem::exists("/proc/" + pid + "/root" + SharedDirectory("box") + path);
   }
   std::string bundle() const { return directory_.path() + "/bundle"; }
+  // The bundle's document with this bind mount, twice. `more`: further members.
+  void WriteMount(const std::string& source, const std::string& options, const std::string& more) const {
+    const std::string mount = R"({"type": "bind", "destination": "/s", "options": [)" + options + R"(], "source": ")" +
+                              source + "\"" + more + "}";
+    ASSERT_TRUE(WriteFileAtomically(
+                    bundle() + "/config.json",
+                    R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"}, "mounts": [)" + mount + "," + mount +
+                        R"(], "linux": {"namespaces": [{"type": "network"}, {"type": "pid"}, {"type": "ipc"}]}})",
+                    0644)
+                    .ok());
+  }
   ContainerOptions Options(const std::string& id) const {
     ContainerOptions options;
     options.id = id;

@@ -33,14 +33,7 @@ class SandboxMirrorsTest : public SandboxFixture {
     if (data != "..one") std::filesystem::remove_all(volume_ + "/..one");
   }
   void Mount(const std::string& options = R"("rbind", "ro")", const std::string& more = "") {
-    const std::string mount = R"({"type": "bind", "destination": "/s", "options": [)" + options + R"(], "source": ")" +
-                              volume_ + "\"" + more + "}";
-    ASSERT_TRUE(WriteFileAtomically(
-                    bundle() + "/config.json",
-                    R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"}, "mounts": [)" + mount + "," + mount +
-                        R"(], "linux": {"namespaces": [{"type": "network"}, {"type": "pid"}, {"type": "ipc"}]}})",
-                    0644)
-                    .ok());
+    WriteMount(volume_, options, more);
   }
   static Co<absl::Status> Create(SandboxMirrorsTest* test) {
     CO_RETURN_IF_ERROR(co_await test->sandbox_->Start());

@@ -31,16 +31,7 @@ class SandboxSocketsTest : public SandboxFixture {
     options_.config.file = "/etc/c.toml";
     sandbox_ = MakeVmSandbox(io_.get_executor(), *pool_, options_, machine_);
   }
-  void Mount(const std::string& more = "") {
-    const std::string mount =
-        R"({"type": "bind", "destination": "/s", "options": ["rbind", "ro"], "source": ")" + path() + "\"" + more + "}";
-    ASSERT_TRUE(WriteFileAtomically(
-                    bundle() + "/config.json",
-                    R"({"process": {"args": ["sh"]}, "root": {"path": "rootfs"}, "mounts": [)" + mount + "," + mount +
-                        R"(], "linux": {"namespaces": [{"type": "network"}, {"type": "pid"}, {"type": "ipc"}]}})",
-                    0644)
-                    .ok());
-  }
+  void Mount(const std::string& more = "") { WriteMount(path(), R"("rbind", "ro")", more); }
   static Co<absl::Status> Create(SandboxSocketsTest* test) {
     CO_RETURN_IF_ERROR(co_await test->sandbox_->Start());
     ContainerOptions options = test->Options("c1");
