@@ -21,9 +21,10 @@ CHANGES = 3
 class Volume:
     """As the kubelet makes and changes one."""
 
-    def __init__(self, directory, kind="configmap", name="settings"):
+    def __init__(self, directory, kind="configmap", name="settings", made=False):
         self.path = directory / "pods" / "uid" / "volumes" / f"kubernetes.io~{kind}" / name
-        self.path.mkdir(parents=True)
+        if not made:
+            self.path.mkdir(parents=True)
         self.path.chmod(0o755)
         self.count = 0
         self.now = None
@@ -161,3 +162,35 @@ def test_a_volume_that_goes_leaves_the_container_its_files(kata, volume):
     with kata.container(flags=volume.bind("/settings")) as identity:
         volume.path.rename(volume.path.with_name("gone"))
         assert content(kata, identity, "sleep 1; cat /settings/key") == "0"
+
+
+def test_the_kubelet_can_unmount_one_while_the_machine_runs(kata, tmp_path):
+    """As it does with a Secret once the containers have ended, and does not do lazily."""
+    place = tmp_path / "pods/uid/volumes/kubernetes.io~secret/keys"
+    place.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
+    try:
+        volume = Volume(tmp_path, "secret", "keys", made=True)
+        volume.write(key="0")
+        with kata.container(flags=volume.bind("/settings")) as identity:
+            volume.write(key="1")
+            harness.wait_for(lambda: content(kata, identity, "cat /settings/key") == "1", "the change")
+            subprocess.run(["umount", place], check=True)
+            assert content(kata, identity, "cat /settings/key") == "1"
+    finally:
+        subprocess.run(["umount", "-l", place], check=False, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("whose", ["shim", "machine"])
+def test_a_kill_in_the_middle_of_changes_leaves_nothing(kata, volume, whose):
+    """Twice: what the first one has left would be in the way of the second. What is left is looked for after the test."""
+    for _ in range(2):
+        identity = kata.new_id("killed")
+        kata.start_detached(identity, "sleep", "1000", flags=volume.bind("/settings"))
+        for i in range(20):
+            volume.write(key=str(i))
+            if i == 10:
+                harness.kill(kata.shim_pids(identity) if whose == "shim" else kata.qemu_pids(identity))
+        harness.wait_for(lambda: not kata.qemu_pids(identity), "the machine's end")  # its shim stays for who asks
+        kata.remove(identity)
+        assert (volume.path / "key").read_text(encoding="utf-8") == "19"

@@ -26,33 +26,20 @@ struct Options {
   bool is_json = false;
 };
 
-const char* NameOf(Level level) {
-  switch (level) {
-    case Level::kGood:
-      return "good";
-    case Level::kNote:
-      return "note";
-    case Level::kWarning:
-      return "warning";
-    case Level::kError:
-      return "error";
-  }
-  return "";
-}
+struct LevelWords {
+  Level level;
+  const char* name;
+  const char* colour;  // on a terminal
+};
 
-// The colours of terminals.
-const char* ColourOf(Level level) {
-  switch (level) {
-    case Level::kGood:
-      return "\x1b[32m";
-    case Level::kNote:
-      return "\x1b[36m";
-    case Level::kWarning:
-      return "\x1b[33m";
-    case Level::kError:
-      return "\x1b[31m";
-  }
-  return "";
+constexpr LevelWords kLevels[] = {{Level::kGood, "good", "\x1b[32m"},
+                                  {Level::kNote, "note", "\x1b[36m"},
+                                  {Level::kWarning, "warning", "\x1b[33m"},
+                                  {Level::kError, "error", "\x1b[31m"}};
+
+const LevelWords& WordsOf(Level level) {
+  return *std::find_if(std::begin(kLevels), std::end(kLevels),
+                       [level](const LevelWords& words) { return words.level == level; });
 }
 
 void Add(Findings& all, Findings more) {
@@ -86,8 +73,8 @@ Findings LookAtAll(const Context& context, const Options& options) {
 void Print(const Findings& findings) {
   const bool has_colours = ::isatty(STDOUT_FILENO) == 1;
   for (const Finding& finding : findings) {
-    const std::string level = fmt::format("{:<8}", NameOf(finding.level));
-    fmt::print("{} {}: {}\n", has_colours ? absl::StrCat(ColourOf(finding.level), level, "\x1b[0m") : level,
+    const std::string level = fmt::format("{:<8}", WordsOf(finding.level).name);
+    fmt::print("{} {}: {}\n", has_colours ? absl::StrCat(WordsOf(finding.level).colour, level, "\x1b[0m") : level,
                finding.what, finding.text);
     if (finding.level != Level::kGood && !finding.fix.empty()) fmt::print("         do: {}\n", finding.fix);
   }
@@ -99,7 +86,7 @@ absl::Status Check(const Context& context, const Options& options) {
   if (options.is_json) {
     Json list = Json::array();
     for (const Finding& one : findings)
-      list.push_back({{"what", one.what}, {"level", NameOf(one.level)}, {"text", one.text}, {"fix", one.fix}});
+      list.push_back({{"what", one.what}, {"level", WordsOf(one.level).name}, {"text", one.text}, {"fix", one.fix}});
     fmt::print("{}\n", list.dump(2));
   } else {
     Print(findings);

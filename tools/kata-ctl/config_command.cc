@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdio>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
-#include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
 #include <fmt/format.h>
 
 #include "proto/base/status.h"
+#include "tools/kata-ctl/check/finding.h"
 #include "tools/kata-ctl/command.h"
 #include "tools/kata-ctl/config_schema.h"
 #include "virtcontainers/config/config.h"
@@ -70,14 +66,10 @@ absl::StatusOr<Loaded> Load(const Context& context, const Options& options) {
 // Files of the host that a pod cannot start without, or not as it is told to.
 std::vector<std::string> MissingFiles(const Loaded& loaded) {
   std::vector<std::string> missing;
-  for (const ConfigKey& key : ConfigKeys()) {
-    const auto* text = std::get_if<virtcontainers::TextKey>(&key.kind);
-    if (text == nullptr || !text->is_path) continue;
-    const std::string& path = loaded.config.*text->member;
-    // Directories are made by who needs them.
-    if (path.empty() || absl::EndsWith(key.name, "_path") || ::access(path.c_str(), R_OK) == 0) continue;
-    missing.push_back(absl::StrCat(FullName(key), " (", loaded.OriginOf(key),
-                                   "): ", ErrnoStatus(errno, absl::StrCat("\"", path, "\"")).message()));
+  for (const Finding& finding : CheckFiles(loaded.config)) {
+    const ConfigKey* key = virtcontainers::FindKey(finding.what);
+    if (finding.level != Level::kError || key == nullptr) continue;
+    missing.push_back(absl::StrCat(FullName(*key), " (", loaded.OriginOf(*key), "): ", finding.text));
   }
   return missing;
 }

@@ -91,9 +91,8 @@ Findings CheckFiles(const Config& config) {
   Findings findings;
   for (const ConfigKey& key : virtcontainers::ConfigKeys()) {
     const auto* text = std::get_if<virtcontainers::TextKey>(&key.kind);
-    // Directories are made by who needs them; virtiofsd is looked at by itself.
-    if (text == nullptr || !text->is_path || absl::EndsWith(key.name, "_path") || key.name == "virtio_fs_daemon")
-      continue;
+    // Directories are made by who needs them.
+    if (text == nullptr || !text->is_path || absl::EndsWith(key.name, "_path")) continue;
     const std::string& path = config.*text->member;
     if (path.empty()) continue;
     const bool is_program = key.name == "path" || absl::EndsWith(key.name, "_daemon");
