@@ -241,3 +241,14 @@ def test_a_layer_of_several_containers_is_one_disk(erofs):
             assert erofs.exec(other, "cat", "/bin/busybox").out == erofs.exec(first, "cat", "/bin/busybox").out
         harness.wait_for(lambda: disks(first) == b"2\n", "the disk of the one that is gone to be taken out")
         assert erofs.exec(first, "cat", "/bin/busybox").code == 0
+
+
+@pytest.mark.parametrize("whose", ["shim", "machine"])
+def test_a_kill_leaves_the_images_to_the_next_pod(erofs, whose):
+    for _ in range(2):
+        identity = erofs.new_id("killed")
+        erofs.start_detached(identity, "sh", "-c", "while :; do cat /bin/* >/written; done", flags=EROFS)
+        harness.kill(erofs.shim_pids(identity) if whose == "shim" else erofs.qemu_pids(identity))
+        harness.wait_for(lambda: not erofs.qemu_pids(identity), "the machine's end")  # pylint: disable=cell-var-from-loop
+        erofs.remove(identity)
+        assert erofs.run("sh", "-c", f"{KIND}; ls /written 2>&1", flags=EROFS).out.endswith(b"No such file or directory\n")
