@@ -57,6 +57,7 @@ void Run() {
   auto text = ReadFile("/proc/cmdline", kCommandLineSizeMax);
   std::map<std::string, std::string> words = ParseCommandLine(text.ok() ? *text : "");
   if (words.count("agent.debug") != 0 && words["agent.debug"] != "0") log::SetLevel(log::Level::kDebug);
+  log::Debug("booted with: {}", text.value_or(""));
   ::signal(SIGPIPE, SIG_IGN);
 
   asio::io_context context(1);

@@ -270,6 +270,7 @@ Co<absl::StatusOr<v1::CreateContainerResponse>> Service::CreateContainer(ttrpc::
   }
   auto pid = co_await MakeContainer(std::move(request));
   if (!pid.ok()) co_return pid.status();
+  log::Debug("container \"{}\" is made, with process {}", id, *pid);
   v1::CreateContainerResponse response;
   response.set_pid(static_cast<uint32_t>(*pid));
   co_return response;

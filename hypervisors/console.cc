@@ -11,6 +11,7 @@
 #include <boost/asio/buffer.hpp>
 
 #include "proto/base/fd.h"
+#include "proto/base/log.h"
 #include "proto/base/status.h"
 
 namespace kata::hypervisors {
@@ -59,16 +60,31 @@ std::string Console::Tail(size_t size_max) {
   for (int i = 0; fifo_.is_open() && i < 16; ++i) {
     const ssize_t size = read(fifo_.native_handle(), chunk.data(), chunk.size());
     if (size <= 0) break;
-    ring_.Append(std::string_view(chunk.data(), static_cast<size_t>(size)));
+    Take(std::string_view(chunk.data(), static_cast<size_t>(size)));
   }
   return ring_.Tail(size_max);
+}
+
+void Console::Take(std::string_view data) {
+  ring_.Append(data);
+  for (auto at = data.begin(); at != data.end() && lines_left_ > 0; ++at) {
+    if (*at != '\n') {
+      if (line_.size() < kConsoleLineSize && *at >= ' ' && *at <= '~') line_.push_back(*at);
+      continue;
+    }
+    if (--lines_left_ == 0)
+      log::Warn("the guest's console has had {} lines; no more are logged", kConsoleLinesLogged);
+    else
+      log::Info("guest: {}", line_);
+    line_.clear();
+  }
 }
 
 void Console::ReadNext() {
   fifo_.async_read_some(asio::buffer(chunk_), [weak = weak_from_this()](boost::system::error_code ec, size_t size) {
     std::shared_ptr<Console> self = weak.lock();
     if (ec || self == nullptr) return;
-    self->ring_.Append(std::string_view(self->chunk_.data(), size));
+    self->Take(std::string_view(self->chunk_.data(), size));
     self->ReadNext();
   });
 }

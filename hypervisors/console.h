@@ -28,9 +28,15 @@ class ConsoleRing {
   std::string data_;  // at most 2 * kConsoleRing
 };
 
+// Of a console that is logged.
+inline constexpr size_t kConsoleLinesLogged = 20000;
+inline constexpr size_t kConsoleLineSize = 512;  // the rest of a longer line is not logged
+
 class Console : public std::enable_shared_from_this<Console> {
  public:
   explicit Console(asio::any_io_executor executor) : fifo_(executor) {}
+  // From now on each line is logged as well, up to kConsoleLinesLogged.
+  void LogLines() { lines_left_ = kConsoleLinesLogged; }
   // Makes the fifo for writer `uid` and reads it from now on.
   absl::Status Open(const std::string& path, uid_t uid, gid_t gid);
   void Close();
@@ -39,10 +45,13 @@ class Console : public std::enable_shared_from_this<Console> {
 
  private:
   void ReadNext();
+  void Take(std::string_view data);
 
   asio::posix::stream_descriptor fifo_;
   std::array<char, 4096> chunk_;
   ConsoleRing ring_;
+  size_t lines_left_ = 0;
+  std::string line_;
 };
 
 }  // namespace kata::hypervisors

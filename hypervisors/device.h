@@ -55,8 +55,9 @@ struct BlockDisk {
 // taken for a macvtap exactly when there is a /dev/tapN of its index N, which is opened then.
 struct NetworkCard {
   std::string tap;
-  std::string mac;      // aa:bb:cc:dd:ee:ff
-  uint32_t queues = 2;  // pairs, 2 to kCardQueuesMax: a tap of a single queue cannot be held open by both
+  std::string mac;                 // aa:bb:cc:dd:ee:ff
+  uint32_t queues = 2;             // pairs, 2 to kCardQueuesMax: a tap of a single queue cannot be held open by both
+  bool is_served_by_qemu = false;  // never by the host's kernel (vhost-net)
 };
 
 inline constexpr uint32_t kCardQueuesMax = 16;

@@ -61,6 +61,8 @@ struct VmSpec {
   // turns. Without any, the thread does it that does all else.
   bool has_disk_thread = false;
   uint32_t port_disk_threads = 0;  // at most kPortDiskThreadsMax
+  bool is_network_qemus = false;   // of all its cards: see NetworkCard
+  bool has_console_log = false;    // each line of the console is logged, up to kConsoleLinesLogged
   uint32_t root_ports = 0;         // how many more can be attached at a time; at most kRootPortsMax
   std::string cache_dir;  // host-wide, 0700 root: libvirt's capability files, verdicts of probe boots; empty = none
 };

@@ -103,7 +103,10 @@ class ElementWriter {
     xml_.Leaf("target", {{"dev", card.tap}, {"managed", "no"}});
     xml_.Leaf("model", {{"type", "virtio"}});
     // Without a name: vhost-net where there is KVM and /dev/vhost-net, else QEMU itself.
-    xml_.Leaf("driver", {{"queues", absl::StrCat(card.queues)}});
+    XmlWriter::Attributes driver;
+    if (card.is_served_by_qemu) driver.emplace_back("name", "qemu");
+    driver.emplace_back("queues", absl::StrCat(card.queues));
+    xml_.Leaf("driver", driver);
     xml_.Leaf("rom", {{"enabled", "no"}});
     Finish();
   }

@@ -235,6 +235,7 @@ Co<absl::Status> LibvirtMachine::StartOnPool(std::shared_ptr<Job> job, int netns
   std::function<absl::Status()> prepare = [job, paths] { return PrepareMachine(job->spec, paths); };
   absl::Status status = co_await RunBlocking(MachinePool(), std::move(prepare));
   CO_RETURN_IF_ERROR(status);
+  if (job->spec.has_console_log) console_->LogLines();
   CO_RETURN_IF_ERROR(console_->Open(paths.console_fifo, job->spec.uid, job->spec.gid));
   if (is_kill_sent_) co_return absl::OkStatus();
 

@@ -2,14 +2,17 @@
 #include "hypervisors/console.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 
 #include <gtest/gtest.h>
 #include <boost/asio/io_context.hpp>
 
 #include "proto/base/fd.h"
+#include "proto/base/log.h"
 
 namespace kata::hypervisors {
 namespace {
@@ -46,6 +49,42 @@ TEST(ConsoleTest, ReadsWhatTheWriterSays) {
   console->Close();
   unlink(path.c_str());
   rmdir(pattern);
+}
+
+TEST(ConsoleTest, LinesAreLoggedUpToABound) {
+  UniqueFd sink(memfd_create("log", MFD_CLOEXEC));
+  ASSERT_TRUE(sink.valid());
+  log::SetSink(sink.get());
+  char pattern[] = "/tmp/kata-console-XXXXXX";
+  ASSERT_NE(mkdtemp(pattern), nullptr);
+  const std::string path = std::string(pattern) + "/console";
+  asio::io_context io;
+  auto console = std::make_shared<Console>(io.get_executor());
+  console->LogLines();
+  ASSERT_TRUE(console->Open(path, getuid(), getgid()).ok());
+  UniqueFd writer(open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK));
+  ASSERT_TRUE(WriteAll(writer.get(), "fir").ok());
+  console->Tail(0);
+  ASSERT_TRUE(WriteAll(writer.get(), "st\x1b line\n" + std::string(kConsoleLineSize, 'x') + "y\n").ok());
+  console->Tail(0);
+  const std::string many(4096, '\n');
+  for (size_t i = 0; i < kConsoleLinesLogged / many.size() + 2; ++i) {
+    ASSERT_TRUE(WriteAll(writer.get(), many).ok());
+    console->Tail(0);
+  }
+  console->Close();
+  log::SetSink(STDERR_FILENO);
+  unlink(path.c_str());
+  rmdir(pattern);
+
+  std::string text(16u << 20, '\0');
+  const ssize_t size = pread(sink.get(), text.data(), text.size(), 0);
+  ASSERT_GT(size, 0);
+  text.resize(static_cast<size_t>(size));
+  EXPECT_NE(text.find("guest: first line"), std::string::npos) << text.substr(0, 500);
+  EXPECT_EQ(text.find("xy"), std::string::npos);
+  EXPECT_NE(text.find("no more are logged"), std::string::npos);
+  EXPECT_EQ(static_cast<size_t>(std::count(text.begin(), text.end(), '\n')), kConsoleLinesLogged);
 }
 
 }  // namespace

@@ -215,6 +215,8 @@ TEST(DomainXmlTest, ACardIsATapOfTheCallers) {
   EXPECT_THAT(xml, HasSubstr("<mac address=\"02:00:00:00:00:01\"/>"));
   EXPECT_THAT(xml, HasSubstr("<target dev=\"kata2\" managed=\"no\"/>"));
   EXPECT_THAT(xml, HasSubstr("<driver queues=\"4\"/>"));
+  spec.devices.back().kind = NetworkCard{"kata2", "02:00:00:00:00:01", 4, true};
+  EXPECT_THAT(Xml(spec, true), HasSubstr("<driver name=\"qemu\" queues=\"4\"/>"));
 }
 
 TEST(DomainXmlTest, RootPortsAreThereForWhatComesLater) {

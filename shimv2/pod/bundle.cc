@@ -77,7 +77,7 @@ absl::StatusOr<BundleInfo> DescribeBundle(std::shared_ptr<const virtcontainers::
   RETURN_IF_ERROR(ReadGroup(annotations, container_id, info));
   if (annotations.is_object()) {
     for (const auto& [name, value] : annotations.items()) {
-      if (absl::StartsWith(name, virtcontainers::kAnnotationPrefix) && value.is_string())
+      if (absl::StartsWith(name, virtcontainers::kAnnotationFamily) && value.is_string())
         info.config_annotations[name] = value.get<std::string>();
     }
   }

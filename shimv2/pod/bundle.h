@@ -24,7 +24,7 @@ struct BundleInfo {
   std::string cgroup_path;     // linux.cgroupsPath, as it stands
   std::string rootfs_path;     // root.path, as it stands
   std::map<std::string, std::string>
-      config_annotations;  // those of the configuration, virtcontainers' kAnnotationPrefix
+      config_annotations;  // those of the configuration, virtcontainers' kAnnotationFamily
 };
 
 // Of a bundle without a document: that of a sandbox by itself.

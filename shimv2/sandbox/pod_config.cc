@@ -17,7 +17,7 @@ namespace {
 template <typename Annotations>
 void AddConfigAnnotations(const Annotations& annotations, PodDescription& out) {
   for (const auto& [name, value] : annotations) {
-    if (absl::StartsWith(name, virtcontainers::kAnnotationPrefix)) out.config_annotations[name] = value;
+    if (absl::StartsWith(name, virtcontainers::kAnnotationFamily)) out.config_annotations[name] = value;
   }
 }
 

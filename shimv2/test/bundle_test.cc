@@ -32,12 +32,14 @@ TEST(Bundle, ContainerAloneIsItsOwnSandbox) {
 }
 
 TEST(Bundle, AnnotationsOfTheConfigurationAreKept) {
-  auto info = ParseBundle(Spec(R"("io.katacontainers.config.hypervisor.default_memory":"1024",)"
-                               R"("io.katacontainers.config.x":7,"org.example":"no")"),
-                          "box");
+  auto info =
+      ParseBundle(Spec(R"("io.katacontainers.config.hypervisor.default_memory":"1024",)"
+                       R"("io.katacontainers.config.x":7,"org.example":"no","io.katacontainers.config_path":"/x")"),
+                  "box");
 
   ASSERT_TRUE(info.ok()) << info.status();
-  const std::map<std::string, std::string> wanted = {{"io.katacontainers.config.hypervisor.default_memory", "1024"}};
+  const std::map<std::string, std::string> wanted = {{"io.katacontainers.config.hypervisor.default_memory", "1024"},
+                                                     {"io.katacontainers.config_path", "/x"}};
   EXPECT_EQ(info->config_annotations, wanted);
 }
 

@@ -7,6 +7,8 @@ import tomllib
 import jsonschema
 import pytest
 
+import harness
+
 CONFIGURATION = "share/defaults/kata-containers/configuration.toml"
 
 
@@ -95,3 +97,51 @@ def test_what_a_host_lacks_is_said_with_what_to_do(ctl, prefix, tmp_path):
     assert "error    kernel:" in text and "do: name it by hypervisor.qemu.kernel" in text and "no pod will start here: 2 errors" in text
     file.write_text("[hypervisor.qemu]\nkernle = 1\n", encoding="utf-8")
     assert findings(ctl, "--config", file, code=1)["configuration"]["level"] == "error"
+
+
+KATA_FILES = harness.REPOSITORY / "virtcontainers/test/kata_files"
+HERE = {"path": "/usr/bin/qemu-system-x86_64", "kernel": "share/kata-containers/vmlinux", "virtio_fs_daemon": ""}
+
+
+@pytest.mark.parametrize("version, wrong", [
+    (3, {"image", "enable_annotations", "virtio_fs_extra_args", "disable_guest_seccomp"}),
+    (4, {"image", "enable_annotations", "overhead_memory", "disable_guest_seccomp"})])
+def test_a_file_of_katas_names_what_does_not_apply_and_then_works(kata, ctl, prefix, tmp_path, version, wrong):
+    lines = (KATA_FILES / f"configuration-qemu-{version}.toml").read_text(encoding="utf-8").splitlines()
+    places = {key: prefix / place if place else place for key, place in HERE.items()}
+    lines = [f'{key} = "{places[key]}"' if (key := line.split(" ")[0]) in HERE else line for line in lines]
+    file = tmp_path / "kata.toml"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    said = ctl("config", "check", "--config", file, code=1)
+    errors = [line for line in said.splitlines() if line.startswith("error ")]
+    numbers = [int(line.split(" line ")[1].split(":")[0]) for line in errors]
+    assert {lines[number - 1].split(" ")[0] for number in numbers} == wrong, said
+    assert f"{len(wrong)} lines of the configuration cannot stay as they are" in said
+    # A pod says the same.
+    refused = kata.run("true", flags=("--runtime-config-path", file))
+    assert all(line.removeprefix("error ") in refused.err for line in errors), refused
+
+    for number in numbers:
+        lines[number - 1] = ""
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert "the configuration is good" in ctl("config", "check", "--config", file)
+    assert kata.run("echo", "it runs", flags=("--runtime-config-path", file)).out == b"it runs\n"
+
+
+def test_a_key_of_katas_is_explained(ctl):
+    assert "a machine has no IOMMU" in ctl("config", "explain", "enable_iommu")
+    assert "hypervisor.qemu.enable_debug or " in ctl("config", "explain", "enable_debug", code=1)
+    assert "[runtime] create_container_timeout" in ctl("config", "explain", "agent.kata.create_container_timeout")
+
+
+def test_debug_keys_bring_the_guests_own_words(kata):
+    text = "[hypervisor.qemu]\nenable_debug = true\n[agent.kata]\nenable_debug = true\n[factory]\nenable_template = false\n"
+
+    def lines(*words):
+        return [line for line in harness.read(kata.log).splitlines() if all(word in line for word in words)]
+
+    with kata.container(flags=kata.configured("debug", text)) as identity:
+        assert lines("guest: ", "Run /init as init process", identity)
+        made = harness.wait_for(lambda: lines("guest: ", f'container \\\\\\"{identity}'), "the agent's own line")
+        assert "level=debug" in made[0].split("guest: ")[1]

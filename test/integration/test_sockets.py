@@ -304,4 +304,4 @@ def test_a_pod_cannot_list_one_itself(kata, host):
     host.serve("a.sock")
     name = "io.katacontainers.config.runtime.shared_sockets"
     result = kata.run("true", flags=("--annotation", f"{name}={host.path('a.sock')}", *host.bind("a.sock")))
-    one_line(result.err, f'annotation "{name}": there is no such key')
+    one_line(result.err, f'annotation "{name}": the operator alone says it, by shared_sockets in [runtime]')

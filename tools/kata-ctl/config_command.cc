@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
 #include <fmt/format.h>
 
 #include "proto/base/status.h"
@@ -13,6 +14,7 @@
 #include "tools/kata-ctl/command.h"
 #include "tools/kata-ctl/config_schema.h"
 #include "virtcontainers/config/config.h"
+#include "virtcontainers/config/kata_keys.h"
 #include "virtcontainers/config/keys.h"
 #include "virtcontainers/config/nearest.h"
 
@@ -47,19 +49,26 @@ struct Loaded {
 
 void PrintJson(const Json& json) { fmt::print("{}\n", json.dump(2)); }
 
-absl::StatusOr<Loaded> Load(const Context& context, const Options& options) {
-  Loaded loaded;
-  ASSIGN_OR_RETURN(loaded.config, LoadConfig(context.prefix, options.file, "", &loaded.origins));
+absl::StatusOr<std::map<std::string, std::string>> AnnotationsOf(const Options& options) {
   std::map<std::string, std::string> annotations;
   for (const std::string& text : options.annotations) {
     const size_t equals = text.find('=');
     if (equals == std::string::npos)
       return absl::InvalidArgumentError(absl::StrCat("annotation \"", text, "\": NAME=VALUE is needed"));
     const std::string name = text.substr(0, equals);
-    const std::string prefix = virtcontainers::kAnnotationPrefix;
-    annotations[name.rfind(prefix, 0) == 0 ? name : prefix + name] = text.substr(equals + 1);
+    const bool is_whole = name.rfind(virtcontainers::kAnnotationFamily, 0) == 0;
+    annotations[is_whole ? name : virtcontainers::kAnnotationPrefix + name] = text.substr(equals + 1);
   }
-  RETURN_IF_ERROR(ApplyAnnotations(loaded.config, annotations, &loaded.origins));
+  return annotations;
+}
+
+// The error of a wrong file or annotation is in `origins` as well, without the bound that a Status has.
+absl::StatusOr<Loaded> Load(const Context& context, const Options& options, ConfigOrigins& origins) {
+  Loaded loaded;
+  ASSIGN_OR_RETURN(loaded.config, LoadConfig(context.prefix, options.file, "", &origins));
+  ASSIGN_OR_RETURN(const auto annotations, AnnotationsOf(options));
+  RETURN_IF_ERROR(ApplyAnnotations(loaded.config, annotations, &origins));
+  loaded.origins = origins;
   return loaded;
 }
 
@@ -74,13 +83,33 @@ std::vector<std::string> MissingFiles(const Loaded& loaded) {
   return missing;
 }
 
+// Each line that is wrong, and what it says that changes nothing.
+absl::Status CheckLines(const ConfigOrigins& origins, const Options& options) {
+  if (options.is_json) {
+    PrintJson({{"good", false}, {"files", origins.files}, {"errors", origins.errors}, {"notes", origins.notes}});
+  } else {
+    for (const std::string& line : origins.notes) fmt::print("note {}\n", line);
+    for (const std::string& line : origins.errors) fmt::print("error {}\n", line);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(origins.errors.size(), origins.errors.size() == 1 ? " line" : " lines",
+                                                 " of the configuration cannot stay as ",
+                                                 origins.errors.size() == 1 ? "it is" : "they are"));
+}
+
 absl::Status Check(const Context& context, const Options& options) {
-  ASSIGN_OR_RETURN(const Loaded loaded, Load(context, options));
+  ConfigOrigins origins;
+  const absl::StatusOr<Loaded> read = Load(context, options, origins);
+  if (!origins.errors.empty()) return CheckLines(origins, options);
+  ASSIGN_OR_RETURN(const Loaded loaded, read);
   const std::vector<std::string> missing = MissingFiles(loaded);
   if (options.is_json) {
-    PrintJson({{"good", missing.empty()}, {"files", loaded.origins.files}, {"missing", missing}});
+    PrintJson({{"good", missing.empty()},
+               {"files", loaded.origins.files},
+               {"missing", missing},
+               {"notes", loaded.origins.notes}});
   } else {
     for (const std::string& file : loaded.origins.files) fmt::print("read {}\n", file);
+    for (const std::string& line : loaded.origins.notes) fmt::print("note {}\n", line);
     for (const std::string& line : missing) fmt::print("missing {}\n", line);
     if (missing.empty()) fmt::print("the configuration is good\n");
   }
@@ -92,7 +121,8 @@ absl::Status Check(const Context& context, const Options& options) {
 }
 
 absl::Status Show(const Context& context, const Options& options) {
-  ASSIGN_OR_RETURN(const Loaded loaded, Load(context, options));
+  ConfigOrigins origins;
+  ASSIGN_OR_RETURN(const Loaded loaded, Load(context, options, origins));
   if (options.is_json) {
     Json keys = Json::array();
     for (const ConfigKey& key : ConfigKeys())
@@ -111,8 +141,30 @@ absl::Status Show(const Context& context, const Options& options) {
   return absl::OkStatus();
 }
 
+void ExplainAbsent(const virtcontainers::AbsentKey& key, const Options& options) {
+  if (options.is_json) {
+    PrintJson({{"key", FullName(key)}, {"absent", true}, {"accepted", key.accepted}, {"text", key.text}});
+    return;
+  }
+  fmt::print("[{}] {}\n\nKata has it; there is no such key here: {}.\n\n", key.table, key.name, key.text);
+  fmt::print("value:      {}\n", virtcontainers::AcceptedValues(key));
+}
+
 absl::Status Explain(const Options& options) {
-  const ConfigKey* key = virtcontainers::FindKey(options.key);
+  const ConfigKey* key = virtcontainers::FindKey(virtcontainers::NameHere(options.key));
+  if (key == nullptr) {
+    std::vector<std::string> same;
+    for (const ConfigKey& one : ConfigKeys()) {
+      if (one.name == options.key) same.push_back(FullName(one));
+    }
+    if (!same.empty())
+      return absl::InvalidArgumentError(
+          absl::StrCat("several tables have \"", options.key, "\": say which, ", absl::StrJoin(same, " or ")));
+    if (const virtcontainers::AbsentKey* absent = virtcontainers::FindAbsentKey(options.key)) {
+      ExplainAbsent(*absent, options);
+      return absl::OkStatus();
+    }
+  }
   if (key == nullptr) {
     std::set<std::string> names;
     for (const ConfigKey& known : ConfigKeys())

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The runtime's configuration: TOML with Kata's key names, plus config.d/*.toml drop-ins beside the file. Unknown keys
-// and bad values are errors that name file, line and the nearest valid key. Any thread; value type. What a key means,
-// its range and who may set it stands in one table, keys.cc.
+// The runtime's configuration: TOML with Kata's key names, plus config.d/*.toml drop-ins beside the file. Unknown keys,
+// keys of Kata's that do not apply here and bad values are errors that name file, line and what to do, all of them at
+// once. Any thread; value type. What a key means, its range and who may set it stands in one table, keys.cc; what
+// becomes of Kata's other keys in kata_keys.cc.
 #pragma once
 
 #include <cstdint>
@@ -52,6 +53,8 @@ struct Config {
   bool block_device_cache_noflush = false;
   bool enable_iothreads = false;
   uint32_t indep_iothreads = 0;
+  bool disable_vhost_net = false;
+  bool has_console_log = false;  // enable_debug
   SharedFs shared_fs = SharedFs::kVirtioFs;
   std::string virtio_fs_daemon;  // empty: where distributions put it
   std::string virtio_fs_cache = "auto";
@@ -60,6 +63,10 @@ struct Config {
   AgentTransport agent_transport = AgentTransport::kAuto;
   std::string vhost_user_vsock_daemon;
   std::vector<std::string> enable_annotations;
+  // Patterns of paths that annotations can choose among.
+  std::vector<std::string> valid_hypervisor_paths;
+  std::vector<std::string> valid_guest_paths;
+  std::vector<std::string> valid_virtio_fs_daemon_paths;
   // [runtime]
   bool enable_debug = false;
   NetworkModel internetworking_model = NetworkModel::kTcFilter;
@@ -71,7 +78,8 @@ struct Config {
   HostNamespace host_ipc = HostNamespace::kRefuse;
   uint32_t create_container_timeout = 60;  // s, for the guest's part of Create
   // [agent.kata]
-  uint32_t dial_timeout = 13;  // s, until the agent of a booting VM answers
+  bool has_agent_debug = false;  // enable_debug
+  uint32_t dial_timeout = 13;    // s, until the agent of a booting VM answers
   // [factory]
   bool enable_template = true;
   std::string template_path = "/var/cache/kata-containers/templates";
@@ -84,7 +92,12 @@ struct Config {
 struct ConfigOrigins {
   std::vector<std::string> files;           // that were read, in their order; ConfigBody among them
   std::map<std::string, std::string> keys;  // "/etc/….toml line 12", "annotation …", by "hypervisor.qemu.path"
+  std::vector<std::string> notes;           // of keys that Kata has and that change nothing here
+  std::vector<std::string> errors;          // each whole; a Status has the first kErrorsNamed of them
 };
+
+// So many wrong lines are named in one error: it has to fit into an event of Kubernetes.
+inline constexpr size_t kErrorsNamed = 8;
 
 // `prefix` is the installation the program runs from. `explicit_path` (a caller's ConfigPath) wins when not empty, then
 // /etc/kata-containers/configuration.toml, then <prefix>/share/defaults/kata-containers/configuration.toml.
@@ -93,10 +106,15 @@ struct ConfigOrigins {
 absl::StatusOr<Config> LoadConfig(const std::string& prefix, const std::string& explicit_path,
                                   const std::string& body = "", ConfigOrigins* origins = nullptr);
 
-// A pod's annotations that begin with kAnnotationPrefix, checked by the same table. PermissionDenied for one that
-// `enable_annotations` does not name, letter by letter; InvalidArgument for one that no key has, or a bad value.
+// A pod's annotations that begin with kAnnotationFamily, checked by the same table; all that is wrong at once.
+// PermissionDenied for one that `enable_annotations` does not name, letter by letter, and for a path that the
+// operator's list for it does not have; InvalidArgument for one that no key has, or a bad value.
+inline constexpr char kAnnotationFamily[] = "io.katacontainers.";
 inline constexpr char kAnnotationPrefix[] = "io.katacontainers.config.";
 absl::Status ApplyAnnotations(Config& config, const std::map<std::string, std::string>& annotations,
                               ConfigOrigins* origins = nullptr);
+// Of an entry of `enable_annotations`: a whole name, or what follows "io.katacontainers.config.hypervisor." of one.
+// InvalidArgument with why no pod can set it.
+absl::Status CheckAnnotationName(const std::string& entry);
 
 }  // namespace kata::virtcontainers

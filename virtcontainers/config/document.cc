@@ -4,8 +4,10 @@
 #include <vector>
 
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
 #include <absl/strings/str_split.h>
 
+#include "virtcontainers/config/kata_keys.h"
 #include "virtcontainers/config/keys.h"
 
 namespace kata::virtcontainers {
@@ -35,10 +37,22 @@ constexpr char kDocumentHead[] =
     "text\n"
     "(`ConfigBody`); a later value wins. `@PREFIX@` in a text stands for the directory of the installation. An unknown "
     "key or\n"
-    "a bad value is an error that names file, line and the nearest key.\n\n"
-    "A pod can set a key by an annotation only where one is named below, and only when the operator lists its whole "
-    "name in\n"
-    "`enable_annotations`. No annotation can choose a file, a program or kernel parameters.\n";
+    "a bad value is an error that names file, line and the nearest key; all of them are named at once. `kata-ctl "
+    "config "
+    "check`\n"
+    "says them without a pod.\n\n"
+    "The names are Kata's where the meaning is the same, so that a `configuration-qemu.toml` of Kata's can be taken: "
+    "what it has\n"
+    "that does not apply here is an error with what to do instead, or a note where its value asks for nothing else "
+    "than "
+    "what is\n"
+    "so here ([below](#keys-of-katas-that-are-not-here)).\n\n"
+    "A pod can set a key by an annotation only where one is named below, and only when the operator lists its name in\n"
+    "`enable_annotations`, letter by letter. Any other annotation `io.katacontainers.*` is refused, with its reason. "
+    "Which files\n"
+    "and programs an annotation can choose the operator lists as well (`valid_hypervisor_paths`, `valid_guest_paths`,\n"
+    "`valid_virtio_fs_daemon_paths`), by default none. No annotation can choose kernel parameters or arguments of "
+    "virtiofsd.\n";
 
 std::string Comment(const std::string& text) {
   std::string out;
@@ -53,11 +67,34 @@ std::string Comment(const std::string& text) {
   return absl::StrCat(out, line, "\n");
 }
 
+// "`0`, `1`".
+std::string Quoted(const std::vector<std::string>& values) {
+  return absl::StrJoin(values, ", ", [](std::string* out, const std::string& value) {
+    absl::StrAppend(out, "`", value.empty() ? "\"\"" : value, "`");
+  });
+}
+
 // "A whole number from 1 to 64, in MiB".
 std::string Values(const ConfigKey& key) {
   std::string text = LegalValues(key);
   text[0] = static_cast<char>(text[0] - 'a' + 'A');
   return key.unit.empty() ? text : absl::StrCat(text, ", in ", key.unit);
+}
+
+std::string AbsentKeysTable() {
+  std::string out =
+      "\n## Keys of Kata's that are not here\n\n"
+      "Each with the values that ask for nothing else than what is so here: these are taken with a note, any other is "
+      "an error.\n";
+  std::string table;
+  for (const AbsentKey& key : AbsentKeys()) {
+    if (key.table != table)
+      absl::StrAppend(&out, "\n### Of [", key.table, "]\n\n| key | taken | why, and what instead |\n|---|---|---|\n");
+    table = key.table;
+    absl::StrAppend(&out, "| `", key.name, "` | ", key.Accepts("*") ? "any" : Quoted(key.accepted), " | ", key.text,
+                    " |\n");
+  }
+  return out;
 }
 
 }  // namespace
@@ -89,7 +126,7 @@ std::string ConfigDocument() {
     if (!key.annotation.empty()) absl::StrAppend(&out, " Annotation `", kAnnotationPrefix, key.annotation, "`.");
     absl::StrAppend(&out, "\n");
   }
-  return out;
+  return absl::StrCat(out, AbsentKeysTable());
 }
 
 }  // namespace kata::virtcontainers

@@ -50,13 +50,16 @@ ChoiceKey OfHostNamespace(HostNamespace Config::*member) {
 
 std::vector<ConfigKey> MakeKeys() {
   return {
-      {kQemu, "path", TextKey{&Config::path, true}, "", "The emulator, an absolute path.", ""},
-      {kQemu, "kernel", TextKey{&Config::kernel, true}, "", "The guest's kernel: an uncompressed ELF boots fastest.",
-       ""},
-      {kQemu, "initrd", TextKey{&Config::initrd, true}, "", "The initramfs that holds the agent.", ""},
+      {kQemu, "path", TextKey{&Config::path, true, &Config::valid_hypervisor_paths}, "",
+       "The emulator, an absolute path.", "hypervisor.path"},
+      {kQemu, "kernel", TextKey{&Config::kernel, true, &Config::valid_guest_paths}, "",
+       "The guest's kernel: an uncompressed ELF boots fastest.", "hypervisor.kernel"},
+      {kQemu, "initrd", TextKey{&Config::initrd, true, &Config::valid_guest_paths}, "",
+       "The initramfs that holds the agent.", "hypervisor.initrd"},
       {kQemu, "machine_type", TextKey{&Config::machine_type}, "", "QEMU's machine. Only q35 is tested.", ""},
-      {kQemu, "firmware", TextKey{&Config::firmware, true}, "",
-       "A firmware image; empty: QEMU's default one. qboot starts some tenths of a second faster than SeaBIOS.", ""},
+      {kQemu, "firmware", TextKey{&Config::firmware, true, &Config::valid_guest_paths}, "",
+       "A firmware image; empty: QEMU's default one. qboot starts some tenths of a second faster than SeaBIOS.",
+       "hypervisor.firmware"},
       {kQemu, "kernel_params", TextKey{&Config::kernel_params}, "",
        "Appended to the kernel command line that the runtime makes; a later word wins over an earlier one.", ""},
       {kQemu, "accelerator",
@@ -78,7 +81,7 @@ std::vector<ConfigKey> MakeKeys() {
        "CPUs that a machine can grow to as containers join its pod and limits are raised; 0: those of the host. With "
        "no "
        "more than it starts with it never grows.",
-       "hypervisor.default_maxvcpus"},
+       "hypervisor.default_max_vcpus"},
       {kQemu, "default_maxmemory", NumberKey{&Config::default_maxmemory, 0, kMemoryMibMax}, "MiB",
        "The same for its memory. 0: the memory of the host.", "hypervisor.default_maxmemory"},
       {kQemu, "overhead_memory", NumberKey{&Config::overhead_memory, kOverheadMibMin, kMemoryMibMax}, "MiB",
@@ -110,10 +113,12 @@ std::vector<ConfigKey> MakeKeys() {
       {kQemu, "rootfs_disk_path", TextKey{&Config::rootfs_disk_path, true}, "",
        "A directory of a file system of the host where these disks' blocks are; they have no names there.", ""},
       {kQemu, "block_device_driver",
-       Choice<bool>(&Config::is_disk_on_scsi, {{"virtio-blk", false}, {"virtio-scsi", true}}), "",
+       Choice<bool>(&Config::is_disk_on_scsi,
+                    {{"virtio-blk", false}, {"virtio-scsi", true}, {"virtio-blk-pci", false}}),
+       "",
        "How a disk is plugged in. \"virtio-blk\": on a root port of its own while there are some (pcie_root_port), "
        "then "
-       "behind the SCSI controller. \"virtio-scsi\": all behind the controller.",
+       "behind the SCSI controller (also \"virtio-blk-pci\"). \"virtio-scsi\": all behind the controller.",
        ""},
       {kQemu, "block_device_aio",
        Choice<DiskAio>(&Config::block_device_aio,
@@ -138,6 +143,14 @@ std::vector<ConfigKey> MakeKeys() {
        "A thread of the machine's process works for all disks, beside the one that does all else.", ""},
       {kQemu, "indep_iothreads", NumberKey{&Config::indep_iothreads, 0, hypervisors::kPortDiskThreadsMax}, "",
        "So many further threads work for the disks that have root ports of their own, each for every so many.", ""},
+      {kQemu, "disable_vhost_net", SwitchKey{&Config::disable_vhost_net}, "",
+       "Where the host has KVM and /dev/vhost-net, its kernel carries the packets of the machine's cards, which is "
+       "faster. true: QEMU does, which has fewer rights.",
+       ""},
+      {kQemu, "enable_debug", SwitchKey{&Config::has_console_log}, "",
+       "The guest's kernel says more on its console, and each line of it is in containerd's log, up to 20,000 of a "
+       "machine: a guest can write there what it likes.",
+       ""},
       {kQemu, "shared_fs",
        Choice<SharedFs>(&Config::shared_fs, {{"virtio-fs", SharedFs::kVirtioFs}, {"virtio-9p", SharedFs::k9p}}), "",
        "How the guest sees root file systems and volumes. \"virtio-fs\": fast, needs virtio_fs_daemon. \"virtio-9p\": "
@@ -145,10 +158,10 @@ std::vector<ConfigKey> MakeKeys() {
        "fallback without a daemon, for reading: slow, and on the shared files the guest's root has no more rights than "
        "the machine's unprivileged user, so that a mount point which the image lacks cannot be made.",
        ""},
-      {kQemu, "virtio_fs_daemon", TextKey{&Config::virtio_fs_daemon, true}, "",
+      {kQemu, "virtio_fs_daemon", TextKey{&Config::virtio_fs_daemon, true, &Config::valid_virtio_fs_daemon_paths}, "",
        "The virtiofsd program, an absolute path; empty: where distributions put it. Both kinds will do, QEMU's and the "
        "one in Rust.",
-       ""},
+       "hypervisor.virtio_fs_daemon"},
       {kQemu, "virtio_fs_cache",
        Choice<std::string>(&Config::virtio_fs_cache,
                            {{"auto", "auto"}, {"always", "always"}, {"none", "none"}, {"never", "none"}}),
@@ -176,11 +189,20 @@ std::vector<ConfigKey> MakeKeys() {
        ""},
       {kQemu, "vhost_user_vsock_daemon", TextKey{&Config::vhost_user_vsock_daemon, true}, "",
        "The vhost-device-vsock program, an absolute path.", ""},
-      {kQemu, "enable_annotations", ListKey{&Config::enable_annotations, {}}, "",
+      {kQemu, "enable_annotations", ListKey{&Config::enable_annotations, &CheckAnnotationName}, "",
        "Annotations that a pod may set a key with, each by its whole name, e.g. "
-       "\"io.katacontainers.config.hypervisor.default_memory\". Others are refused. Those that there are stand with "
-       "their keys; none of them can choose a file, a program or kernel parameters.",
+       "\"io.katacontainers.config.hypervisor.default_memory\", or by what follows \"hypervisor.\" in it: "
+       "\"default_memory\". No patterns. Others are refused. Those that there are stand with their keys; none of them "
+       "can choose kernel parameters or words of a command line.",
        ""},
+      {kQemu, "valid_hypervisor_paths", ListKey{&Config::valid_hypervisor_paths, &CheckSocketPattern}, "",
+       "Of the annotation path: the emulators that a pod can choose, once it is enabled. Patterns of absolute paths as "
+       "shared_sockets has them. Name no directory in which others than root can make files.",
+       ""},
+      {kQemu, "valid_guest_paths", ListKey{&Config::valid_guest_paths, &CheckSocketPattern}, "",
+       "The same of the annotations kernel, initrd and firmware.", ""},
+      {kQemu, "valid_virtio_fs_daemon_paths", ListKey{&Config::valid_virtio_fs_daemon_paths, &CheckSocketPattern}, "",
+       "The same of the annotation virtio_fs_daemon.", ""},
       {kRuntime, "enable_debug", SwitchKey{&Config::enable_debug}, "", "Debug lines in containerd's log.", ""},
       {kRuntime, "internetworking_model",
        Choice<NetworkModel>(
@@ -230,6 +252,11 @@ std::vector<ConfigKey> MakeKeys() {
        "From the machine's start until the agent in it must have answered; the time in which the machine waits for a "
        "CPU "
        "of the host does not count. The error of a boot that takes longer holds the last lines of the guest's console.",
+       ""},
+      {kAgent, "enable_debug", SwitchKey{&Config::has_agent_debug}, "",
+       "The agent's own debug lines, which come by the guest's console: all that enable_debug of [hypervisor.qemu] "
+       "does "
+       "is done too.",
        ""},
       {kFactory, "enable_template", SwitchKey{&Config::enable_template}, "",
        "A pod's machine goes on from a template, the saved state of one that has booted, instead of booting: several "

@@ -13,10 +13,12 @@
 
 namespace kata::virtcontainers {
 
-// A text; `is_path`: names something on the host.
+// A text; `is_path`: names something on the host. One that has an annotation has `allowed`: the operator's patterns,
+// one of which a pod's value must be as.
 struct TextKey {
   std::string Config::*member;
   bool is_path = false;
+  std::vector<std::string> Config::*allowed = nullptr;
 };
 struct NumberKey {
   uint32_t Config::*member;
@@ -43,8 +45,8 @@ struct ConfigKey {
   std::variant<TextKey, NumberKey, SwitchKey, ChoiceKey, ListKey> kind;
   std::string unit;  // of a number; empty = a count
   std::string doc;   // what it does, as sentences
-  // The annotation, below kAnnotationPrefix, that a pod may set it with if the operator has enabled it; empty: none. A
-  // path, or anything that chooses what runs on the host, never has one.
+  // The annotation, below kAnnotationPrefix, that a pod may set it with if the operator has enabled it; empty: none.
+  // What chooses words of a command line never has one.
   std::string annotation;
 };
 

@@ -56,7 +56,7 @@ absl::Status CheckVirtiofsdArgument(const std::string& argument) {
     const std::string name = absl::StrReplaceAll(part.substr(0, part.find_first_of("= ")), {{"_", "-"}});
     if (std::find(std::begin(kOwnNames), std::end(kOwnNames), name) == std::end(kOwnNames)) continue;
     return absl::InvalidArgumentError(absl::StrCat("\"", argument, "\": the runtime sets \"", name, "\" itself",
-                                                   name == "cache" ? ", by virtio_fs_cache" : ""));
+                                                   name == "cache" ? ", by virtio_fs_cache" : ": take it out"));
   }
   return absl::OkStatus();
 }

@@ -16,6 +16,10 @@ namespace {
 constexpr char kCacheDirectory[] = "/var/cache/kata-containers";
 constexpr uid_t kQemuUidBase = 0x70000000;  // + the shim's pid: unprivileged and of this sandbox alone
 constexpr char kVsockDevice[] = "vsock";
+// Wins over the "quiet" before it.
+constexpr char kConsoleLogParams[] = " loglevel=7";
+// Without the second word the kernel drops what is more than a few lines in a second.
+constexpr char kAgentDebugParams[] = " agent.debug=1 printk.devkmsg=on";
 
 gid_t QemuGid(uid_t uid) {
   struct stat info {};
@@ -57,6 +61,9 @@ hypervisors::VmSpec MakeMachineSpec(const SandboxOptions& options, const BootTok
   spec.initrd = config.initrd;
   UseOwnUser(spec);
   spec.kernel_params = hypervisors::kKernelParams;
+  spec.has_console_log = config.has_console_log || config.has_agent_debug;
+  if (spec.has_console_log) absl::StrAppend(&spec.kernel_params, kConsoleLogParams);
+  if (config.has_agent_debug) absl::StrAppend(&spec.kernel_params, kAgentDebugParams);
   if (!config.kernel_params.empty()) absl::StrAppend(&spec.kernel_params, " ", config.kernel_params);
   spec.guest_words[kTokenWord] = token.sha256_hex;
   spec.vcpus = config.default_vcpus;
@@ -67,6 +74,7 @@ hypervisors::VmSpec MakeMachineSpec(const SandboxOptions& options, const BootTok
   spec.is_cloneable = CanBeClone(config);
   spec.has_disk_thread = config.enable_iothreads;
   spec.port_disk_threads = config.indep_iothreads;
+  spec.is_network_qemus = config.disable_vhost_net;
   spec.root_ports = config.pcie_root_port;
   spec.cache_dir = kCacheDirectory;
   return spec;

@@ -63,6 +63,7 @@ Co<absl::Status> SandboxNetwork::Join(NetworkModel model, std::string record,
                                       std::shared_ptr<hypervisors::VmSpec> spec) {
   auto self = shared_from_this();
   vcpus_ = spec->vcpus;
+  is_qemus_ = spec->is_network_qemus;
   endpoints_ = std::make_shared<Endpoints>(place_, path_, model, spec->name, std::move(record));
   auto monitor = std::make_shared<std::shared_ptr<NetworkMonitor>>();
   // What changes after the look is news.
@@ -92,6 +93,7 @@ hypervisors::Device SandboxNetwork::CardOf(const Endpoint& endpoint) const {
   card.tap = endpoint.tap.name;
   card.mac = endpoint.interface.mac;
   card.queues = std::clamp(vcpus_, card.queues, hypervisors::kCardQueuesMax);
+  card.is_served_by_qemu = is_qemus_;
   return {endpoint.tap.name, card};
 }
 

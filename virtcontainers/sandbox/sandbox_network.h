@@ -83,6 +83,7 @@ class SandboxNetwork : public std::enable_shared_from_this<SandboxNetwork> {
   std::shared_ptr<PortForward> forward_;     // null: ports are not forwarded
   bool will_look_again_ = false;
   uint32_t vcpus_ = 1;
+  bool is_qemus_ = false;
   std::map<std::string, Card> cards_;  // that the machine has, by their taps' names
   std::string told_;                   // the last request that the guest has taken
   bool must_look_ = false;             // there was news, and the look at it failed

@@ -78,6 +78,27 @@ TEST_F(ConfigTest, UnknownKeyNamesFileLineAndNearestKey) {
       "configuration \"" + file_ + "\" line 3: unknown key \"kernal\" in [hypervisor.qemu]; did you mean \"kernel\"?");
 }
 
+TEST_F(ConfigTest, AllThatIsWrongIsToldAtOnce) {
+  Write("config.d/a.toml", "[runtime]\nenable_debgu = true\n");
+  EXPECT_EQ(ErrorOf("[hypervisor.qemu]\nkernal = \"/k\"\ndefault_vcpus = \"2\"\n"),
+            "configuration \"" + file_ + "\" line 2: unknown key \"kernal\" in [hypervisor.qemu]; did you mean " +
+                "\"kernel\"?; configuration \"" + file_ +
+                "\" line 3: key \"default_vcpus\": a whole number from 1 to 64 is needed; configuration \"" +
+                directory_.path() +
+                "/config.d/a.toml\" line 2: unknown key \"enable_debgu\" in [runtime]; did you mean \"enable_debug\"?");
+}
+
+TEST_F(ConfigTest, AnErrorNamesSoManyAndCountsTheRest) {
+  std::string text = "[runtime]\n";
+  for (int i = 0; i < 20; ++i) text += "no_key_" + std::to_string(i) + " = 1\n";
+  Write("c.toml", text);
+  ConfigOrigins origins;
+  const auto config = LoadConfig("/opt/kata", file_, "", &origins);
+  EXPECT_THAT(std::string(config.status().message()),
+              HasSubstr("; and 12 more, which \"kata-ctl config check\" names"));
+  EXPECT_EQ(origins.errors.size(), 20u);
+}
+
 TEST_F(ConfigTest, UnknownTableNamesNearestTable) {
   EXPECT_EQ(ErrorOf("\n[hypervisor.qmu]\npath = \"/q\"\n"),
             "configuration \"" + file_ + "\" line 2: unknown table [hypervisor.qmu]; did you mean [hypervisor.qemu]?");
@@ -112,19 +133,11 @@ TEST_F(ConfigTest, AnEmptyFileMeansTheDefaults) {
 }
 
 TEST_F(ConfigTest, ListsAreReadAndChecked) {
-  auto config = LoadConfig("/opt/kata", Write("c.toml", "[hypervisor.qemu]\nenable_annotations = [\"a\", \"b\"]\n"));
+  auto config = LoadConfig("/opt/kata", Write("c.toml", "[runtime]\nshared_sockets = [\"/a\", \"/b\"]\n"));
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->enable_annotations, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(config->shared_sockets, (std::vector<std::string>{"/a", "/b"}));
   EXPECT_EQ(ErrorOf("[hypervisor.qemu]\nenable_annotations = \"a\"\n"),
             "configuration \"" + file_ + "\" line 2: key \"enable_annotations\": a list of strings is needed");
-}
-
-TEST_F(ConfigTest, APodCannotListASocketOfTheHost) {
-  Config config;
-  config.enable_annotations = {"io.katacontainers.config.runtime.shared_sockets"};
-  const absl::Status status = ApplyAnnotations(config, {{config.enable_annotations[0], "/run/a"}});
-  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
-  EXPECT_TRUE(config.shared_sockets.empty());
 }
 
 TEST_F(ConfigTest, PatternsOfSocketsAreChecked) {
@@ -150,8 +163,9 @@ TEST_F(ConfigTest, KeysOfDisksGoTogether) {
                               "block_device_cache_noflush = true\n"),
               HasSubstr("only one can be true"));
   EXPECT_THAT(ErrorOf(table + "virtio_fs_queue_size = 100\n"), HasSubstr("a power of two"));
-  EXPECT_THAT(ErrorOf(table + "block_device_driver = \"virtio-pmem\"\n"),
-              HasSubstr("key \"block_device_driver\": one of \"virtio-blk\", \"virtio-scsi\" is needed"));
+  EXPECT_THAT(
+      ErrorOf(table + "block_device_driver = \"virtio-pmem\"\n"),
+      HasSubstr("key \"block_device_driver\": one of \"virtio-blk\", \"virtio-scsi\", \"virtio-blk-pci\" is needed"));
   EXPECT_THAT(ErrorOf(table + "virtio_fs_extra_args = [\"-o\", \"source=/\"]\n"),
               HasSubstr("line 2: key \"virtio_fs_extra_args\": \"source=/\": the runtime sets \"source\" itself"));
 }
@@ -183,51 +197,6 @@ TEST(VirtiofsdArguments, WhatTheRuntimeSetsIsRefusedByName) {
     EXPECT_TRUE(absl::IsInvalidArgument(CheckVirtiofsdArgument(argument))) << argument;
   EXPECT_EQ(CheckVirtiofsdArgument("-o cache=always").message(),
             "\"-o cache=always\": the runtime sets \"cache\" itself, by virtio_fs_cache");
-}
-
-TEST_F(ConfigTest, NoAnnotationChoosesHowADiskOrAShareIsServed) {
-  for (const ConfigKey& key : ConfigKeys()) {
-    if (key.name == "virtio_fs_cache") continue;
-    if (key.name.rfind("block_device_", 0) == 0 || key.name.rfind("virtio_fs_", 0) == 0)
-      EXPECT_EQ(key.annotation, "") << key.name;
-  }
-}
-
-constexpr char kMemory[] = "io.katacontainers.config.hypervisor.default_memory";
-
-TEST_F(ConfigTest, AnAnnotationIsDeniedUnlessItsWholeNameIsEnabled) {
-  Config config;
-  config.file = "/f";
-  config.enable_annotations = {"io.katacontainers.config.hypervisor.default", "default_memory", ".*"};
-  const absl::Status status = ApplyAnnotations(config, {{kMemory, "1024"}});
-  EXPECT_TRUE(absl::IsPermissionDenied(status)) << status;
-  EXPECT_EQ(status.message(), std::string("annotation \"") + kMemory +
-                                  "\": not enabled; an operator can add it to \"enable_annotations\" of "
-                                  "configuration \"/f\"");
-  EXPECT_EQ(config.default_memory, 512u);
-}
-
-TEST_F(ConfigTest, AnEnabledAnnotationIsCheckedAsItsKey) {
-  Config config;
-  config.enable_annotations = {kMemory};
-  EXPECT_TRUE(ApplyAnnotations(config, {{kMemory, "1024"}, {"io.kubernetes.x", "y"}}).ok());
-  EXPECT_EQ(config.default_memory, 1024u);
-  EXPECT_EQ(ApplyAnnotations(config, {{kMemory, "1"}}).message(),
-            std::string("annotation \"") + kMemory + "\": a whole number from 64 to 1048576 is needed");
-}
-
-TEST_F(ConfigTest, NoAnnotationChoosesAFileOrAProgram) {
-  for (const ConfigKey& key : ConfigKeys()) {
-    const auto* text = std::get_if<TextKey>(&key.kind);
-    if (text != nullptr) EXPECT_EQ(key.annotation, "") << key.name;
-  }
-  Config config;
-  for (const char* name : {"hypervisor.path", "hypervisor.kernel", "hypervisor.kernel_params", "runtime.config_path",
-                           "hypervisor.virtio_fs_daemon", "hypervisor.enable_annotations"}) {
-    const std::string full = std::string(kAnnotationPrefix) + name;
-    config.enable_annotations = {full};
-    EXPECT_TRUE(absl::IsInvalidArgument(ApplyAnnotations(config, {{full, "/bin/sh"}}))) << name;
-  }
 }
 
 TEST_F(ConfigTest, EachValueKnowsWhereItComesFrom) {
