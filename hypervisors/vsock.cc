@@ -63,7 +63,10 @@ absl::Status CheckListener(int fd, uid_t uid, absl::string_view what) {
 
 absl::Status CheckVhostVsock() {
   UniqueFd fd(::open(kDevice, O_RDWR | O_CLOEXEC));
-  return fd.valid() ? absl::OkStatus() : ErrnoStatus(errno, absl::StrCat("opening \"", kDevice, "\""));
+  if (fd.valid()) return absl::OkStatus();
+  const absl::Status status = ErrnoStatus(errno, absl::StrCat("opening \"", kDevice, "\""));
+  return absl::Status(status.code(),
+                      absl::StrCat(status.message(), "; modprobe vhost_vsock, or set agent_transport = \"auto\""));
 }
 
 absl::StatusOr<UniqueFd> ConnectVsock(uint32_t cid, uint32_t port, std::chrono::milliseconds timeout) {

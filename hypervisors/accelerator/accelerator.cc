@@ -78,7 +78,7 @@ absl::Status CheckFile(const std::string& path, const std::string& key, uid_t ui
   struct stat info;
   if (stat(path.c_str(), &info) != 0) {
     const absl::Status status = ErrnoStatus(errno, what);
-    return absl::Status(status.code(), absl::StrCat(status.message(), "; run tools/build or correct the key"));
+    return absl::Status(status.code(), absl::StrCat(status.message(), "; correct the key, or install what it names"));
   }
   if (!S_ISREG(info.st_mode)) {
     return absl::InvalidArgumentError(absl::StrCat(what, ": not a regular file; correct the key"));

@@ -195,7 +195,10 @@ class Session : public LibvirtSession {
 absl::StatusOr<std::unique_ptr<LibvirtSession>> LibvirtSession::Open(const std::string& uri, EventHandler handler) {
   RETURN_IF_ERROR(StartEventLoop());
   const virConnectPtr connection = virConnectOpen(uri.c_str());
-  if (connection == nullptr) return LastError(absl::StrCat("open libvirt \"", uri, "\""));
+  if (connection == nullptr) {
+    const absl::Status status = LastError(absl::StrCat("open libvirt \"", uri, "\""));
+    return absl::Status(status.code(), absl::StrCat(status.message(), "; \"kata-ctl check\" says what libvirt lacks"));
+  }
   auto session = std::make_unique<Session>(connection, std::move(handler));
   RETURN_IF_ERROR(session->Listen());
   return std::unique_ptr<LibvirtSession>(std::move(session));

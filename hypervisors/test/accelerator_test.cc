@@ -92,8 +92,8 @@ TEST_F(AcceleratorTest, CheckFileNamesFileKeyAndFix) {
   const std::string path = directory_ + "/vmlinux";
   EXPECT_EQ(CheckFile(path, "kernel", 12345, 12345, false).message(),
             "kernel \"" + path +
-                "\" of configuration key \"kernel\": no such file or directory; run tools/build or "
-                "correct the key");
+                "\" of configuration key \"kernel\": no such file or directory; correct the key, or "
+                "install what it names");
 }
 
 TEST_F(AcceleratorTest, CheckFileAsksForTheMachinesUser) {

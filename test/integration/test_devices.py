@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from failures import told
+
 RUNC = "io.containerd.runc.v2"
 
 
@@ -30,6 +32,7 @@ def test_what_it_does_not_have_is_named(kata, tmp_path):
 
     assert result.code != 0
     assert f'"{tmp_path}/odd": the guest has no character device 10:199' in result.err, result.err
+    told("The guest has no such device", result.err)
 
 
 def test_a_privileged_container_is_not_held_up_by_what_the_host_has(kata):

@@ -13,6 +13,7 @@ import pytest
 
 import ttrpc_client
 from changed_installation import edit, installation, one_line
+from failures import told
 from harness import COMMAND_SECONDS, wait_for
 from test_rootfs_mounts import Lists, lists, mount  # pylint: disable=unused-import
 
@@ -90,6 +91,7 @@ def test_a_device_that_the_host_has_mounted_is_refused(kata, disk):
         run("umount", str(place))
         place.rmdir()
     one_line(result.err, disk, "in use on the host")
+    told("A disk is in use", result.err)
 
 
 def test_a_killed_shim_lets_go_of_a_device(kata, disk):

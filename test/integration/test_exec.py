@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 import harness
+from failures import told
 
 AT_ONCE = 20
 
@@ -48,6 +49,7 @@ def test_exec_in_a_directory_that_is_not_there(kata, identity):
 
     assert result.code != 0
     assert "/there-is-no-such-directory" in result.err
+    told("The directory of an exec is not there", result.err)
 
 
 def test_exec_reads_stdin(kata, identity):
@@ -87,7 +89,7 @@ def test_exec_of_a_missing_binary_names_it(kata, identity):
 
     assert result.code != 0
     assert "/bin/there-is-no-such-program" in result.err
-    assert "no such file or directory" in result.err.lower()
+    told("The program is not in the image", result.err)
     assert kata.exec(identity, "true").code == 0
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import harness
 from changed_installation import edit, installation, one_line
+from failures import told
 
 HANG_SECONDS = 15
 SLACK_SECONDS = 30  # of a busy machine
@@ -50,7 +51,7 @@ def build_wrong_kernel(path):
 
 
 def fails_in_time(kata, change, what, *words):
-    """A run with the installation changed ends with one line that has the words, within the limit."""
+    """A run with the installation changed ends with one line that has the words, within the limit; its error."""
     with installation(kata, change) as other:
         began = time.monotonic()
         result = other.run("true")
@@ -60,6 +61,7 @@ def fails_in_time(kata, change, what, *words):
     assert result.code != 0
     one_line(result.err, *words)
     assert took < HANG_SECONDS + SLACK_SECONDS
+    return result.err
 
 
 def test_wrong_kernel_ends_with_its_last_words(kata):
@@ -67,14 +69,15 @@ def test_wrong_kernel_ends_with_its_last_words(kata):
         build_wrong_kernel(prefix / "share/kata-containers/wrong")
         os.replace(prefix / "share/kata-containers/wrong", prefix / "share/kata-containers/vmlinux")
 
-    fails_in_time(kata, change, "a kernel that hangs", "waiting for the agent", "this is no kernel for you")
+    said = fails_in_time(kata, change, "a kernel that hangs", "waiting for the agent", "this is no kernel for you")
+    told("The agent does not answer", said)
 
 
 def test_agent_that_cannot_start_ends_at_once(kata):
     def change(prefix):
         (prefix / "share/kata-containers/kata-initrd.img").write_bytes(b"not an archive")
 
-    fails_in_time(kata, change, "a guest without an agent", "panic")
+    told("The initramfs is damaged", fails_in_time(kata, change, "a guest without an agent", "panic"))
 
 
 def test_emulator_that_does_not_come_up(kata):
@@ -86,7 +89,7 @@ def test_emulator_that_does_not_come_up(kata):
         emulator.chmod(0o755)
         edit(r"^path = .*$", f'path = "{emulator}"')(prefix)
 
-    fails_in_time(kata, change, "an emulator that hangs", "QEMU did not come up")
+    told("QEMU does not come up", fails_in_time(kata, change, "an emulator that hangs", "QEMU did not come up"))
 
 
 @pytest.mark.parametrize("victim", ["qemu-system-", "virtiofsd", "containerd-shim-"])

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 import harness
+from failures import told
 
 RUNC = "io.containerd.runc.v2"
 STUCK_SECONDS = 100_000 + os.getpid()
@@ -122,6 +123,7 @@ def test_a_hook_that_fails_is_quoted_and_fails_the_call(kata, hooks, point):
 
     assert result.code != 0
     assert f'hooks.{point}[0]: hook "/bin/sh": it ended with status 3: no such device' in result.err
+    told("A hook fails", result.err)
     kata.remove(identity)
     harness.wait_for(lambda: hooks.points() == ["poststop"], "the hook after the end")
 

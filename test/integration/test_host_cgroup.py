@@ -14,6 +14,7 @@ import pytest
 import harness
 import own_systemd
 from changed_installation import edit, installation, one_line
+from failures import told
 from harness import read
 
 MIB = 1 << 20
@@ -134,6 +135,7 @@ def test_a_limit_that_no_machine_fits_in_is_told(kata):
 
         assert result.code == 1
         one_line(result.err, "its cgroup on the host had no more memory", "overhead_memory")
+        told("A limit that no machine fits in", result.err)
 
 
 def test_the_hosts_kernel_ends_the_machine_as_it_would_the_container(kata):
@@ -190,6 +192,7 @@ def test_a_path_that_leads_out_is_refused(kata):
 
     assert result.code == 1
     assert "linux.cgroupsPath" in result.err and f"/{kata.token}/../../x" in result.err
+    told("The pod's cgroup on the host cannot be made", result.err)
 
 
 def test_with_systemd_it_is_a_scope(kata):
@@ -220,6 +223,7 @@ def test_without_systemd_its_name_is_refused(kata):
         one_line(result.err, '"x-y.scope"', slice_name, own_systemd.SOCKET)
     result = kata.run("true", flags=("--cgroup", f"{kata.token}:x:y"))
     one_line(result.err, f'linux.cgroupsPath "{kata.token}:x:y"', "is no slice")
+    told("The name of a cgroup is not systemd's", result.err)
 
 
 def test_processors_alone_may_be_in_it(kata):

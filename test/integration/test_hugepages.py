@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 import harness
+from failures import told
 from test_neighbours import annotations
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -88,4 +89,4 @@ def test_more_than_the_host_has_is_refused_by_name(kata, program):
     result = kata.run_config(spec_of(kata, program, "true", 1 << 24))
 
     assert result.code != 0
-    assert "linux.resources.hugepageLimits: the guest has room for" in result.err, result
+    told("Huge pages do not fit", result.err)

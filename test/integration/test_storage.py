@@ -9,6 +9,8 @@ import subprocess
 
 import pytest
 
+from failures import told
+
 
 @pytest.fixture
 def shared(kata):
@@ -74,6 +76,7 @@ def test_bind_mount_of_a_path_that_is_not_there(kata):
 
     assert result.code != 0
     assert "/there-is-no-such-path" in result.err
+    told("The source of a volume is not there", result.err)
 
 
 def test_rootfs_by_path_in_the_configuration(kata):

@@ -31,7 +31,7 @@ std::vector<FieldRule> MakeRules() {
   return {
       {"ociVersion", kNoEffect, "documents of all versions 1.x are read alike"},
       {"annotations.*", kDone,
-       "those that say to which pod a container belongs, and `io.katacontainers.config.*`, which docs/configuration.md "
+       "those that say to which pod a container belongs, and `io.katacontainers.*`, which docs/configuration.md "
        "lists; "
        "others are for their writers"},
       {"hostname", kDone, "needs a uts namespace"},

@@ -7,6 +7,8 @@
 
 #include <set>
 
+#include <absl/strings/match.h>
+
 #include "hypervisors/accelerator/kernel_params.h"
 #include "hypervisors/libvirt/trim_memory.h"
 #include "hypervisors/vsock.h"
@@ -40,6 +42,7 @@ namespace {
 constexpr char kPodFeature[] = "pod";
 constexpr char kHeldPodFeature[] = "held-pod";
 constexpr std::chrono::seconds kVsockDaemonStopTimeout{2};
+constexpr char kEmulatorsWord[] = "qemu-system-";  // in front of what it says itself
 
 // The machine's user must come through its parents, whoever has made them and with which umask.
 absl::Status MakeRuntimeDirectory(const std::string& id) {
@@ -51,6 +54,12 @@ absl::Status MakeRuntimeDirectory(const std::string& id) {
   return absl::OkStatus();
 }
 
+// An emulator that has said why it ends took its virtiofsd with it.
+absl::Status WithLostDaemon(const absl::Status& status) {
+  if (!absl::StrContains(status.message(), kEmulatorsWord)) return Annotate(status, "virtiofsd has ended");
+  return absl::Status(status.code(), absl::StrCat(status.message(), "; its virtiofsd has ended as well"));
+}
+
 }  // namespace
 
 Co<absl::Status> VmSandbox::Start() {
@@ -58,7 +67,7 @@ Co<absl::Status> VmSandbox::Start() {
   if (state_ != State::kNew) co_return absl::FailedPreconditionError("starting a sandbox: it was started before");
   state_ = State::kBooting;
   absl::Status status = co_await Boot();
-  if (!status.ok() && is_virtiofsd_lost_) status = Annotate(status, "virtiofsd has ended");
+  if (!status.ok() && is_virtiofsd_lost_) status = WithLostDaemon(status);
   if (!status.ok()) {
     const std::string reason = co_await ReasonOfEnd();
     if (!reason.empty()) status = Annotate(status, reason);

@@ -92,7 +92,9 @@ const char* Prepare(int mount_namespace, rlim_t descriptors) {
 absl::StatusOr<std::string> Program(const std::string& configured) {
   if (configured.empty()) return FindVirtiofsd();
   if (::access(configured.c_str(), X_OK) == 0) return configured;
-  return ErrnoStatus(errno, absl::StrCat("virtiofsd \"", configured, "\" of configuration key \"virtio_fs_daemon\""));
+  const absl::Status status =
+      ErrnoStatus(errno, absl::StrCat("virtiofsd \"", configured, "\" of configuration key \"virtio_fs_daemon\""));
+  return absl::Status(status.code(), absl::StrCat(status.message(), "; correct the key, or install virtiofsd"));
 }
 
 }  // namespace

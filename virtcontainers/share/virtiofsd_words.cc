@@ -99,7 +99,9 @@ absl::StatusOr<VirtiofsdKind> ReadVirtiofsdHelp(const std::string& help) {
   kind.has_file_handles = absl::StrContains(help, "--inode-file-handles");
   if (!kind.is_rust && !absl::StrContains(help, "-o source=")) {
     return absl::FailedPreconditionError(
-        "its --help names neither --shared-dir nor -o source=: this is no virtiofsd that the runtime knows");
+        "its --help names neither --shared-dir nor -o source=: this is no virtiofsd that the runtime knows; name "
+        "another one by "
+        "configuration key \"virtio_fs_daemon\"");
   }
   return kind;
 }
