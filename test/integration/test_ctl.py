@@ -129,6 +129,17 @@ def test_a_file_of_katas_names_what_does_not_apply_and_then_works(kata, ctl, pre
     assert kata.run("echo", "it runs", flags=("--runtime-config-path", file)).out == b"it runs\n"
 
 
+def test_what_the_hosts_cgroups_cannot_do_is_named(prefix, tmp_path):
+    """On a host with version 2 alone, as the command sees it in a mount namespace of its own."""
+    file = tmp_path / "c.toml"
+    file.write_text("[runtime]\nsandbox_cgroup_only = false\n", encoding="utf-8")
+    host = 'umount --lazy --recursive /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"'
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", host, "sh", prefix / "bin/kata-ctl", "config", "check", "--config", file],
+                          capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 1 and f"error configuration {file} line 2: sandbox_cgroup_only = false needs" in done.stdout, done
+
+
 def test_a_key_of_katas_is_explained(ctl):
     assert "a machine has no IOMMU" in ctl("config", "explain", "enable_iommu")
     assert "hypervisor.qemu.enable_debug or " in ctl("config", "explain", "enable_debug", code=1)

@@ -64,7 +64,7 @@ Findings LookAtAll(const Context& context, const Options& options) {
   // Boots a machine, for which it needs them.
   if (are_files_good) all.push_back(CheckAccelerator(used));
   all.push_back(CheckNetwork(used));
-  all.push_back(CheckCgroups());
+  all.push_back(CheckCgroups(used));
   Add(all, CheckRoom(used));
   Add(all, CheckContainerd(context.prefix + "/bin/containerd-shim-kata-v2"));
   return all;

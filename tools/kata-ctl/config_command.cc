@@ -17,6 +17,7 @@
 #include "virtcontainers/config/kata_keys.h"
 #include "virtcontainers/config/keys.h"
 #include "virtcontainers/config/nearest.h"
+#include "virtcontainers/sandbox/sandbox_cgroup.h"
 
 namespace kata::ctl {
 namespace {
@@ -29,6 +30,7 @@ using virtcontainers::FullName;
 using Json = nlohmann::ordered_json;
 
 constexpr char kDefault[] = "default";
+constexpr char kCgroupKey[] = "runtime.sandbox_cgroup_only";
 
 struct Options {
   std::string file;
@@ -99,6 +101,12 @@ absl::Status CheckLines(const ConfigOrigins& origins, const Options& options) {
 absl::Status Check(const Context& context, const Options& options) {
   ConfigOrigins origins;
   const absl::StatusOr<Loaded> read = Load(context, options, origins);
+  if (read.ok()) {
+    const absl::Status cgroups = virtcontainers::CheckCgroupsFor(read->config.sandbox_cgroup_only);
+    if (!cgroups.ok())
+      origins.errors.push_back(absl::StrCat("configuration ", read->OriginOf(*virtcontainers::FindKey(kCgroupKey)),
+                                            ": ", cgroups.message()));
+  }
   if (!origins.errors.empty()) return CheckLines(origins, options);
   ASSIGN_OR_RETURN(const Loaded loaded, read);
   const std::vector<std::string> missing = MissingFiles(loaded);

@@ -60,19 +60,19 @@ absl::Status StopAskedScope(const std::string& cgroups_path) {
   return StopScope(scope.unit);
 }
 
-bool HasVersion1(const std::string& root) {
-  const std::vector<CgroupHierarchy> all = FindHierarchies(root);
-  return std::any_of(all.begin(), all.end(), [](const CgroupHierarchy& one) { return !one.is_version2; });
-}
-
 }  // namespace
 
+absl::Status CheckCgroupsFor(bool is_only, const std::string& root) {
+  const std::vector<CgroupHierarchy> all = FindHierarchies(root);
+  const auto is_version1 = [](const CgroupHierarchy& one) { return !one.is_version2; };
+  if (is_only || std::any_of(all.begin(), all.end(), is_version1)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "sandbox_cgroup_only = false needs cgroups of version 1, where a thread can be in one of its own; set it to "
+      "true");
+}
+
 absl::Status SandboxCgroup::Enter() {
-  if (!options_.is_only && !HasVersion1(options_.root)) {
-    return absl::FailedPreconditionError(
-        "sandbox_cgroup_only = false needs cgroups of version 1, where a thread can be in one of its own; set it to "
-        "true");
-  }
+  RETURN_IF_ERROR(CheckCgroupsFor(options_.is_only, options_.root));
   std::string path = options_.path.empty() ? "/" + options_.sandbox_id : options_.path;
   ASSIGN_OR_RETURN(const std::string origin, ReadFile("/proc/self/cgroup", kSmallFileMax));
   if (IsSystemdName(path)) {

@@ -25,6 +25,9 @@ struct SandboxCgroupOptions {
   std::string root = kCgroupRoot;
 };
 
+// Whether the host's cgroups can do what sandbox_cgroup_only says.
+absl::Status CheckCgroupsFor(bool is_only, const std::string& root = kCgroupRoot);
+
 // On the host beside the guest's memory: of QEMU, virtiofsd and the shim.
 inline constexpr uint64_t kHostMemoryMib = 96;
 

@@ -215,6 +215,14 @@ TEST(ConfigAnnotations, AnEmulatorIsNotChosenByTheListOfKernels) {
   EXPECT_TRUE(absl::IsPermissionDenied(ApplyEnabled(config, Whole("hypervisor.virtio_fs_daemon"), "/usr/bin/d")));
 }
 
+TEST(ConfigAnnotations, AListOfPathsMayNameTheInstallation) {
+  auto body = LoadConfig("/there/is/no/installation", KATA_CONFIGURATION_TOML,
+                         "[hypervisor.qemu]\nvalid_guest_paths = [\"@PREFIX@/share/*\"]\n"
+                         "enable_annotations = [\"kernel\"]\n");
+  ASSERT_TRUE(body.ok()) << body.status();
+  EXPECT_TRUE(ApplyAnnotations(*body, {{kKernel, "/there/is/no/installation/share/vmlinux"}}).ok());
+}
+
 // enable_annotations as patterns without ends: "path" let jailer_path in, "kernel" kernel_params.
 TEST(ConfigAnnotations, ANameEnablesNoLongerOne) {
   Config config;

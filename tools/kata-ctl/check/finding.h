@@ -31,7 +31,7 @@ Findings CheckPrograms(const virtcontainers::Config& config);
 Findings CheckFiles(const virtcontainers::Config& config);
 // In a network namespace of its own, which goes with it.
 Finding CheckNetwork(const virtcontainers::Config& config);
-Finding CheckCgroups();
+Finding CheckCgroups(const virtcontainers::Config& config);
 Findings CheckRoom(const virtcontainers::Config& config);
 // Those that run here, and what they were started with. `shim`: the installed one.
 Findings CheckContainerd(const std::string& shim);

@@ -14,6 +14,7 @@
 #include "tools/kata-ctl/check/finding.h"
 #include "virtcontainers/cgroup/hierarchies.h"
 #include "virtcontainers/network/network_trial.h"
+#include "virtcontainers/sandbox/sandbox_cgroup.h"
 
 namespace kata::ctl {
 namespace {
@@ -56,7 +57,7 @@ Finding CheckNetwork(const Config& config) {
                       : "modprobe tun macvtap"};
 }
 
-Finding CheckCgroups() {
+Finding CheckCgroups(const Config& config) {
   const auto hierarchies = virtcontainers::FindHierarchies(virtcontainers::kCgroupRoot);
   std::vector<std::string> shown;
   for (const auto& one : hierarchies)
@@ -70,6 +71,8 @@ Finding CheckCgroups() {
               std::string(ErrnoStatus(errno, absl::StrCat("writing to \"", one.directory, "\"")).message()),
               "run as root, where cgroups are not mounted read-only"};
   }
+  if (const absl::Status status = virtcontainers::CheckCgroupsFor(config.sandbox_cgroup_only); !status.ok())
+    return {"cgroups", Level::kError, std::string(status.message()), ""};
   return {"cgroups", Level::kGood, absl::StrJoin(shown, ", "), ""};
 }
 
