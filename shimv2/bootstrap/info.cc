@@ -7,6 +7,7 @@
 
 #include "proto/base/mount_options.h"
 #include "proto/base/status.h"
+#include "proto/base/version.h"
 #include "proto/schema/runtime_options.pb.h"
 #include "shimv2/pod/runtime_options.h"
 
@@ -32,7 +33,7 @@ std::string FeaturesJson() {
 
 }  // namespace
 
-std::string VersionText() { return std::string("containerd-shim-kata-v2 ") + kVersion + "\n"; }
+std::string VersionText() { return "containerd-shim-kata-v2 " + BuildText() + "\n"; }
 
 std::string HelpText() {
   return VersionText() + R"(
@@ -59,7 +60,8 @@ absl::StatusOr<std::string> RuntimeInfoBytes(const std::string& input) {
   RETURN_IF_ERROR(ParseRuntimeOptions(options).status());
   runtimeoptions::v1::RuntimeInfo info;
   info.set_name(kRuntimeName);
-  info.mutable_version()->set_version(kVersion);
+  info.mutable_version()->set_version(kBuildVersion);
+  info.mutable_version()->set_revision(kBuildCommit);
   if (IsRuntimeOptions(options)) *info.mutable_options() = std::move(options);
   info.mutable_features()->set_type_url("types.containerd.io/opencontainers/runtime-spec/1/features/Features");
   info.mutable_features()->set_value(FeaturesJson());

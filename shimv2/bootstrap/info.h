@@ -9,7 +9,6 @@
 namespace kata::shimv2 {
 
 inline constexpr char kRuntimeName[] = "io.containerd.kata.v2";
-inline constexpr char kVersion[] = "0.1.0";
 
 std::string VersionText();
 // For a person who has started it by hand: who does, and what to type instead.

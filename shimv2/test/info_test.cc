@@ -2,10 +2,12 @@
 #include "shimv2/bootstrap/info.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "proto/base/version.h"
 #include "proto/schema/runtime_options.pb.h"
 
 namespace kata::shimv2 {
@@ -18,7 +20,8 @@ TEST(Info, NamesTheRuntimeAndItsFeatures) {
   runtimeoptions::v1::RuntimeInfo info;
   ASSERT_TRUE(info.ParseFromString(*bytes));
   EXPECT_EQ(info.name(), "io.containerd.kata.v2");
-  EXPECT_EQ(info.version().version(), kVersion);
+  EXPECT_EQ(info.version().version(), kBuildVersion);
+  EXPECT_EQ(info.version().revision(), kBuildCommit);
   EXPECT_FALSE(info.has_options());
   EXPECT_EQ(info.features().type_url(), "types.containerd.io/opencontainers/runtime-spec/1/features/Features");
   const auto features = nlohmann::json::parse(info.features().value());
@@ -55,7 +58,13 @@ TEST(Info, HelpSaysWhoRunsItAndWhatToTypeInstead) {
     EXPECT_NE(text.find(words), std::string::npos) << words;
 }
 
-TEST(Info, VersionIsOneLine) { EXPECT_EQ(VersionText(), std::string("containerd-shim-kata-v2 ") + kVersion + "\n"); }
+TEST(Info, VersionIsOneLine) {
+  const std::string version(kBuildVersion);
+  const std::string commit(kBuildCommit);
+  EXPECT_TRUE(std::isdigit(version.at(0)));
+  EXPECT_GE(commit.size(), 7u);
+  EXPECT_EQ(VersionText(), "containerd-shim-kata-v2 " + version + ", commit " + commit + "\n");
+}
 
 }  // namespace
 }  // namespace kata::shimv2

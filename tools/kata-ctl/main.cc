@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "proto/base/version.h"
 #include "tools/kata-ctl/command.h"
 
 namespace {
@@ -20,7 +21,7 @@ std::string Prefix() {
 
 int main(int argc, char** argv) {
   CLI::App app("Looks after the pods that run in virtual machines of their own, and after what they need.");
-  app.set_version_flag("--version", "kata-ctl " KATA_VERSION);
+  app.set_version_flag("--version", "kata-ctl " + kata::BuildText());
   app.require_subcommand(1);
   kata::ctl::Context context;
   context.prefix = Prefix();

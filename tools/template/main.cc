@@ -19,6 +19,7 @@
 #include "proto/base/child_process.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
+#include "proto/base/version.h"
 #include "virtcontainers/config/config.h"
 #include "virtcontainers/sandbox/machine_spec.h"
 #include "virtcontainers/sandbox/sandbox_template.h"
@@ -186,7 +187,7 @@ void Detach() {
 int Run(int argc, char** argv) {
   CLI::App app("Templates: saved machines that pods go on from instead of booting.");
   app.require_subcommand(1);
-  app.set_version_flag("--version", KATA_VERSION);
+  app.set_version_flag("--version", "kata-template " + BuildText());
   std::string config;
   const auto with_config = [&config](CLI::App* command) {
     command->add_option("--config", config, "the configuration file; default: the one that pods use");
