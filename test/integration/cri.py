@@ -11,6 +11,7 @@ import subprocess
 import harness
 from ttrpc_client import decode, decode_all, encode
 
+DROP_INS = harness.REPOSITORY / "configs/containerd"
 SOURCES = harness.REPOSITORY / "test/cri-call"
 CACHE = pathlib.Path(os.environ.get("KATA_CACHE_DIR", "/var/cache/kata-containers-build"))
 BUILD_SECONDS = 900
@@ -79,12 +80,11 @@ def major_version():
     return int(re.search(r" v?(\d+)\.\d+", text)[1])
 
 
-def documented_runtime(version):
-    """The block of containerd's configuration that docs/how-to.md gives."""
-    blocks = re.findall(r"^```toml\n(.*?)^```", harness.read(harness.REPOSITORY / "docs/how-to.md"), re.MULTILINE | re.DOTALL)
-    table = {1: '[plugins."io.containerd.grpc.v1.cri"', 2: '[plugins."io.containerd.cri.v1.runtime"'}[version]
-    block, = [block for block in blocks if block.startswith(table)]
-    return block
+def drop_in_runtime(version):
+    """The table of the runtime in the drop-in for containerd's configuration."""
+    text = harness.read(DROP_INS / f"config-v{version + 1}.toml")
+    table, = re.findall(r"^\[\S+\.runtimes\.kata\]\n(?:  .*\n)+", text, re.MULTILINE)
+    return table
 
 
 def build_caller(directory):
@@ -114,7 +114,7 @@ class CriContainerd(harness.Containerd):
         plugins = [{**bridge, "ipam": {**bridge["ipam"], "dataDir": str(self.directory / "ipam")}}, *others]
         (networks / "10-pods.conflist").write_text(json.dumps({**NETWORK, "plugins": plugins}), encoding="utf-8")
         version = min(major_version(), 2)
-        runtime = documented_runtime(version).replace('"podsandbox"', f'"{self.sandboxer}"')
+        runtime = drop_in_runtime(version).replace('"podsandbox"', f'"{self.sandboxer}"')
         return CONFIGURATIONS[version].format(directory=self.directory, address=self.address, image=SANDBOX_IMAGE, plugins=PLUGINS,
                                               runtime=runtime)
 

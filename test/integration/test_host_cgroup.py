@@ -105,7 +105,7 @@ def test_a_limit_above_it_ends_the_machine_alone(kata):
 
 def test_the_documented_overhead_is_enough(kata):
     """A pod that uses its limit, whose guest fills the rest of its memory with what it reads."""
-    overhead = int(re.search(r"^    memory: (\d+)Mi$", read(harness.REPOSITORY / "docs/how-to.md"), re.MULTILINE)[1])
+    overhead = int(re.search(r"^    memory: (\d+)Mi$", read(harness.REPOSITORY / "configs/kubernetes/runtimeclass.yaml"), re.MULTILINE)[1])
     script = "dd if=/dev/zero of=/memory/x bs=1M count=230 && dd if=/dev/zero of=/big bs=1M count=200 && cat /big | wc -c"
     with parent(kata, memory=(256 + overhead) * MIB) as pod:
         identity = kata.new_id()

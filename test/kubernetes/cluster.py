@@ -102,7 +102,7 @@ class Cluster:
                   "--leader-elect=false", "--port=0")
         self.start_kubelet()
         self._wait_for("a ready node", self.is_node_ready)
-        answer = self.kubectl("apply", "--filename=-", stdin=documented_class())
+        answer = self.kubectl("apply", "--filename=-", stdin=runtime_class())
         assert answer.code == 0, answer.err
 
     def start_containerd(self):
@@ -112,7 +112,7 @@ class Cluster:
         configuration = self.work / "containerd.toml"
         configuration.write_text(CONTAINERD.format(
             work=self.work, run=RUN, pause=PAUSE, plugins=cri.PLUGINS,
-            kata=cri.documented_runtime(1)), encoding="utf-8")
+            kata=cri.drop_in_runtime(1)), encoding="utf-8")
         self._run("containerd", harness.CONTAINERD, "--config", configuration)
         self._wait_for("containerd's answer", lambda: self.ctr("version").code == 0)
 
@@ -260,13 +260,12 @@ class Cluster:
 
 
 
-def documented_class():
-    """The RuntimeClass that docs/how-to.md gives."""
-    text = harness.read(harness.REPOSITORY / "docs/how-to.md")
-    block, = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+def runtime_class():
+    """The RuntimeClass that is shipped."""
+    text = harness.read(harness.REPOSITORY / "configs/kubernetes/runtimeclass.yaml")
     if not IS_KATA:
-        block = block.replace(f"handler: {KATA}", f"handler: {RUNC}")
-    return block.encode()
+        text = text.replace(f"handler: {KATA}", f"handler: {RUNC}")
+    return text.encode()
 
 
 @contextlib.contextmanager
