@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
+#include <utility>
 
 #include <boost/asio/buffer.hpp>
 
@@ -81,12 +83,15 @@ void Console::Take(std::string_view data) {
 }
 
 void Console::ReadNext() {
-  fifo_.async_read_some(asio::buffer(chunk_), [weak = weak_from_this()](boost::system::error_code ec, size_t size) {
+  // Not a lambda as it is: Asio keeps the name of a handler's type as text, and a lambda's has the path of this file.
+  std::function<void(boost::system::error_code, size_t)> take = [weak = weak_from_this()](boost::system::error_code ec,
+                                                                                          size_t size) {
     std::shared_ptr<Console> self = weak.lock();
     if (ec || self == nullptr) return;
     self->Take(std::string_view(self->chunk_.data(), size));
     self->ReadNext();
-  });
+  };
+  fifo_.async_read_some(asio::buffer(chunk_), std::move(take));
 }
 
 }  // namespace kata::hypervisors
