@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Debian packages made of the installation, and the drop-ins for those that start the shim. `test/run packages` installs them."""
+"""Debian packages made of the installation, and the drop-ins for those that start the shim.
+
+`test/run packages` installs them.
+"""
 import json
 import os
 import pathlib
@@ -14,16 +17,17 @@ from cri import major_version
 
 CONFIGS = harness.REPOSITORY / "configs"
 PROFILE = CONFIGS / "apparmor/usr.bin.containerd-shim-kata-v2"
-MAINTAINER = "Kata Containers maintainers <maintainers@users.noreply.github.com>"
 NAMES = ["kata-containers", "kata-containers-guest", "kata-ctl"]
 # With the same name in Debian 12 and 13; what else a program wants it has in it.
-LIBRARIES = {"libc6", "libgcc-s1", "libmount1", "libnl-3-200", "libnl-route-3-200", "libstdc++6", "libsystemd0", "libvirt0", "libxml2"}
+LIBRARIES = {"libc6", "libgcc-s1", "libmount1", "libnl-3-200", "libnl-route-3-200", "libstdc++6", "libsystemd0",
+             "libvirt0", "libxml2"}
 START_SECONDS = 60
 pytestmark = pytest.mark.skipif(not (harness.REPOSITORY / ".git").exists(), reason="the version is the commit's")
 
 
 def run(*command, **options):
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, **options)
+    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          check=False, **options)
     assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -32,7 +36,7 @@ def run(*command, **options):
 def packages(prefix, tmp_path_factory):
     """{name: path}"""
     out = tmp_path_factory.mktemp("packages")
-    run(harness.REPOSITORY / "tools/package/build", "--stage", prefix, "--maintainer", MAINTAINER, out)
+    run(harness.REPOSITORY / "tools/package/build", "--stage", prefix, out)
     return {path.name.split("_")[0]: path for path in out.iterdir()}
 
 
@@ -45,21 +49,23 @@ def names_of(relation):
 
 
 def test_lintian_has_nothing_to_say(debs):
-    assert run("lintian", "--fail-on", "error,warning", "--tag-display-limit", "0", "--allow-root", *debs.values()) == ""
+    assert run("lintian", "--fail-on", "error,warning", "--tag-display-limit", "0", "--allow-root",
+               *debs.values()) == ""
 
 
 def test_all_are_of_one_version_and_need_each_other(debs, prefix):
     assert sorted(debs) == NAMES
     version, = {field(deb, "Version") for deb in debs.values()}
-    number, commit = re.fullmatch(r"containerd-shim-kata-v2 (\S+), commit (\w{8})\S*\n", run(prefix / "bin/containerd-shim-kata-v2", "-v")).groups()
+    said = run(prefix / "bin/containerd-shim-kata-v2", "-v")
+    number, commit = re.fullmatch(r"containerd-shim-kata-v2 (\S+), commit (\w{8})\S*\n", said).groups()
     assert version == number or version.startswith(f"{number}~git") and commit in version
     assert f"kata-containers-guest (= {version})" in field(debs["kata-containers"], "Depends")
     assert f"kata-containers (= {version})" in field(debs["kata-ctl"], "Depends")
 
 
 def test_they_need_only_what_both_releases_have(debs):
-    ours = {"kata-containers", "kata-containers-guest", "libvirt-daemon-driver-qemu", "qemu-system-x86", "qemu-system-data",
-            "qemu-system-common", "virtiofsd", "e2fsprogs", "passwd"}
+    ours = {"kata-containers", "kata-containers-guest", "libvirt-daemon-driver-qemu", "qemu-system-x86",
+            "qemu-system-data", "qemu-system-common", "virtiofsd", "e2fsprogs", "passwd"}
     needed = set().union(*(names_of(field(deb, "Depends")) for deb in debs.values()))
     assert needed - ours <= LIBRARIES
     assert ours <= needed
@@ -74,11 +80,12 @@ def test_what_is_in_them(debs, tmp_path):
         assert (tmp_path / name).is_file(), name
     assert run(tmp_path / "usr/bin/containerd-shim-kata-v2", "-v").startswith("containerd-shim-kata-v2 ")
     # The file in /etc says nothing of itself, so that an upgrade never asks whose is to stay.
-    shown = json.loads(run(tmp_path / "usr/bin/kata-ctl", "config", "show", "--json", "--config", tmp_path / "etc/kata-containers/configuration.toml"))
-    assert shown
-    assert not re.search(r"^[^#\n]", harness.read(tmp_path / "etc/kata-containers/configuration.toml"), re.MULTILINE)
+    of_node = tmp_path / "etc/kata-containers/configuration.toml"
+    assert json.loads(run(tmp_path / "usr/bin/kata-ctl", "config", "show", "--json", "--config", of_node))
+    assert not re.search(r"^[^#\n]", harness.read(of_node), re.MULTILINE)
     conffiles = run("dpkg-deb", "--info", debs["kata-containers"], "conffiles").split()
-    assert sorted(conffiles) == sorted(f"/{path.relative_to(tmp_path)}" for path in (tmp_path / "etc").rglob("*") if path.is_file())
+    files = [path for path in (tmp_path / "etc").rglob("*") if path.is_file()]
+    assert sorted(conffiles) == sorted(f"/{path.relative_to(tmp_path)}" for path in files)
 
 
 @pytest.mark.parametrize("mode", ["complain", "enforce"])
@@ -133,18 +140,20 @@ def test_cri_loads_with_the_tables_in_its_own_configuration(tmp_path):
     """As how-to.md says for containerd 1, after what Debian's package has."""
     directory = pathlib.Path("/run") / f"kt{os.getpid()}p"
     directory.mkdir(mode=0o711)
-    own = (f'version = 2\nroot = "{directory}/root"\nstate = "{directory}/state"\n[grpc]\n  address = "{directory}/containerd.sock"\n'
+    own = (f'version = 2\nroot = "{directory}/root"\nstate = "{directory}/state"\n'
+           f'[grpc]\n  address = "{directory}/containerd.sock"\n'
            f'[plugins."io.containerd.internal.v1.opt"]\n  path = "{directory}/opt"\n'
            '[plugins."io.containerd.grpc.v1.cri".cni]\n  bin_dir = "/usr/lib/cni"\n')
     text = harness.read(CONFIGS / "containerd/config-v2.toml")
-    (directory / "config.toml").write_text(own + text[text.index("version = 2\n") + len("version = 2\n"):], encoding="utf-8")
+    tables = text.partition("version = 2\n")[2]
+    (directory / "config.toml").write_text(own + tables, encoding="utf-8")
     with open(directory / "log", "wb") as log:
         process = subprocess.Popen(["unshare", "-n", harness.CONTAINERD, "--config", directory / "config.toml"],
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         def listed():
-            done = subprocess.run([harness.CTR, "--address", directory / "containerd.sock", "plugins", "ls"], stdout=subprocess.PIPE,
-                                  stderr=subprocess.DEVNULL, text=True, check=False)
+            done = subprocess.run([harness.CTR, "--address", directory / "containerd.sock", "plugins", "ls"],
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
             return [line for line in done.stdout.splitlines() if re.match(r"io\.containerd\.grpc\.v1\s+cri\s", line)]
         line, = harness.wait_for(listed, "containerd's plugins", START_SECONDS)
         assert line.split()[-1] == "ok", harness.read(directory / "log")
