@@ -9,6 +9,7 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_split.h>
 
+#include "agent/base/meminfo.h"
 #include "proto/base/fd.h"
 #include "proto/base/status.h"
 
@@ -28,14 +29,8 @@ std::string ReadText(const std::string& path) {
 }
 
 uint64_t MemoryTotal(const std::string& meminfo) {
-  auto text = ReadFile(meminfo, kFileSizeMax);
-  if (!text.ok()) return 0;
-  for (absl::string_view line : absl::StrSplit(*text, '\n')) {
-    const std::vector<absl::string_view> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
-    uint64_t kib = 0;
-    if (words.size() >= 2 && words[0] == "MemTotal:" && absl::SimpleAtoi(words[1], &kib)) return kib * 1024;
-  }
-  return 0;
+  auto text = ReadMeminfo(meminfo);
+  return text.ok() ? MeminfoBytes(*text, "MemTotal:") : 0;
 }
 
 bool ParseRange(absl::string_view text, uint32_t& first, uint32_t& last) {

@@ -10,10 +10,9 @@
 #include <utility>
 
 #include <absl/strings/escaping.h>
-#include <absl/strings/numbers.h>
-#include <absl/strings/str_split.h>
 
 #include "agent/base/errors.h"
+#include "agent/base/meminfo.h"
 #include "agent/base/paths.h"
 #include "agent/clock.h"
 #include "agent/entropy.h"
@@ -40,20 +39,10 @@ constexpr const char* kFeatures[] = {
     "dial",        "resize", "next-hops", "held-pod", "clone",       "block-devices", "host-sockets",      "mirrors"};
 constexpr char kImageLayersFeature[] = "image-layers";
 constexpr int kPodSysctlsMax = 256;
-constexpr size_t kMeminfoSizeMax = 1u << 16;
 // Between two tries to remove what does not end; each waits for its end for a while as well.
 constexpr std::chrono::seconds kRemovalPause{1};
 // The answer to Shutdown has this long to leave.
 constexpr std::chrono::milliseconds kShutdownDelay{50};
-
-uint64_t MemoryBytes(const std::string& meminfo, absl::string_view key) {
-  for (absl::string_view line : absl::StrSplit(meminfo, '\n')) {
-    std::vector<absl::string_view> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
-    uint64_t kib = 0;
-    if (words.size() >= 2 && words[0] == key && absl::SimpleAtoi(words[1], &kib)) return kib * 1024;
-  }
-  return 0;
-}
 
 absl::Status SetHostname(const std::string& hostname) {
   if (hostname.size() > kHostnameSizeMax) return absl::InvalidArgumentError("hostname: longer than 64 bytes");
@@ -135,10 +124,10 @@ Co<absl::StatusOr<v1::HelloResponse>> Service::Hello(ttrpc::CallContext, v1::Hel
   if (CanPutLayersTogether()) response.add_features(kImageLayersFeature);
   utsname names{};
   if (::uname(&names) == 0) response.set_kernel_release(names.release);
-  auto meminfo = ReadFile("/proc/meminfo", kMeminfoSizeMax);
+  auto meminfo = ReadMeminfo();
   if (meminfo.ok()) {
-    response.set_memory_total_bytes(MemoryBytes(*meminfo, "MemTotal:"));
-    response.set_memory_available_bytes(MemoryBytes(*meminfo, "MemAvailable:"));
+    response.set_memory_total_bytes(MeminfoBytes(*meminfo, "MemTotal:"));
+    response.set_memory_available_bytes(MeminfoBytes(*meminfo, "MemAvailable:"));
   }
   hello_answered_at_ = std::chrono::steady_clock::now();
   co_return response;

@@ -3,6 +3,7 @@
 // kills.
 #include <utility>
 
+#include "agent/base/meminfo.h"
 #include "agent/base/paths.h"
 #include "agent/cgroup/stats.h"
 #include "agent/service.h"
@@ -76,6 +77,14 @@ Co<absl::StatusOr<v1::StatsContainerResponse>> Service::StatsContainer(ttrpc::Ca
   ReadMetrics(cgroup, *response.mutable_metrics());
   auto text = ReadFile(kInterfacesFile, kInterfacesSizeMax);
   if (text.ok()) ParseInterfaces(*text, response);
+  if (!request.container_id().empty()) co_return response;
+  auto meminfo = ReadMeminfo();
+  if (!meminfo.ok()) co_return response;
+  v1::GuestMemory& memory = *response.mutable_guest_memory();
+  memory.set_total(MeminfoBytes(*meminfo, "MemTotal:"));
+  memory.set_free(MeminfoBytes(*meminfo, "MemFree:"));
+  memory.set_available(MeminfoBytes(*meminfo, "MemAvailable:"));
+  memory.set_cached(MeminfoBytes(*meminfo, "Cached:"));
   co_return response;
 }
 

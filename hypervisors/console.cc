@@ -13,7 +13,6 @@
 #include <boost/asio/buffer.hpp>
 
 #include "proto/base/fd.h"
-#include "proto/base/log.h"
 #include "proto/base/status.h"
 
 namespace kata::hypervisors {
@@ -69,17 +68,7 @@ std::string Console::Tail(size_t size_max) {
 
 void Console::Take(std::string_view data) {
   ring_.Append(data);
-  for (auto at = data.begin(); at != data.end() && lines_left_ > 0; ++at) {
-    if (*at != '\n') {
-      if (line_.size() < kConsoleLineSize && *at >= ' ' && *at <= '~') line_.push_back(*at);
-      continue;
-    }
-    if (--lines_left_ == 0)
-      log::Warn("the guest's console has had {} lines; no more are logged", kConsoleLinesLogged);
-    else
-      log::Info("guest: {}", line_);
-    line_.clear();
-  }
+  log_.Append(data);
 }
 
 void Console::ReadNext() {

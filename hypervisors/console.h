@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The guest's serial console: a fifo that QEMU writes, read into a fixed ring. The guest may write without end;
-// memory stays at kConsoleRing and nothing reaches a disk. Io thread.
+// memory stays at kConsoleRing, and what reaches the log is bounded. Io thread.
 #pragma once
 
 #include <sys/types.h>
@@ -12,6 +12,7 @@
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
+#include "hypervisors/console_log.h"
 #include "proto/base/coro.h"
 
 namespace kata::hypervisors {
@@ -28,15 +29,11 @@ class ConsoleRing {
   std::string data_;  // at most 2 * kConsoleRing
 };
 
-// Of a console that is logged.
-inline constexpr size_t kConsoleLinesLogged = 20000;
-inline constexpr size_t kConsoleLineSize = 512;  // the rest of a longer line is not logged
-
 class Console : public std::enable_shared_from_this<Console> {
  public:
   explicit Console(asio::any_io_executor executor) : fifo_(executor) {}
   // From now on each line is logged as well, up to kConsoleLinesLogged.
-  void LogLines() { lines_left_ = kConsoleLinesLogged; }
+  void LogLines() { log_.LogAll(); }
   // Makes the fifo for writer `uid` and reads it from now on.
   absl::Status Open(const std::string& path, uid_t uid, gid_t gid);
   void Close();
@@ -50,8 +47,7 @@ class Console : public std::enable_shared_from_this<Console> {
   asio::posix::stream_descriptor fifo_;
   std::array<char, 4096> chunk_;
   ConsoleRing ring_;
-  size_t lines_left_ = 0;
-  std::string line_;
+  ConsoleLog log_;
 };
 
 }  // namespace kata::hypervisors

@@ -23,11 +23,14 @@ bool IsValid(const std::string& id, size_t size_max) {
 bool IsValidId(const std::string& id) { return IsValid(id, kIdSizeMax); }
 
 bool IsValidSandboxId(const std::string& id) {
-  return IsValid(id, kSandboxIdSizeMax) && id != "shared" && id != "direct-volumes";
+  return IsValid(id, kSandboxIdSizeMax) && id != "shared" && id != "ended" && id != "direct-volumes";
 }
 
 std::string RuntimeDirectory(const std::string& sandbox_id) {
   return absl::StrCat("/run/kata-containers/", sandbox_id);
+}
+std::string EndedDirectory(const std::string& sandbox_id) {
+  return absl::StrCat("/run/kata-containers/ended/", sandbox_id);
 }
 std::string EndpointsRecord(const std::string& sandbox_id) {
   return absl::StrCat(RuntimeDirectory(sandbox_id), "/network");

@@ -75,6 +75,8 @@ class Sandbox {
   virtual Co<absl::StatusOr<agent::v1::StatsContainerResponse>> Stats() = 0;
   // What is known of the machine and the guest, for people: name → value. Any time.
   virtual std::map<std::string, std::string> Facts() const = 0;
+  // Last lines of the guest's console, at most `size_max` bytes, printable characters only. Any time.
+  virtual std::string ConsoleTail(size_t size_max) const = 0;
 };
 
 // For the shim's `delete` action after its daemon was killed: removes machine, virtiofsd, and both directories.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <string>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <boost/asio/io_context.hpp>
 
@@ -31,6 +32,48 @@ TEST(ConsoleRingTest, FloodKeepsTheEnd) {
   EXPECT_LE(tail.size(), kConsoleRing);
   EXPECT_GT(tail.size(), kConsoleRing / 2);
   EXPECT_EQ(tail.substr(tail.size() - 11), "line 99999\n");
+}
+
+class ConsoleLogTest : public testing::Test {
+ protected:
+  ConsoleLogTest() { log::SetSink(file_.get()); }
+  ~ConsoleLogTest() override {
+    log::SetSink(2);
+    log::SetLevel(log::Level::kInfo);
+  }
+  std::string Logged() {
+    std::string text(1u << 20, '\0');
+    const ssize_t size = ::pread(file_.get(), text.data(), text.size(), 0);
+    return text.substr(0, static_cast<size_t>(std::max<ssize_t>(size, 0)));
+  }
+
+  const UniqueFd file_{::memfd_create("log", MFD_CLOEXEC)};
+  ConsoleLog console_;
+};
+
+TEST_F(ConsoleLogTest, TellsOfTroubleAlwaysAndOfTheRestAtDebug) {
+  console_.Append("[ 1.0] Linux version 6.1\n[ 2.0] Kernel panic - not syncing: At");
+  console_.Append("tempted to kill init!\n[ 3.0] Memory cgroup out of memory: Killed process 7 (x)\n");
+  console_.Append("[ 4.0] time=\"2026-01-01T00:00:00Z\" level=warning msg=\"odd\"\n");
+  const std::string logged = Logged();
+  EXPECT_THAT(logged, testing::HasSubstr("level=error msg=\"the guest's kernel has panicked: [ 2.0] Kernel panic - not "
+                                         "syncing: Attempted to kill init!\""));
+  EXPECT_THAT(logged,
+              testing::HasSubstr("level=warning msg=\"the guest's kernel has killed a process for want of memory"));
+  EXPECT_THAT(logged, testing::HasSubstr("level=warning msg=\"the guest's agent: "));
+  EXPECT_THAT(logged, testing::Not(testing::HasSubstr("Linux version")));
+
+  log::SetLevel(log::Level::kDebug);
+  console_.Append("[ 5.0] usb\x1b[2J found\r\n");
+  EXPECT_THAT(Logged(), testing::HasSubstr("level=debug msg=\"guest: [ 5.0] usb[2J found\""));
+}
+
+TEST_F(ConsoleLogTest, TroublesOfAFloodAreBoundedAndTheRestIsNotLogged) {
+  for (size_t i = 0; i < 2 * kConsoleTroublesLogged; ++i)
+    console_.Append("Kernel panic - not syncing: again\nand so on\n");
+  const std::string logged = Logged();
+  EXPECT_EQ(static_cast<size_t>(std::count(logged.begin(), logged.end(), '\n')), kConsoleTroublesLogged);
+  EXPECT_THAT(logged, testing::HasSubstr("1000 lines of trouble; no more are logged"));
 }
 
 TEST(ConsoleTest, ReadsWhatTheWriterSays) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include <absl/status/status.h>
 #include <absl/strings/string_view.h>
 #include <fmt/format.h>
 
@@ -27,6 +28,13 @@ enum class Level { kDebug, kInfo, kWarn, kError };
 void SetSink(int fd);
 void SetLevel(Level level);
 bool Enabled(Level level);
+// From now on lines are remembered, a few, for KeepIn.
+void WillKeep();
+// From now on lines are in the file `name` of `directory` as well, with those remembered: kKeptMax bytes at most, then
+// that file is named `name`.old, which replaces an earlier one, and begun anew. Where `directory` is moved or
+// removed the file is written to until it is full. Of the first caller.
+inline constexpr size_t kKeptMax = 256u << 10;
+absl::Status KeepIn(const std::string& directory, const std::string& name);
 // Fields put on every line, already formed: `sandbox=abc runtime=kata`.
 void SetProcessFields(std::string fields);
 void Write(Level level, std::string_view message);

@@ -2,6 +2,7 @@
 #include "proto/base/timeline.h"
 
 #include <fcntl.h>
+#include <time.h>
 
 #include <cerrno>
 #include <mutex>
@@ -16,7 +17,7 @@ namespace {
 struct Kept {
   std::mutex mutex;
   std::string early;  // until there is a file
-  size_t count = 0;
+  std::vector<Taken> steps;
   UniqueFd file;
 };
 
@@ -26,14 +27,27 @@ Kept& TheKept() {
   return kept;
 }
 
+int64_t Now() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
 }  // namespace
+
+std::vector<Taken> Steps() {
+  Kept& kept = TheKept();
+  const std::lock_guard<std::mutex> lock(kept.mutex);
+  return kept.steps;
+}
 
 void Write(std::string_view step) {
   const std::string message = fmt::format("timeline: {}", step);
   log::Write(log::Level::kInfo, message);
   Kept& kept = TheKept();
   const std::lock_guard<std::mutex> lock(kept.mutex);
-  if (kept.count++ >= kStepsMax) return;
+  if (kept.steps.size() >= kStepsMax) return;
+  kept.steps.push_back({Now(), std::string(step)});
   const std::string line = log::Line(log::Level::kInfo, message);
   if (!kept.file.valid()) {
     kept.early += line;

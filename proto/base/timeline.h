@@ -3,8 +3,10 @@
 // tools/timeline reads as well. Any thread.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <absl/status/status.h>
 #include <fmt/format.h>
@@ -20,6 +22,13 @@ template <typename... Args>
 void Step(fmt::format_string<Args...> format, Args&&... args) {
   Write(fmt::format(format, std::forward<Args>(args)...));
 }
+
+struct Taken {
+  int64_t at_ns = 0;  // since 1970
+  std::string step;
+};
+// Those that are kept, in the order of their times.
+std::vector<Taken> Steps();
 
 // From now on in `path`, a new file, and what there was before this call too. Of the first caller: a process has one
 // pod.

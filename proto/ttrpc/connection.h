@@ -63,6 +63,11 @@ struct CallContext {
 using UnaryHandler = std::function<Co<absl::StatusOr<std::string>>(CallContext context, std::string payload)>;
 using StreamHandler = std::function<Co<absl::Status>(CallContext context, std::shared_ptr<Stream> stream)>;
 
+// Told of each call that has been handled: how long its handler took, and with what it ended. Of a handler that failed
+// by an exception: Internal. Io thread.
+using CallObserver =
+    std::function<void(const std::string& method, std::chrono::nanoseconds took, absl::StatusCode code)>;
+
 // The services of one server, shared by its connections. Filled before use (generated Register
 // functions), then constant.
 class ServiceMap {
@@ -72,8 +77,11 @@ class ServiceMap {
   const UnaryHandler* FindUnary(const std::string& service, const std::string& method) const;
   const StreamHandler* FindStream(const std::string& service, const std::string& method) const;
   bool HasService(const std::string& service) const;
+  void Observe(CallObserver observer) { observer_ = std::move(observer); }
+  const CallObserver& observer() const { return observer_; }
 
  private:
+  CallObserver observer_;
   std::map<std::string, std::map<std::string, UnaryHandler>> unary_;
   std::map<std::string, std::map<std::string, StreamHandler>> stream_;
 };

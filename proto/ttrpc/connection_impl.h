@@ -130,7 +130,7 @@ class ConnectionImpl : public Connection, public std::enable_shared_from_this<Co
   void BreakServerStream(uint32_t id, const absl::Status& error);
   void EndCall(uint32_t id);
   static Co<absl::Status> RunUnary(std::shared_ptr<ConnectionImpl> self, uint32_t id, const UnaryHandler* handler,
-                                   CallContext context, std::string payload);
+                                   CallContext context, std::string method, std::string payload);
   static Co<absl::Status> RunStream(std::shared_ptr<ConnectionImpl> self, uint32_t id, const StreamHandler* handler,
                                     CallContext context, std::shared_ptr<StreamImpl> stream);
 

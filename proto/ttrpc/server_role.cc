@@ -136,7 +136,8 @@ void ConnectionImpl::StartCall(Frame frame) {
   if (context.timeout.count() != 0) StartDeadline(id, call, context.timeout);
   if (unary != nullptr) {
     return Spawn(executor_, "ttrpc call",
-                 RunUnary(shared_from_this(), id, unary, std::move(context), std::move(*request.mutable_payload())));
+                 RunUnary(shared_from_this(), id, unary, std::move(context), std::move(*request.mutable_method()),
+                          std::move(*request.mutable_payload())));
   }
   auto stream = std::make_shared<StreamImpl>(shared_from_this(), id, StreamImpl::Role::kServer);
   call->stream = stream;
@@ -185,13 +186,17 @@ void ConnectionImpl::HandleServerData(Frame frame) {
 }
 
 Co<absl::Status> ConnectionImpl::RunUnary(std::shared_ptr<ConnectionImpl> self, uint32_t id,
-                                          const UnaryHandler* handler, CallContext context, std::string payload) {
+                                          const UnaryHandler* handler, CallContext context, std::string method,
+                                          std::string payload) {
+  const auto began = std::chrono::steady_clock::now();
   absl::StatusOr<std::string> result = absl::InternalError("the handler did not return");
   try {
     result = co_await (*handler)(std::move(context), std::move(payload));
   } catch (const std::exception& e) {
     result = absl::InternalError(absl::StrCat("unexpected exception: ", e.what()));
   }
+  const CallObserver& observer = self->services_->observer();
+  if (observer) observer(method, std::chrono::steady_clock::now() - began, result.status().code());
   if (auto it = self->server_calls_.find(id); it != self->server_calls_.end()) {
     auto call = it->second;
     absl::Status status = result.status();

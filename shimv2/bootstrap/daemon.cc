@@ -15,6 +15,7 @@
 #include "proto/base/log.h"
 #include "proto/base/status.h"
 #include "proto/base/timeline.h"
+#include "shimv2/management/management.h"
 #include "shimv2/sandbox/sandbox_service.h"
 #include "shimv2/task/event_publisher.h"
 #include "shimv2/task/task_service.h"
@@ -49,6 +50,8 @@ struct Daemon {
   std::shared_ptr<TaskService> tasks;
   std::shared_ptr<SandboxService> sandboxes;
   std::shared_ptr<ttrpc::Server> server;
+  CallTimes calls;
+  std::shared_ptr<Management> management;
   std::string socket_path;
   bool lingers = false;
 };
@@ -96,6 +99,21 @@ Co<absl::Status> HandleSignals(Daemon* daemon) {
   std::_Exit(1);
 }
 
+std::shared_ptr<const PodView> ViewOf(Daemon& daemon, const Arguments& arguments) {
+  auto view = std::make_shared<PodView>();
+  view->pool = &daemon.pool;
+  view->calls = &daemon.calls;
+  view->pod = daemon.pod;
+  view->tasks = daemon.tasks;
+  view->guest = std::make_shared<GuestAsker>(daemon.io.get_executor(), daemon.pod);
+  view->execs = std::make_shared<ManagementExecs>(daemon.io.get_executor(), daemon.tasks);
+  view->name_space = arguments.name_space;
+  view->socket_path = daemon.socket_path;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  view->started_at_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+  return view;
+}
+
 }  // namespace
 
 int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::string& sandbox_id,
@@ -103,6 +121,7 @@ int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::
   ::mallopt(M_ARENA_MAX, kMallocArenas);
   ::signal(SIGPIPE, SIG_IGN);
   OpenLog(bundle, arguments.debug);
+  log::WillKeep();
   log::SetProcessFields(absl::StrCat("runtime=", "kata sandbox=", sandbox_id));
   const char* events_address = std::getenv("TTRPC_ADDRESS");
 
@@ -115,6 +134,7 @@ int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::
   pod.socket_path = socket_path;
   pod.start_options = std::move(options);
   SandboxMaker make = [executor, &daemon](virtcontainers::SandboxOptions sandbox) {
+    daemon.management->Open(sandbox.id);
     return virtcontainers::Sandbox::Make(executor, daemon.pool, std::move(sandbox));
   };
   daemon.pod = std::make_shared<PodSandbox>(executor, daemon.pool, std::move(pod), std::move(make));
@@ -126,7 +146,11 @@ int RunDaemon(const Arguments& arguments, const std::string& bundle, const std::
     daemon.tasks->RequestShutDown();
   };
   daemon.sandboxes = std::make_shared<SandboxService>(executor, daemon.pool, daemon.pod, std::move(sandbox));
+  daemon.management = std::make_shared<Management>(executor, ViewOf(daemon, arguments));
   ttrpc::ServiceMap services;
+  services.Observe([&daemon](const std::string& method, std::chrono::nanoseconds took, absl::StatusCode code) {
+    daemon.calls.Add(method, took, code);
+  });
   daemon.tasks->Register(services);
   daemon.tasks->Register(services, kTaskServiceV3);
   daemon.sandboxes->Register(services);

@@ -20,16 +20,27 @@ using virtcontainers::TextOf;
 struct PodKeys {
   const char* type;
   const char* sandbox_id;
+  const char* name;
+  const char* name_space;
 };
 // containerd's CRI plugin and CRI-O name the same two facts differently.
 constexpr PodKeys kPodKeys[] = {
-    {"io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"},
-    {"io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID"},
+    {"io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id", "io.kubernetes.cri.sandbox-name",
+     "io.kubernetes.cri.sandbox-namespace"},
+    {"io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID", "io.kubernetes.pod.name",
+     "io.kubernetes.pod.namespace"},
 };
 
 // The stock shim's own way to put containers together, without a pod.
 constexpr char kGroupKey[] = "io.containerd.runc.v2.group";
 constexpr size_t kGroupDigestSize = 32;
+
+void ReadPodName(const Json& annotations, BundleInfo& info) {
+  for (const PodKeys& keys : kPodKeys) {
+    if (info.pod_name.empty()) info.pod_name = TextOf(annotations, keys.name);
+    if (info.pod_namespace.empty()) info.pod_namespace = TextOf(annotations, keys.name_space);
+  }
+}
 
 absl::Status ReadGroup(const Json& annotations, const std::string& container_id, BundleInfo& info) {
   info.sandbox_id = container_id;
@@ -75,6 +86,7 @@ absl::StatusOr<BundleInfo> DescribeBundle(std::shared_ptr<const virtcontainers::
   info.rootfs_path = TextOf(MemberOf(spec, "root"), "path");
   const Json& annotations = MemberOf(spec, "annotations");
   RETURN_IF_ERROR(ReadGroup(annotations, container_id, info));
+  ReadPodName(annotations, info);
   if (annotations.is_object()) {
     for (const auto& [name, value] : annotations.items()) {
       if (absl::StartsWith(name, virtcontainers::kAnnotationFamily) && value.is_string())

@@ -24,7 +24,9 @@ struct BundleInfo {
   std::string cgroup_path;     // linux.cgroupsPath, as it stands
   std::string rootfs_path;     // root.path, as it stands
   std::map<std::string, std::string>
-      config_annotations;  // those of the configuration, virtcontainers' kAnnotationFamily
+      config_annotations;     // those of the configuration, virtcontainers' kAnnotationFamily
+  std::string pod_name;       // as people know it; empty: it has none
+  std::string pod_namespace;  // of Kubernetes
 };
 
 // Of a bundle without a document: that of a sandbox by itself.

@@ -16,6 +16,8 @@ std::string HostName() {
 PodDescription DescribePod(const BundleInfo& info, wire::Any runtime_options) {
   PodDescription out;
   out.sandbox_id = info.sandbox_id;
+  out.pod_name = info.pod_name;
+  out.pod_namespace = info.pod_namespace;
   out.netns_path = info.netns_path;
   out.cgroup_path = info.cgroup_path;
   out.config_annotations = info.config_annotations;

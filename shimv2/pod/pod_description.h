@@ -14,9 +14,11 @@ namespace kata::shimv2 {
 
 struct PodDescription {
   std::string sandbox_id;
-  std::string netns_path;   // empty: a new one for the machine
-  std::string cgroup_path;  // on the host, as linux.cgroupsPath; empty: one of its own at the top
-  std::string hostname;     // the guest's; empty: the host's
+  std::string pod_name;       // as people know it; empty: it has none
+  std::string pod_namespace;  // of Kubernetes
+  std::string netns_path;     // empty: a new one for the machine
+  std::string cgroup_path;    // on the host, as linux.cgroupsPath; empty: one of its own at the top
+  std::string hostname;       // the guest's; empty: the host's
   std::map<std::string, std::string> config_annotations;  // those of the configuration
   virtcontainers::PodSize size;                           // without limits: the configuration's
   bool must_exist = false;                                // asked for by one that only joins it

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shimv2/pod/pod_sandbox.h"
 
+#include <chrono>
 #include <utility>
 
 #include "proto/base/log.h"
@@ -106,6 +107,12 @@ Co<absl::Status> PodSandbox::MakeSandbox(PodDescription pod) {
   if (is_ended_) co_return absl::UnavailableError("its shim is shutting down; try again");
   virtcontainers::SandboxOptions options;
   options.id = SandboxName(pod.sandbox_id, options_.socket_path);
+  identity_.sandbox_id = pod.sandbox_id;
+  identity_.sandbox_name = options.id;
+  identity_.pod_name = pod.pod_name;
+  identity_.pod_namespace = pod.pod_namespace;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  identity_.created_at_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
   options.config = std::move(config);
   options.netns_path = pod.netns_path;
   options.hostname = pod.hostname;
@@ -147,6 +154,18 @@ Co<void> PodSandbox::Stop() {
 Co<void> PodSandbox::End() {
   is_ended_ = true;
   co_await Stop();
+}
+
+std::string PodSandbox::StateWord() const {
+  if (stopped_ != nullptr) return "stopping";
+  if (sandbox_ == nullptr) return made_ != nullptr ? "starting" : "none";
+  if (!started_->known.is_set()) return "starting";
+  if (!started_->status.ok()) return "failed";
+  return sandbox_->VmPid() > 0 ? "running" : "ended";
+}
+
+absl::Status PodSandbox::StartStatus() const {
+  return started_ != nullptr && started_->known.is_set() ? started_->status : absl::OkStatus();
 }
 
 std::string PodSandbox::Describe() const {

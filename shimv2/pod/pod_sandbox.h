@@ -26,6 +26,15 @@ using SandboxMaker = std::function<std::shared_ptr<virtcontainers::Sandbox>(virt
 // namespace of one containerd only, and others may run a container of the same id.
 std::string SandboxName(const std::string& sandbox_id, const std::string& socket_path);
 
+// Whose pod it is. Known once its sandbox was asked for.
+struct PodIdentity {
+  std::string sandbox_id;     // its caller's
+  std::string sandbox_name;   // SandboxName
+  std::string pod_name;       // as people know it; empty: it has none
+  std::string pod_namespace;  // of Kubernetes
+  int64_t created_at_ns = 0;  // since 1970
+};
+
 class PodSandbox : public std::enable_shared_from_this<PodSandbox> {
  public:
   // `pool` reads the configuration; it outlives the sandbox.
@@ -50,6 +59,11 @@ class PodSandbox : public std::enable_shared_from_this<PodSandbox> {
   Co<void> End();
   // One line for the log.
   std::string Describe() const;
+  const PodIdentity& identity() const { return identity_; }
+  // "none", "starting", "running", "failed", "stopping" or "ended".
+  std::string StateWord() const;
+  // Why the sandbox did not start; OK when it has, or may still.
+  absl::Status StartStatus() const;
 
  private:
   // One at a time; OK at once when there is a sandbox.
@@ -62,6 +76,7 @@ class PodSandbox : public std::enable_shared_from_this<PodSandbox> {
   asio::thread_pool& pool_;
   PodOptions options_;
   SandboxMaker make_sandbox_;
+  PodIdentity identity_;
   std::shared_ptr<virtcontainers::Sandbox> sandbox_;
   std::shared_ptr<Outcome> started_;  // of the sandbox
   bool is_kept_ = false;

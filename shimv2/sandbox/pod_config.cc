@@ -67,6 +67,8 @@ PodDescription DescribePod(PodDescription base, const containerd::runtime::sandb
                            const runtime::v1::PodSandboxConfig& config, const std::string& etc_directory) {
   PodDescription out = std::move(base);
   out.sandbox_id = request.sandbox_id();
+  out.pod_name = config.metadata().name();
+  out.pod_namespace = config.metadata().namespace_();
   if (!request.netns_path().empty()) out.netns_path = request.netns_path();
   const std::string cgroup_path = CgroupPath(config.linux_config().cgroup_parent(), request.sandbox_id());
   if (!cgroup_path.empty()) out.cgroup_path = cgroup_path;

@@ -2,6 +2,8 @@
 // What TaskService answers from memory.
 #include <unistd.h>
 
+#include <absl/strings/ascii.h>
+
 #include "proto/base/status.h"
 #include "proto/schema/runtime_options.pb.h"
 #include "shimv2/task/task_service.h"
@@ -22,6 +24,14 @@ task::Status StatusOf(const TaskRecord& entry, const ProcessRecord& record) {
       return task::STOPPED;
   }
   return task::UNKNOWN;
+}
+
+ProcessSummary SummaryOf(const TaskRecord& entry, const ProcessRecord& record) {
+  ProcessSummary out;
+  out.id = record.exec_id;
+  out.state = absl::AsciiStrToLower(task::Status_Name(StatusOf(entry, record)));
+  out.exit = record.process->exit();
+  return out;
 }
 
 }  // namespace
@@ -121,6 +131,20 @@ std::vector<std::string> TaskService::Describe() const {
     lines.push_back(std::move(line));
   }
   return lines;
+}
+
+std::vector<TaskSummary> TaskService::Summaries() const {
+  std::vector<TaskSummary> out;
+  for (const auto& [id, entry] : tasks_) {
+    TaskSummary& summary = out.emplace_back();
+    summary.id = id;
+    if (entry == nullptr) continue;
+    summary.bundle = entry->bundle;
+    summary.pid = entry->pid;
+    summary.processes.push_back(SummaryOf(*entry, *entry->init));
+    for (const auto& [exec_id, record] : entry->execs) summary.processes.push_back(SummaryOf(*entry, *record));
+  }
+  return out;
 }
 
 Co<void> TaskService::WaitShutDown() {

@@ -8,6 +8,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -19,6 +20,19 @@
 #include "shimv2/task/records.h"
 
 namespace kata::shimv2 {
+
+// A container and its execs, for people.
+struct ProcessSummary {
+  std::string id;  // an exec's; empty: the init
+  std::string state;
+  std::optional<virtcontainers::ExitStatus> exit;
+};
+struct TaskSummary {
+  std::string id;
+  std::string bundle;
+  pid_t pid = 0;
+  std::vector<ProcessSummary> processes;  // the init first; none while the container is being created
+};
 
 // Waits of Delete: output still on its way to a client that reads, then it is given up (as the stock shim does).
 inline constexpr std::chrono::seconds kDrainTimeout{2};
@@ -65,6 +79,7 @@ class TaskService final : public containerd::task::v2::TaskService, public std::
   bool HasTasks() const;
   // The state of the pod and of each container, a line each, for the log.
   std::vector<std::string> Describe() const;
+  std::vector<TaskSummary> Summaries() const;
   // Returns once Shutdown was called with no container left, or RequestShutDown.
   Co<void> WaitShutDown();
   void RequestShutDown() { shut_down_.Set(); }

@@ -195,6 +195,7 @@ class FakeSandbox final : public vc::Sandbox {
   Co<void> WaitStopped() override { co_await machine_ended_.Wait(); }
   Co<absl::StatusOr<agent::v1::StatsContainerResponse>> Stats() override { co_return stats; }
   std::map<std::string, std::string> Facts() const override { return {{"hypervisor", "fake"}}; }
+  std::string ConsoleTail(size_t size_max) const override { return console.substr(0, size_max); }
   // The machine ends.
   void Die() {
     for (auto& [id, container] : containers) container->StopAll(137);
@@ -209,6 +210,7 @@ class FakeSandbox final : public vc::Sandbox {
   absl::Status start_status;
   agent::v1::StatsContainerResponse stats;
   pid_t vm_pid = 4711;
+  std::string console = "Linux says\n";
   bool is_stopped = false;
   std::shared_ptr<Latch> boot;  // a start and a create wait for it
   std::shared_ptr<Latch> end;   // a stop waits for it

@@ -9,6 +9,7 @@
 #include "virtcontainers/network/endpoints.h"
 #include "virtcontainers/paths.h"
 #include "virtcontainers/sandbox.h"
+#include "virtcontainers/sandbox/kept_logs.h"
 #include "virtcontainers/sandbox/sandbox_cgroup.h"
 #include "virtcontainers/share/shared_directory.h"
 #include "virtcontainers/share/virtiofsd.h"
@@ -38,6 +39,7 @@ absl::Status CleanUpSandbox(const std::string& sandbox_id, std::chrono::millisec
   RunRecordedHooks(HooksDirectory(sandbox_id), rest);
   status.Update(RemoveSandboxCgroup(sandbox_id));
   // It says where the rest is.
+  KeepLogs(sandbox_id);
   if (status.ok()) status = RemoveTree(runtime_dir);
   return status;
 }

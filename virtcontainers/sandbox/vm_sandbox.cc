@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtcontainers/sandbox/vm_sandbox_impl.h"
 
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,8 +24,10 @@
 #include "virtcontainers/paths.h"
 #include "virtcontainers/sandbox/guest_clock.h"
 #include "virtcontainers/sandbox/guest_setup.h"
+#include "virtcontainers/sandbox/kept_logs.h"
 #include "virtcontainers/sandbox/machine_spec.h"
 #include "virtcontainers/sandbox/pod_holder.h"
+#include "virtcontainers/sandbox/runtime_directory.h"
 #include "virtcontainers/sandbox/sandbox_cgroup.h"
 #include "virtcontainers/sandbox/sandbox_facts.h"
 #include "virtcontainers/sandbox/sandbox_network.h"
@@ -41,18 +42,9 @@ namespace {
 
 constexpr char kPodFeature[] = "pod";
 constexpr char kHeldPodFeature[] = "held-pod";
+constexpr size_t kConsoleKept = 64u << 10;
 constexpr std::chrono::seconds kVsockDaemonStopTimeout{2};
 constexpr char kEmulatorsWord[] = "qemu-system-";  // in front of what it says itself
-
-// The machine's user must come through its parents, whoever has made them and with which umask.
-absl::Status MakeRuntimeDirectory(const std::string& id) {
-  const std::string directory = RuntimeDirectory(id);
-  RETURN_IF_ERROR(MakeDirs(directory, 0711));
-  for (const std::string& path : {directory.substr(0, directory.rfind('/')), directory}) {
-    if (::chmod(path.c_str(), 0711) != 0) return ErrnoStatus(errno, absl::StrCat("opening up \"", path, "\""));
-  }
-  return absl::OkStatus();
-}
 
 // An emulator that has said why it ends took its virtiofsd with it.
 absl::Status WithLostDaemon(const absl::Status& status) {
@@ -133,6 +125,8 @@ std::map<std::string, std::string> VmSandbox::Facts() const {
   facts.features = features_;
   return Describe(facts);
 }
+
+std::string VmSandbox::ConsoleTail(size_t size_max) const { return hypervisor_->ConsoleTail(size_max); }
 
 Co<absl::Status> VmSandbox::Boot() {
   if (!IsValidSandboxId(options_.id)) co_return absl::InvalidArgumentError("this is no sandbox id");
@@ -380,7 +374,7 @@ Co<absl::Status> VmSandbox::ReleaseAll() {
   containers_.clear();
   absl::Status left = co_await network_->Release();
   std::function<absl::Status()> job = [id = options_.id, vsock = vsock_daemon_, stopped, close_share = share_->Close(),
-                                       left, cgroup = cgroup_] {
+                                       left, cgroup = cgroup_, console = hypervisor_->ConsoleTail(kConsoleKept)] {
     // Each step whatever came of the one before.
     absl::Status released = stopped;
     released.Update(left);
@@ -388,6 +382,8 @@ Co<absl::Status> VmSandbox::ReleaseAll() {
     released.Update(close_share());
     RunRecordedHooks(HooksDirectory(id), kHookTimeout);
     released.Update(cgroup->Leave());
+    WriteConsole(id, console);
+    KeepLogs(id);
     // It says where the rest is, to the shim's `delete`.
     if (released.ok()) released = RemoveTree(RuntimeDirectory(id));
     return released;

@@ -65,6 +65,7 @@ class VmSandbox final : public Sandbox, public std::enable_shared_from_this<VmSa
   Co<absl::StatusOr<agent::v1::StatsContainerResponse>> Stats() override;
 
   std::map<std::string, std::string> Facts() const override;
+  std::string ConsoleTail(size_t size_max) const override;
 
  private:
   enum class State { kNew, kBooting, kRunning, kStopping, kStopped };

@@ -39,9 +39,15 @@ TEST(TimelineTest, IsKeptFromItsBeginningAndBounded) {
   EXPECT_THAT(kept, Not(HasSubstr("lost-lines")));
   EXPECT_THAT(ReadFile(path + ".log", 1u << 20).value_or(""), HasSubstr("msg=\"timeline: after\""));
 
+  ASSERT_EQ(timeline::Steps().size(), 2u);
+  EXPECT_EQ(timeline::Steps()[0].step, "before there is a file");
+  EXPECT_GT(timeline::Steps()[0].at_ns, 0);
+  EXPECT_GE(timeline::Steps()[1].at_ns, timeline::Steps()[0].at_ns);
+
   for (size_t i = 0; i < 2 * timeline::kStepsMax; ++i) timeline::Step("more");
   kept = ReadFile(path, 1u << 20).value_or("");
   EXPECT_EQ(static_cast<size_t>(std::count(kept.begin(), kept.end(), '\n')), timeline::kStepsMax);
+  EXPECT_EQ(timeline::Steps().size(), timeline::kStepsMax);
   log::SetSink(2);
   log::SetProcessFields("");
   ::unlink(path.c_str());
