@@ -59,3 +59,13 @@ def kata(session_containerd):
         session_containerd.force_clean()
         pytest.fail("left behind:\n  " + "\n  ".join(left) + f"\ncontainerd's log ends:\n{tail}", pytrace=False)
     assert not forgotten, f"the test did not remove its containers {forgotten}"
+
+
+@pytest.fixture
+def ctl(prefix):
+    """Runs kata-ctl to its end with that exit code; the value is what it has said, errors after the rest."""
+    def run(*words, code=0):
+        done = subprocess.run([prefix / "bin/kata-ctl", *words], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == code, done
+        return done.stdout + done.stderr
+    return run

@@ -12,16 +12,6 @@ import harness
 CONFIGURATION = "share/defaults/kata-containers/configuration.toml"
 
 
-@pytest.fixture
-def ctl(prefix):
-    """Runs it to its end with that exit code; the value is what it has said, errors after the rest."""
-    def run(*words, code=0):
-        done = subprocess.run([prefix / "bin/kata-ctl", *words], capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == code, done
-        return done.stdout + done.stderr
-    return run
-
-
 def test_the_installed_configuration_is_good_and_fits_its_schema(ctl, prefix):
     file = prefix / CONFIGURATION
     assert f"read {file}" in ctl("config", "check", "--config", file)

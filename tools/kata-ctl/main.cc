@@ -27,9 +27,17 @@ int main(int argc, char** argv) {
   context.prefix = Prefix();
   kata::ctl::AddCheckCommand(app, context);
   kata::ctl::AddConfigCommand(app, context);
+  kata::ctl::AddEnvCommands(app, context);
+  kata::ctl::AddPsCommand(app, context);
+  kata::ctl::AddPodCommands(app, context);
+  kata::ctl::AddExecCommand(app, context);
+  kata::ctl::AddLogsCommand(app, context);
+  kata::ctl::AddGcCommand(app, context);
+  kata::ctl::AddSupportCommand(app, context);
+  kata::ctl::AddTextCommands(app, context);
   CLI11_PARSE(app, argc, argv);
   const absl::Status status = context.run();
-  if (status.ok()) return 0;
+  if (status.ok()) return context.exit_code;
   std::fprintf(stderr, "kata-ctl: %s\n", std::string(status.message()).c_str());
   return 1;
 }
