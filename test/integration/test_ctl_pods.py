@@ -144,6 +144,16 @@ def test_shells_can_complete_its_words(ctl, prefix):
         return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout.split()
     assert completed("tim") == ["timeline"] and set(completed("config", "")) >= {"check", "show", "explain", "schema"}
     assert "--svg" in completed("timeline", "one", "--s") and completed("ps", "--j") == ["--json"]
+    environment = {"PATH": f"{prefix}/bin:/usr/bin:/bin", "LC_ALL": "C"}
+    file = prefix / "share/fish/vendor_completions.d/kata-ctl.fish"
+    said = subprocess.run(["fish", "--no-config", "-c", f"source {file}; complete -C 'kata-ctl config '; complete -C 'kata-ctl ps --j'"],
+                          capture_output=True, text=True, env=environment, check=True)
+    assert "check\twhether it can be read" in said.stdout and "\n--json\t" in said.stdout and not said.stderr, said
+    # As its completion system calls a file of #compdef, with what would add the words.
+    script = (f"completer() {{ source {prefix}/share/zsh/vendor-completions/_kata-ctl }}; compadd() {{ shift; print -l -- $@ }}; "
+              "words=(kata-ctl config ''); CURRENT=3; completer; words=(kata-ctl timeline x ''); CURRENT=4; completer")
+    said = subprocess.run(["zsh", "-f", "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert {"check", "schema", "--svg"} <= set(said.stdout.split()) and not said.stderr, said
     page = subprocess.run(["man", "--warnings", "-l", prefix / "share/man/man8/kata-ctl.8"], capture_output=True, text=True,
                           env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "MANWIDTH": "100"}, check=False)
     assert page.returncode == 0 and page.stderr == "" and "support-bundle" in page.stdout, page
