@@ -242,3 +242,7 @@ def test_pod_whose_machine_dies_is_not_ready(cri):
 
 def test_pod_outlives_containerd(cri):
     cri_cases.outlives_containerd(cri)
+
+
+def test_people_know_the_pod_by_its_name(cri, ctl):
+    cri_cases.people_know_it_by_its_name(cri, ctl)
