@@ -28,9 +28,8 @@ absl::Status ErrorOf(const boost::system::error_code& error, const std::string& 
   if (error == beast::error::timeout) return absl::DeadlineExceededError(what + ": no answer");
   if (error == asio::error::connection_refused) return absl::UnavailableError(what + ": nobody listens");
   if (error == boost::system::errc::no_such_file_or_directory) return absl::NotFoundError(what + ": no such socket");
-  if (error.category() == beast::http::make_error_code(beast::http::error::end_of_stream).category())
-    return absl::UnavailableError(absl::StrCat(what, ": ", error.message()));
-  return FromErrorCode(error, what);
+  // One that has no room for another connection closes it, or does not take it: it lives, which refused is no word for.
+  return absl::AbortedError(absl::StrCat(what, ": ", error.message()));
 }
 
 Message MessageOf(Question question) {

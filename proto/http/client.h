@@ -24,7 +24,8 @@ struct Answer {
 };
 
 // Of the socket `directory`/`name`, whose whole path may be longer than an address takes; `name` is short. NotFound
-// when it is not there, Unavailable when nobody listens on it any more, DeadlineExceeded after `timeout`.
+// when it is not there; Unavailable when nobody listens on it any more, and only then; DeadlineExceeded after
+// `timeout`; Aborted when the other end has closed the connection or has no room for it.
 Co<absl::StatusOr<Answer>> Ask(std::string directory, std::string name, Question question,
                                std::chrono::nanoseconds timeout);
 

@@ -105,6 +105,7 @@ TEST_F(ManagementTest, FiguresAreTheGuests) {
   eth0.set_rx_bytes(1);
   eth0.set_tx_packets(2);
   eth0.set_rx_dropped(3);
+  sandbox_->stats.add_interfaces()->set_name("eth0");
   calls_.Add("Create", std::chrono::milliseconds(3), absl::StatusCode::kOk);
   const std::string page = Ask("GET /metrics").body;
   EXPECT_THAT(page, HasSubstr("kata_container_memory_bytes{container=\"c\"} 4096\n"));
@@ -116,6 +117,11 @@ TEST_F(ManagementTest, FiguresAreTheGuests) {
   EXPECT_THAT(page, HasSubstr("kata_network_packets_total{interface=\"eth0\",direction=\"transmit\"} 2\n"));
   EXPECT_THAT(page, HasSubstr("kata_network_dropped_packets_total{interface=\"eth0\",direction=\"receive\"} 3\n"));
   EXPECT_THAT(page, HasSubstr("kata_pod_containers{state=\"running\"} 1\n"));
+  size_t lines = 0;
+  for (size_t at = page.find("\nkata_network_bytes_total{"); at != std::string::npos;
+       at = page.find("\nkata_network_bytes_total{", at + 1))
+    ++lines;
+  EXPECT_EQ(lines, 2u);
   sandbox_->Die();
   const std::string later = Ask("GET /metrics").body;
   EXPECT_THAT(later, HasSubstr("kata_guest_answers 0\n"));

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """kata-ctl about pods: those that run, those that are over, and what dead shims have left."""
+import contextlib
 import json
 import os
 import signal
@@ -89,6 +90,26 @@ def test_what_a_dead_shim_left_is_found_and_removed(kata, ctl):
         finally:
             kata.start()
         kata.remove(dead)
+
+
+def test_a_shim_that_has_no_room_or_no_time_is_not_taken_for_dead(kata, ctl):
+    with kata.container() as identity:
+        path, name = management.socket_of(identity), management.directory_of(identity).name
+        shims = kata.shim_pids(identity)
+        hanging = [management.connect(path) for _ in range(16)]
+        try:
+            assert name not in ctl("gc", "--remove")
+            harness.kill(shims, signal.SIGSTOP)
+            # More than wait in its queue.
+            with contextlib.suppress(BlockingIOError, TimeoutError):
+                for _ in range(100):
+                    hanging.append(management.connect(path, timeout=0))
+            assert name not in ctl("gc", "--remove")
+        finally:
+            harness.kill(shims, signal.SIGCONT)
+            for client in hanging:
+                client.close()
+        assert kata.exec(identity, "echo", "alive").out == b"alive\n"
 
 
 def test_a_directory_of_an_older_shim_is_left_alone(kata, ctl):

@@ -16,7 +16,7 @@ inline constexpr size_t kAskedAtOnceMax = 64;
 inline constexpr std::chrono::seconds kPatience{5};  // for one shim
 
 // Of each sandbox its shim's answer, or: NotFound when it has no management socket, Unavailable when its shim has
-// ended, DeadlineExceeded when it does not answer in `timeout`.
+// ended (and only then), else as http::Ask has it.
 using Answers = std::map<std::string, absl::StatusOr<http::Answer>>;
 
 // kAskedAtOnceMax at a time.

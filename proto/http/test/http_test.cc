@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <boost/asio/io_context.hpp>
@@ -57,12 +58,11 @@ class HttpTest : public testing::Test {
   }
 
   UniqueFd Listen() {
-    sockaddr_un name{};
-    name.sun_family = AF_UNIX;
+    name_.sun_family = AF_UNIX;
     const std::string path = directory_ + "/" + kName;
-    std::memcpy(name.sun_path, path.data(), path.size());
+    std::memcpy(name_.sun_path, path.data(), path.size());
     UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)), 0);
+    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name_), sizeof(name_)), 0);
     return fd;
   }
 
@@ -95,6 +95,7 @@ class HttpTest : public testing::Test {
   }
 
   std::string directory_;
+  sockaddr_un name_{};
   std::shared_ptr<const Routes> routes_;
   asio::io_context io_{1};
   Latch never_{io_.get_executor()};
@@ -141,6 +142,20 @@ TEST_F(HttpTest, ABodyThatIsTooLongEndsItsConnectionOnly) {
   question.body = std::string(kBodyMax + 1, 'x');
   EXPECT_FALSE(Ask(std::move(question)).ok());
   EXPECT_TRUE(Get("/echo").ok());
+}
+
+TEST_F(HttpTest, WhoHasNoRoomIsNotTakenForDead) {
+  Serve();
+  std::vector<UniqueFd> hanging;
+  for (size_t i = 0; i < kConnectionsMax; ++i) {
+    hanging.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::connect(hanging.back().get(), reinterpret_cast<const sockaddr*>(&name_), sizeof(name_)), 0);
+    io_.poll();
+  }
+  EXPECT_TRUE(absl::IsAborted(Get("/echo").status())) << Get("/echo").status();
+  hanging.clear();
+  io_.run_for(std::chrono::milliseconds(10));
+  EXPECT_TRUE(Get("/echo").ok()) << Get("/echo").status();
 }
 
 TEST_F(HttpTest, ErrorsSayWhetherAnybodyListens) {

@@ -146,6 +146,8 @@ absl::Status Exec(Context& context, const Options& options) {
                                              {"stdin", io.stdin_path()},
                                              {"stdout", io.stdout_path()},
                                              {"stderr", io.stderr_path()}}));
+  // Nothing of it stays, however we end.
+  io.Forget();
   const std::string exec_id = TextOf(started, "exec");
   if (options.has_terminal) Resize(pod.sandbox, exec_id);
   signals.PassOn(pod.sandbox, exec_id);

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "proto/base/status.h"
 
@@ -54,10 +55,13 @@ absl::StatusOr<ExecIo> ExecIo::Make(bool has_terminal) {
   return io;
 }
 
-ExecIo::~ExecIo() {
-  if (directory_.path.empty()) return;
+ExecIo::~ExecIo() { Forget(); }
+
+void ExecIo::Forget() {
+  const std::string path = std::exchange(directory_.path, std::string());
+  if (path.empty()) return;
   std::error_code ignored;
-  std::filesystem::remove_all(directory_.path, ignored);
+  std::filesystem::remove_all(path, ignored);
 }
 
 void ExecIo::FillInput() {

@@ -27,6 +27,9 @@ class ExecIo {
   std::string stdout_path() const { return directory_.path + "/out"; }
   std::string stderr_path() const { return has_terminal_ ? "" : directory_.path + "/err"; }
 
+  // The paths are not needed any more: the program has been started with them.
+  void Forget();
+
   // Copies until `done` is readable, and what is in the fifos then. `on_input_end`: ours has ended, and all of it is in
   // the fifo.
   void Copy(int done, const std::function<void()>& on_input_end);

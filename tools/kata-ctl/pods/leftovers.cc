@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <map>
@@ -73,6 +74,12 @@ std::vector<Leftover> FindLeftovers() {
 }
 
 absl::Status RemoveLeftover(const Leftover& leftover) {
+  // A pod of the same name may have come meanwhile.
+  const std::vector<Leftover> now = FindLeftovers();
+  const bool is_left = std::any_of(now.begin(), now.end(), [&leftover](const Leftover& one) {
+    return one.sandbox == leftover.sandbox && one.may_be_removed;
+  });
+  if (!is_left) return absl::OkStatus();
   const std::string directory = virtcontainers::RuntimeDirectory(leftover.sandbox);
   // One that a shim has just made stays: it is not empty any more, or is made again.
   if (IsEmpty(directory)) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include <absl/strings/ascii.h>
 #include <fmt/format.h>
 
 namespace kata::ctl {
@@ -13,11 +14,19 @@ constexpr int64_t kMinute = 60;
 constexpr int64_t kHour = 60 * kMinute;
 constexpr int64_t kDay = 24 * kHour;
 
+// Names are their users' choice, and this goes to a terminal.
+void Clean(std::string& word) {
+  for (char& c : word) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = '?';
+  }
+}
+
 }  // namespace
 
-std::string Table(const std::vector<Row>& rows) {
+std::string Table(std::vector<Row> rows) {
   std::vector<size_t> widths;
-  for (const Row& row : rows) {
+  for (Row& row : rows) {
+    for (std::string& word : row) Clean(word);
     widths.resize(std::max(widths.size(), row.size()));
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   }

@@ -10,8 +10,8 @@ namespace kata::ctl {
 
 using Row = std::vector<std::string>;
 
-// The first row is the heading. Every row has as many words.
-std::string Table(const std::vector<Row>& rows);
+// The first row is the heading. Every row has as many words. A control character becomes '?'.
+std::string Table(std::vector<Row> rows);
 
 // "512 MiB", "1.5 GiB".
 std::string Bytes(uint64_t bytes);

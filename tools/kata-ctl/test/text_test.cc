@@ -16,6 +16,7 @@ using ::testing::HasSubstr;
 TEST(Table, ColumnsAreAsWideAsTheirWidestWord) {
   EXPECT_EQ(Table({{"A", "LONG", "C"}, {"longer", "b", "c"}}), "A       LONG  C\nlonger  b     c\n");
   EXPECT_EQ(Table({}), "");
+  EXPECT_EQ(Table({{"A", "B"}, {"\x1b[2J", "\n"}}), "A     B\n?[2J  ?\n");
 }
 
 TEST(Table, NumbersAreShort) {
