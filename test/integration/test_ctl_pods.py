@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import xml.etree.ElementTree
@@ -153,6 +154,24 @@ def test_env_names_all_parts(ctl, prefix):
             "system"} <= set(facts)
     assert "QEMU emulator version" in facts["emulator"] and "sha256 " in facts["kernel of the guest"]
     assert ctl("version").splitlines()[0] == f"kata-ctl {facts['kata-ctl']}" and str(prefix) in facts["shim"]
+
+
+def test_documents_name_commands_that_there_are(ctl):
+    """Each "kata-ctl COMMAND --option" of a document, by what completes the words."""
+    paths = re.findall(r"^ +'([a-z -]*)'\) words=\"([^\"$]*)", ctl("completion", "bash"), re.M)
+    options = {path: {word for word in words.split() if word.startswith("-")} for path, words in paths}
+    named = set()
+    for document in (harness.REPOSITORY / "README.md", *(harness.REPOSITORY / "docs").glob("*.md")):
+        text = document.read_text(encoding="utf-8")
+        for code in re.findall(r"`kata-ctl ([^`|]+)`|^ *(?:sudo )?kata-ctl ([a-z-][^#|\n]*)", text, re.M):
+            words = "".join(code).split()
+            path = max((path for path in options if words[:len(path.split())] == path.split()), key=len)
+            named.add(path)
+            assert path or words[0] in ("COMMAND", *options[""]), (document.name, words)
+            for word in words:
+                assert not word.startswith("--") or word in ("--", *options[path]), (document.name, words)
+    commands = {path for path in options if path and not any(other.startswith(path + " ") for other in options)}
+    assert commands - named <= {"completion", "manual", "metrics", "console"}, "commands that no document names"
 
 
 def test_shells_can_complete_its_words(ctl, prefix):
