@@ -3,11 +3,14 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include <absl/strings/ascii.h>
 #include <absl/strings/match.h>
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 
+#include "agent/base/meminfo.h"
 #include "proto/base/fd.h"
 #include "proto/base/log.h"
 #include "proto/base/status.h"
@@ -41,6 +44,11 @@ uint64_t Hugepages::WantedPages(uint64_t page_kib) const {
   return pages;
 }
 
+uint64_t Hugepages::MemoryBytes(absl::string_view key) const {
+  const auto meminfo = ReadMeminfo(meminfo_);
+  return meminfo.ok() ? MeminfoBytes(*meminfo, key) : kNoLimit;
+}
+
 absl::Status Hugepages::Fit() {
   absl::Status status;
   bytes_ = 0;
@@ -48,14 +56,18 @@ absl::Status Hugepages::Fit() {
     const std::string path = absl::StrCat(directory_, "/hugepages-", page_kib, "kB/nr_hugepages");
     const uint64_t wanted = WantedPages(page_kib);
     if (wanted != pages) {
-      status.Update(WriteExisting(path, absl::StrCat(wanted)));
+      // Not tried where it cannot be: an emulated guest's kernel clears each page that it takes (init_on_alloc), and
+      // all of its memory takes longer than a caller waits.
+      const uint64_t tried = std::min(wanted, MemoryBytes("MemTotal:") / (page_kib * kKiB));
+      if (tried == wanted) status.Update(WriteExisting(path, absl::StrCat(wanted)));
       auto text = ReadFile(path, kNumberSizeMax);
       uint64_t there = 0;
       if (!text.ok() || !absl::SimpleAtoi(absl::StripAsciiWhitespace(*text), &there)) there = 0;
       pages = there;
       if (there < wanted) {
+        const uint64_t room = tried == wanted ? there : there + MemoryBytes("MemAvailable:") / (page_kib * kKiB);
         status.Update(absl::ResourceExhaustedError(
-            absl::StrCat("linux.resources.hugepageLimits: the guest has room for ", there, " pages of ", page_kib,
+            absl::StrCat("linux.resources.hugepageLimits: the guest has room for ", room, " pages of ", page_kib,
                          " KiB, the containers of the pod may use ", wanted,
                          ": give the pod more memory (default_memory, default_maxmemory) or smaller limits")));
       }

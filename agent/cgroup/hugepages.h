@@ -18,7 +18,8 @@ inline constexpr char kSysHugepages[] = "/sys/kernel/mm/hugepages";
 
 class Hugepages {
  public:
-  explicit Hugepages(std::string directory = kSysHugepages) : directory_(std::move(directory)) {}
+  explicit Hugepages(std::string directory = kSysHugepages, std::string meminfo = "/proc/meminfo")
+      : directory_(std::move(directory)), meminfo_(std::move(meminfo)) {}
 
   // `container` may use so many; sizes that it does not name stay as they were for it, and those that the guest does
   // not have are nobody's. ResourceExhausted when the kernel does not find so many in one piece each; then all is as
@@ -33,8 +34,10 @@ class Hugepages {
   using Limits = std::map<uint64_t, uint64_t>;  // bytes by the size of a page in KiB
   absl::Status Fit();
   uint64_t WantedPages(uint64_t page_kib) const;
+  uint64_t MemoryBytes(absl::string_view key) const;
 
   const std::string directory_;
+  const std::string meminfo_;
   std::map<const void*, Limits> containers_;  // whose names others may have by now
   std::map<uint64_t, uint64_t> pools_;        // pages by the size of one in KiB, as far as they were asked for here
   uint64_t bytes_ = 0;

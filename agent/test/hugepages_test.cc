@@ -48,6 +48,20 @@ TEST_F(HugepagesTest, ThereAreAsManyAsAllContainersMayUse) {
   EXPECT_EQ(hugepages_.bytes(), 0u);
 }
 
+TEST_F(HugepagesTest, MoreThanThereIsMemoryIsNotTried) {
+  const std::string meminfo = directory_ + "/meminfo";
+  std::ofstream(meminfo) << "MemTotal: 10240 kB\nMemAvailable: 6144 kB\n";
+  Hugepages small(directory_, meminfo);
+  ASSERT_TRUE(small.Reserve(&first_, {{"2MB", 2u << 20}}).ok());
+  const absl::Status refused = small.Reserve(&second_, {{"2MB", 12u << 20}});
+  EXPECT_TRUE(absl::IsResourceExhausted(refused));
+  EXPECT_NE(std::string(refused.message()).find("room for 4 pages of 2048 KiB, the containers of the pod may use 7"),
+            std::string::npos)
+      << refused;
+  EXPECT_EQ(Pages("2048"), "1");
+  EXPECT_EQ(small.bytes(), 2u << 20);
+}
+
 TEST_F(HugepagesTest, AnUpdateLeavesWhatItDoesNotName) {
   ASSERT_TRUE(hugepages_.Reserve(&first_, {{"2MB", 4u << 20}}).ok());
   ASSERT_TRUE(hugepages_.Reserve(&first_, {}).ok());
